@@ -29,8 +29,9 @@ $(VENV)/demo: pyproject.toml $(VENV)/uv
 
 # Tests train policies, so only developers need torch. pip installs it before uv runs, because pip
 # follows its configuration (find-links) to a small CPU wheel where a machine provides one, and uv
-# does not. uv then uses the installed torch. Its first import compiles the part that tests use. On Linux without such a wheel it is several GB. The
-# range equals that of the extra `train` in pyproject.toml.
+# does not. uv then uses the installed torch. Its first import compiles the part that tests use. On
+# Linux without such a wheel it is several GB. The range equals that of the extra `train` in
+# pyproject.toml.
 TORCH := torch>=2.13,<2.14
 
 $(VENV)/dev: pyproject.toml $(VENV)/uv
