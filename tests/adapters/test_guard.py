@@ -66,14 +66,14 @@ def test_repetitions_end_with_the_last_fault():
     assert provider.calls == FAST.attempts
 
 
-def test_a_stated_wait_is_kept():
+def test_a_stated_wait_is_respected():
     provider = Scripted(Throttled("busy", until=NOW + timedelta(seconds=0.2)), "facts")
     begins = time.monotonic()
     assert guarded(provider).facts("A") == "facts"
     assert time.monotonic() - begins >= 0.2
 
 
-def test_nobody_asks_before_a_long_wait_is_over():
+def test_no_request_is_made_before_a_long_wait_is_over():
     now = [NOW]
     provider = Scripted(Throttled("busy", until=NOW + timedelta(hours=1)), "facts")
     guard = guarded(provider, clock=lambda: now[0])
@@ -95,7 +95,7 @@ def test_a_provider_that_is_down_is_left_alone_for_a_while():
     assert provider.calls == FAST.attempts
 
 
-def test_an_unknown_symbol_is_no_reason_to_avoid_a_provider():
+def test_an_unknown_symbol_does_not_open_the_breaker():
     provider = Scripted(UnknownSymbol("none"), "facts")
     guard = guarded(provider)
     with pytest.raises(UnknownSymbol):
@@ -103,7 +103,7 @@ def test_an_unknown_symbol_is_no_reason_to_avoid_a_provider():
     assert guard.facts("A") == "facts"
 
 
-def test_a_daily_quota_survives_a_restart_and_begins_anew():
+def test_a_daily_quota_survives_a_restart_and_resets_the_next_day():
     work, now = MemoryWork(), [NOW]
     pace = Pace(rates=((1000, 1.0),), a_day=3)
 

@@ -1,4 +1,4 @@
-"""Synchronizing is incremental, resumable, and tells what failed."""
+"""Synchronizing is incremental, resumable, and reports what failed."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_first_run_stores_everything_that_is_known(sync, source):
     assert (listed.currency, listed.market) == ("USD", "XNYS")
 
 
-def test_nobody_is_asked_before_another_session_has_ended(sync, source, clock):
+def test_no_request_is_made_before_another_session_has_ended(sync, source, clock):
     sync(["AAA"])
     source.asked.clear()
     for later in (timedelta(minutes=5), timedelta(hours=20), timedelta(days=2)):  # the weekend
@@ -144,7 +144,7 @@ def test_an_interrupted_run_goes_on_where_it_ended(sync, source):
     assert set(states) == set(sync.market.store.bars()) == {"AAA", "BBB", "CCC"}
 
 
-def test_an_unknown_symbol_is_told(sync):
+def test_an_unknown_symbol_is_reported(sync):
     (outcome,) = sync(["NOSUCH"]).outcomes
     assert outcome.unknown
     assert "NOSUCH" in outcome.fault
@@ -179,7 +179,7 @@ def test_one_provider_can_be_named(clock):
         sync(["AAA"], provider="nobody", since=date(2024, 1, 1))
 
 
-def test_all_faults_are_told_when_no_provider_answers(clock):
+def test_all_faults_are_reported_when_no_provider_answers(clock):
     first, second = Source("first"), Source("second")
     first.faults = {"AAA": Refused("first refused its key")}
     second.faults = {"AAA": Unreachable("second did not answer")}
@@ -188,7 +188,7 @@ def test_all_faults_are_told_when_no_provider_answers(clock):
     assert not outcome.unknown
 
 
-def test_without_any_provider_the_remedy_is_told(clock):
+def test_the_error_without_providers_names_the_remedy(clock):
     (outcome,) = syncing(clock)(["AAA"]).outcomes
     assert "no provider is set up" in outcome.fault
 

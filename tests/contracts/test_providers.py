@@ -108,7 +108,7 @@ def test_search_finds_by_name_and_symbol(connect, internet):
     assert list(provider.find("nothing like it", limit=5)) == []
 
 
-def test_an_unknown_symbol_is_told(connect, internet):
+def test_an_unknown_symbol_is_reported(connect, internet):
     assert isinstance(fault_of(connect(), symbol="NOSUCH"), UnknownSymbol)
 
 
@@ -117,7 +117,7 @@ def test_a_wrong_key_is_refused(connect, host, internet):
         assert isinstance(fault_of(connect("wrong")), Refused)
 
 
-def test_an_exhausted_plan_is_told(connect, host, internet):
+def test_an_exhausted_plan_is_reported(connect, host, internet):
     answer_with(internet, host.exhausted)
     assert isinstance(fault_of(connect()), Throttled | QuotaSpent | Refused)
 
@@ -136,7 +136,7 @@ def test_an_exhausted_plan_is_told(connect, host, internet):
         ),
     ],
 )
-def test_throttling_tells_until_when(connect, internet, headers, wait):
+def test_throttling_states_its_end(connect, internet, headers, wait):
     answer_with(internet, lambda _: Reply(429, "slow down", headers))
     begins = datetime.now(UTC)
     fault = fault_of(connect())

@@ -56,7 +56,7 @@ def test_only_observations_from_a_day_on_are_returned(provider):
     assert [one.value for one in series.observations] == [5.5]
 
 
-def test_an_unknown_series_is_told(provider):
+def test_an_unknown_series_is_reported(provider):
     with pytest.raises(UnknownSymbol):
         provider.series("NO/SUCH", since=None)
 
@@ -137,7 +137,7 @@ def test_faults_of_the_bank_have_names(bank, reply, expected):
         provider.bars("EURUSD", since=None, now=NOW)
 
 
-def test_no_newer_rate_is_no_fault(bank):
+def test_missing_newer_rates_are_not_a_fault(bank):
     provider, replies, _ = bank
     replies["default"] = Reply(200, "")
     assert len(provider.bars("EURUSD", since=date(2024, 3, 9), now=NOW).bars) == 0

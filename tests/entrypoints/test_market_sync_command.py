@@ -55,7 +55,7 @@ def test_a_newcomer_gets_a_proposal_at_the_last_closes_of_four_markets(quickly, 
         assert proposal["weights_before"][symbol] == pytest.approx(value / total, abs=1e-6)
 
 
-def test_a_repetition_asks_nobody_and_a_new_day_is_fetched_alone(quickly, internet, world):
+def test_a_repeated_sync_makes_no_request(quickly, internet, world):
     assert quickly("market", "sync", "--symbols", "VTI").code == 0
     internet.forget()
     again = quickly("market", "sync", "--json")
@@ -63,7 +63,7 @@ def test_a_repetition_asks_nobody_and_a_new_day_is_fetched_alone(quickly, intern
     assert internet.requests("query2.finance.yahoo.com") == []
 
 
-def test_failures_are_told_and_end_with_exit_code_3(quickly, internet, world):
+def test_failures_are_reported_and_end_with_exit_code_3(quickly, internet, world):
     failed = quickly("market", "sync", "--symbols", "VTI,NOSUCH")
     assert failed.code == 3
     assert "NOSUCH was not synchronized" in failed.stderr

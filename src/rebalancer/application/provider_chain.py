@@ -44,8 +44,8 @@ class Answered:
 class ProviderChain:
     """Providers by name, in order of preference.
 
-    A provider that does not know a symbol is no reason to avoid it; one that is down fails fast by
-    itself, see `MarketProvider`.
+    A provider that does not know a symbol is asked for other symbols as before; one that is down
+    fails fast by itself, see `MarketProvider`.
 
     Attributes:
         providers: Providers that have what they need, such as a key.

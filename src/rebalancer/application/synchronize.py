@@ -1,7 +1,7 @@
 """Bring stored market data up to date from providers, one asset at a time.
 
-Each asset is a unit of work: what is fetched is saved at once, so that an interrupted run goes on
-where it ended, and asks nobody again for what it has. An asset is asked for only if a session of
+Each asset is a unit of work: what is fetched is saved at once, so that an interrupted run continues
+where it ended, without requests for what it has. An asset is asked for only if a session of
 its market has ended since it was last asked for.
 """
 
@@ -49,9 +49,9 @@ class SyncOutcome:
         days: Bars that are new or different.
         actions: Corporate actions that are new or different.
         through: Day of the last stored bar; None without any.
-        fault: Why there is no answer; None if there is one.
+        fault: Why no provider answered; None after an answer.
         unknown: Whether no provider knows the symbol.
-        current: Whether no session has ended since the last answer, so that nobody was asked.
+        current: Whether no session has ended since the last answer, so that no request was made.
     """
 
     symbol: str
@@ -253,7 +253,7 @@ def _completed(known: Instrument, found: Instrument) -> Instrument:
 def find_rates(instruments: Instruments, base: str, symbols: Iterable[str]) -> list[str]:
     """Return the symbols of the euro rates that convert some assets into a base currency, sorted.
 
-    Rates among the symbols are no assets. None are needed in a single currency.
+    Rates among the symbols are not assets. A single currency needs no rates.
     """
     currencies = {base}
     for symbol in symbols:

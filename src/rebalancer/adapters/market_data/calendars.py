@@ -74,6 +74,6 @@ def _open_calendar(package: Any, market: str) -> Any:
     """Return a calendar from `_FIRST` on, or from the first day that it can have."""
     try:
         return package.get_calendar(market, start=str(_FIRST))
-    except ValueError:  # it begins later; the message alone would tell
+    except ValueError:  # it begins later
         bound = type(package.get_calendar(market)).bound_min()
         return package.get_calendar(market, start=bound)

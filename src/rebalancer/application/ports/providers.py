@@ -40,7 +40,7 @@ class Throttled(ProviderFault):
     """Too many requests in a short time.
 
     Attributes:
-        until: When requests are welcome again; None if the provider does not say.
+        until: When requests are welcome again; None if it is not stated.
     """
 
     default_code = "provider_throttled"
@@ -54,7 +54,7 @@ class QuotaSpent(ProviderFault):
     """All requests of the plan are spent.
 
     Attributes:
-        until: When the quota begins anew; None if that is not known.
+        until: When the quota is reset; None if that is not known.
     """
 
     default_code = "provider_quota_spent"
@@ -95,7 +95,7 @@ class Fetched:
     Attributes:
         bars: As traded, in the quote unit; may be empty where nothing is new.
         actions: Corporate actions with an ex-day in the time that was asked for.
-        instrument: What the answer tells of the asset: currency, market, name.
+        instrument: What the answer states about the asset: currency, market, name.
     """
 
     bars: Bars
@@ -131,7 +131,7 @@ class Facts:
     Attributes:
         figures: Numbers by name, such as ``price_to_earnings``, in the units that the name states.
         texts: Texts by name, such as ``sector``.
-        as_of: Day of the figures; None if the provider does not say.
+        as_of: Day of the figures; None if it is not stated.
     """
 
     symbol: str
@@ -147,7 +147,7 @@ class Observation:
     Attributes:
         day: Day or first day of the period.
         value: In the unit of the series.
-        known: Day from which on this figure was published; None if there are no vintages.
+        known: Day from which on this figure was published; None without vintages.
     """
 
     day: date

@@ -17,7 +17,7 @@ class SyncState:
         provider: Name of the provider that answered last; None if none has.
         through: Day of the last stored bar; None without any.
         checked: Time of the last answer; None if none came.
-        failed: Time of the last fault since then; None if there was none.
+        failed: Time of the last fault since then; None without a fault.
         fault: What went wrong then; empty if nothing did.
     """
 

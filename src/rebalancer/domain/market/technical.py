@@ -59,7 +59,7 @@ class Series:
 
 
 Columns = dict[str, Floats]
-"""Values (T,) by name, NaN where there are none yet."""
+"""Values (T,) by name, NaN where an indicator has too few days yet."""
 
 
 @attrs.frozen
@@ -393,7 +393,7 @@ def parse_indicators(text: str) -> tuple[IndicatorRequest, ...]:
     """Read a list such as "rsi:14,macd,bollinger:20:2.5".
 
     Raises:
-        InvalidRequest: a name is unknown, or a parameter is no number in its range.
+        InvalidRequest: a name is unknown, or a parameter is outside its range.
     """
     found = []
     for part in (one.strip() for one in text.split(",")):

@@ -51,14 +51,14 @@ class Pace:
 class GuardedProvider:
     """Provider that keeps its pace and quota, retries what may succeed, and fails fast when down.
 
-    A retry counts as a request. A fault that says until when to wait is believed: nobody asks
-    before. Threads share the pace.
+    A retry counts as a request. A fault that states when to come back is respected: no
+    request is made before. Threads share the pace.
 
     Args:
         provider: The provider.
         pace: Its limits.
         work: Stores what is spent of a daily quota; not used without one.
-        clock: Tells the day of the quota.
+        clock: Gives the day of the quota.
         cost: Requests that `bars` takes.
     """
 
@@ -131,7 +131,7 @@ class GuardedProvider:
             self._keep_pace(cost)
             return call()
 
-        stamina.instrumentation.set_on_retry_hooks(())  # the caller tells what failed
+        stamina.instrumentation.set_on_retry_hooks(())  # the caller reports what failed
         retry = stamina.RetryingCaller(
             attempts=self.pace.attempts,
             timeout=None,

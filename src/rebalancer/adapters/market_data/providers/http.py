@@ -19,7 +19,7 @@ _LARGEST = 64_000_000
 
 
 class HttpClient:
-    """Client of one provider; connections are kept and closed with it.
+    """Client of one provider; its connections are pooled and closed with it.
 
     httpx is imported at the first request. Its log of requests is switched off, because a URL may
     hold a key.
@@ -31,7 +31,7 @@ class HttpClient:
         headers: Sent with every request.
         timeout: Seconds for connecting, and for each part of an answer.
         explain: Returns the fault that the body of a refusal states, given the status, the body
-            and what was asked for; None if only the status tells.
+            and what was asked for; None if it states none.
         now: Clock.
     """
 
@@ -62,7 +62,7 @@ class HttpClient:
             subject: What is asked for, in messages: a symbol, or the id of a series.
 
         Raises:
-            ProviderFault: the request failed, or the answer is no JSON.
+            ProviderFault: the request failed, or the answer is not JSON.
         """
         content = self.get(path, parameters, subject=subject)
         try:
@@ -70,7 +70,7 @@ class HttpClient:
         except (msgspec.DecodeError, UnicodeDecodeError):
             begins = quote(content[:400].decode("utf-8", "replace"), self._secrets)
             raise Garbled(
-                f"{self.title} sent an answer for {subject} that is no JSON: {begins!r}"
+                f"{self.title} sent an answer for {subject} that is not JSON: {begins!r}"
             ) from None
 
     def get(self, path: str, parameters: Mapping[str, str], *, subject: str) -> bytes:

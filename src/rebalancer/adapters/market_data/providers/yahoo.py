@@ -309,7 +309,7 @@ def _session_type() -> Any:
                 subject=subject,
                 now=datetime.now(UTC),
             )
-            # The chart's 404 says why, and `fc.yahoo.com` gives its cookie with a 404.
+            # The chart's 404 has a reason, and `fc.yahoo.com` gives its cookie with a 404.
             if fault is not None and not known and "fc.yahoo.com" not in str(url):
                 raise fault
             return answer
