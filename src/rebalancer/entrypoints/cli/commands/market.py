@@ -192,8 +192,14 @@ def _print_import(imported: ImportResult, *, given: tuple[bool, bool]) -> None:
         click.echo(f"{one['text']}.")
     for note in imported.notes:
         click.echo(note)
+    doubted = {one["symbol"] for one in imported.findings if one["severity"] == "error"}
     texts = [
-        f"{symbol} is not tradable: {why}. Import the missing or corrected prices."
+        f"{symbol} is not tradable: {why}. Import the missing or corrected prices"
+        + (
+            f", or accept them with `rebalancer market issues accept {symbol}`."
+            if symbol in doubted
+            else "."
+        )
         for symbol, why in imported.withheld.items()
     ]
     texts += [
