@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 
+import attrs
 import numpy as np
 import pytest
 
@@ -43,6 +45,13 @@ def test_an_old_rate_is_noted_with_its_age() -> None:
         "2022-03-15."
     ]
     assert rate_notes(["TYO"], market.until(0)) == []
+
+
+def test_an_old_rate_of_cash_is_noted() -> None:
+    portfolio = a_portfolio({"PAR": "10"}, {"PAR": 1.0}, currency=Currency("EUR"))
+    portfolio = attrs.evolve(portfolio, foreign_cash={"JPY": Decimal(1000)})
+    made = propose(portfolio, a_context(euros(DOLLARS, YEN), currency="EUR"))
+    assert any("from JPY to EUR is of 2022-03-01" in note for note in made.notes)
 
 
 def test_an_assumed_currency_is_noted() -> None:

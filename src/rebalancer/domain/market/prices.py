@@ -395,13 +395,25 @@ class PriceHistory:
         Units of the currency of the history per unit; None if unknown, or if the history is not in
         one currency.
         """
+        found = self._rate_of(currency)
+        return None if found is None else found[0]
+
+    def last_rate_day(self, currency: str) -> date | None:
+        """Return the day of that rate; None if it is unknown."""
+        found = self._rate_of(currency)
+        return None if found is None else found[1]
+
+    def _rate_of(self, currency: str) -> tuple[float, date] | None:
+        """Return the exchange rate of a currency at the last close, and its day."""
         quotes = self.quotes
         if quotes is None or quotes.currency is None:
             return None
 
-        def compute() -> float | None:
+        def compute() -> tuple[float, date] | None:
             found = quotes.exchange.convert(currency, quotes.currency or currency, self.dates[-1:])
-            return None if found is None or np.isnan(found.rates[0]) else float(found.rates[0])
+            if found is None or np.isnan(found.rates[0]):
+                return None
+            return float(found.rates[0]), _as_date(found.days[0])
 
         return self.memo(("last rate", currency), compute)
 

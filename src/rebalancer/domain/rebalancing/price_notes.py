@@ -19,7 +19,7 @@ def price_notes(portfolio: Portfolio, market: PriceHistory) -> list[str]:
     withheld = market.withheld
     carried: dict[str, date] = market.memo("carried last closes", lambda: _carried(market))
     doubtful: dict[str, list[str]] = market.memo("doubtful prices", lambda: _doubtful(market))
-    notes = rate_notes(portfolio.symbols, market)
+    notes = rate_notes(portfolio.symbols, market, portfolio.foreign_cash)
     if not (withheld or carried or doubtful):
         return notes
     old: dict[date, list[str]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -13,15 +13,18 @@ _MOST_NAMED = 5
 """Assets that a note names."""
 
 
-def rate_notes(symbols: Sequence[str], market: PriceHistory) -> list[str]:
-    """Write what a reader should know about the exchange rates of some assets.
+def rate_notes(
+    symbols: Sequence[str], market: PriceHistory, cash: Collection[str] = ()
+) -> list[str]:
+    """Write what a reader should know about the exchange rates of some assets, and of cash.
 
     Args:
         symbols: Assets; those that the market does not have are passed over.
         market: Prices, converted into one currency.
+        cash: ISO 4217 codes of cash in other currencies.
     """
     quotes = market.quotes
-    if quotes is None or quotes.currency is None or quotes.rates is None:
+    if quotes is None or quotes.currency is None or (quotes.rates is None and not cash):
         return []
     currencies = {
         symbol: quotes.currencies[market.columns[symbol]]
@@ -29,7 +32,7 @@ def rate_notes(symbols: Sequence[str], market: PriceHistory) -> list[str]:
         if symbol in market.columns
     }
     return [
-        *old_rates(sorted(set(currencies.values())), market),
+        *old_rates(sorted({*currencies.values(), *cash}), market),
         *_assumed(
             [one for one in currencies if one in quotes.assumed], currencies, quotes.currency
         ),
@@ -37,11 +40,11 @@ def rate_notes(symbols: Sequence[str], market: PriceHistory) -> list[str]:
 
 
 def old_rates(currencies: Sequence[str], market: PriceHistory) -> list[str]:
-    """Write which currencies of assets have an exchange rate that is older than the last close."""
+    """Write which currencies have an exchange rate that is older than the last close."""
     quotes, last = market.quotes, market.last_date
     found = []
     for currency in currencies:
-        day = market.rate_days.get(currency)
+        day = market.last_rate_day(currency)
         if day is None or quotes is None:
             continue
         age = int(np.busday_count(day, last))
