@@ -14,7 +14,7 @@ from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.application.corporate_actions import BookActions
 from rebalancer.application.portfolios import MeasurePerformance, OpenPortfolio, ReadPortfolio
 from rebalancer.application.stored_market import StoredMarket
-from rebalancer.application.transactions import RecordTrades, Trade
+from rebalancer.application.transactions import CashFlow, RecordCashFlow, RecordTrades, Trade
 from rebalancer.domain.arrays import Floats
 from rebalancer.domain.backtest.track_record import TrackRecord
 from rebalancer.domain.market.actions import ActionKind, CorporateAction
@@ -77,6 +77,11 @@ class Shop:
         value = ReadPortfolio(self.work, self.market, self.book)(ID, owner=OWNER).value
         _, record = MeasurePerformance(self.work, self.market, self.book)(ID, owner=OWNER)
         return value, record
+
+    def pay(self, amount: int, row: int) -> None:
+        flow = CashFlow(EntryKind.DIVIDEND, Decimal(amount), on=DAYS[row].item(), symbol="A")
+        record = RecordCashFlow(self.work, self.market)
+        record(flow, portfolio_id=ID, owner=OWNER, id=uuid5(ID, f"{row}"), now=NOW)
 
 
 @pytest.fixture
@@ -155,3 +160,40 @@ def test_split_and_dividend_recorded_by_hand_come_to_the_same(
         ledger = tx.portfolios.ledger(ID)
         tx.portfolios.save(portfolio.book(ledger.extended_by(own), NOW), entries=own)
     assert_same(shop.measure(), on_time)
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_dividend_that_the_owner_records_replaces_what_was_booked(late: bool) -> None:
+    shop = Shop()
+    shop.bars(TRADED)
+    shop.open()
+    if late:
+        shop.pay(60, EX + 3)  # on its payment day, after taxes
+        shop.actions()
+    else:
+        shop.actions()
+        assert shop.measure()[1].dividends == 80
+        shop.pay(60, EX + 3)
+    value, record = shop.measure()
+    assert value == Decimal("5056.00")
+    assert record.dividends == 60
+    assert shop.measure()[0] == value
+
+
+def test_dividend_of_the_owner_replaces_the_latest_one_before_it() -> None:
+    shop = Shop()
+    shop.bars(TRADED)
+    paid = [
+        CorporateAction("A", DAYS[row].item(), ActionKind.DIVIDEND, Decimal(1)) for row in (2, 4)
+    ]
+    shop.market.save_actions(paid, source="test")
+    shop.open()
+    assert shop.measure()[1].dividends == 20
+    shop.pay(9, 5)
+    assert shop.measure()[1].dividends == 19
+    with shop.work.read() as tx:
+        ledger = tx.portfolios.ledger(ID)
+    assert [entry.on for entry in ledger.effective if entry.kind is EntryKind.DIVIDEND] == [
+        DAYS[2].item(),
+        DAYS[5].item(),
+    ]

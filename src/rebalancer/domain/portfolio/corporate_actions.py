@@ -2,10 +2,10 @@
 
 Each action has a key. The entries that book it have ids that follow from the portfolio and the key,
 so that booking twice has the same result as booking once. An action whose figure was corrected, or
-that concerns other units since an earlier trade was recorded or voided, is corrected: its entry
-is voided, and a further one takes its place. An action that the market no longer knows stays
-booked. A delisting has no entry: the asset keeps its last price until its owner closes the
-position.
+that concerns other units since an earlier trade was recorded or voided, is booked anew: its entry
+is voided, and a further one takes its place. One that its owner records is voided, and the owner's
+entry stands for it. An action that the market no longer knows stays booked. A delisting has no
+entry: the asset keeps its last price until its owner closes the position.
 """
 
 from __future__ import annotations
@@ -262,27 +262,31 @@ class _Sweep:
         known = self._booked.get(key, [])
         chain = [entry for entry in known if entry.kind is not EntryKind.EXCHANGE]
         live = tuple(entry for entry in known if self._ledger.find(void_id(entry.id)) is None)
-        if not chain:
-            own = self._take_own(expected)
-            if own is not None:
-                return ActionReview(key, action, on, held, ActionState.BOOKED, (own,))
-        elif chain[-1] in live:
-            last = chain[-1]
-            confirmed = last.id != self._id(key, len(chain) - 1)
-            if confirmed or (expected and _same(last, expected[0])):
+        confirmed = bool(chain) and chain[-1].id != self._id(key, len(chain) - 1)
+        if chain and chain[-1] in live and confirmed:
+            return ActionReview(key, action, on, held, ActionState.BOOKED, live)
+        own = self._take_own(expected)
+        if own is not None:
+            replaced = self._reverse(live, "the owner recorded the corporate action")
+            state = ActionState.PENDING if replaced else ActionState.BOOKED
+            return ActionReview(key, action, on, held, state, (own, *live), replaced)
+        if chain and chain[-1] in live:
+            if expected and _same(chain[-1], expected[0]):
                 return ActionReview(key, action, on, held, ActionState.BOOKED, live)
-        else:
+        elif chain:
             reversal = self._ledger.find(void_id(chain[-1].id))
             if reversal is not None and reversal.action is None:
                 return ActionReview(key, action, on, held, ActionState.DISMISSED)
-        reversals = tuple(
-            entry.reversal(recorded=self._now, note="the corporate action changed", corrects=True)
-            for entry in live
-        )
+        reversals = self._reverse(live, "the corporate action changed")
         due = (*reversals, *self._identify(key, len(chain), expected))
         if not due:
             return None
         return ActionReview(key, action, on, held, ActionState.PENDING, live, due)
+
+    def _reverse(self, entries: Sequence[Entry], note: str) -> tuple[Entry, ...]:
+        return tuple(
+            entry.reversal(recorded=self._now, note=note, corrects=True) for entry in entries
+        )
 
     def _expect(
         self, action: CorporateAction, key: str, on: date, held: Decimal
@@ -346,6 +350,8 @@ class _Sweep:
         if expected.amount:
             if not expected.on <= own.on <= expected.on + PAID_WITHIN:
                 return False
+            if self._pays_between(expected, own.on):
+                return False
             gross: Decimal | None = expected.amount
             if own.currency != expected.currency:
                 gross = convert_money(
@@ -358,6 +364,16 @@ class _Sweep:
             return gross is not None and LEAST_PART * gross <= own.amount <= MOST_PART * gross
         near = abs(own.on - expected.on) <= SPLIT_WITHIN
         return near and same_ratio(own.ratio, expected.ratio)
+
+    def _pays_between(self, expected: Entry, day: date) -> bool:
+        """Return whether a later distribution of the asset is nearer to a day than this one."""
+        later = self._terms.actions.by_symbol.get(expected.symbol or "", ())
+        return any(
+            action.kind in DISTRIBUTIONS
+            and _KINDS[action.kind] is expected.kind
+            and expected.on < self._terms.market_day(action.ex_day) <= day
+            for action in later
+        )
 
     def _id(self, key: str, number: int) -> UUID:
         return action_entry_id(self._terms.portfolio, key, number)
