@@ -223,7 +223,7 @@ def test_many_assets_over_10_years_are_one_query(market, watched):
     listener.names.clear()
     assert asking.closes(symbols, days=9).closes.shape == (9, 120)
     assert asking.closes(symbols[:7]).closes.shape == (20, 7)
-    assert listener.names == Counter(find=4), "revisions, bars, actions, instruments"
+    assert listener.names == Counter(distinct=1, find=5), "all stored data, and their revisions"
 
 
 def test_writes_wait_for_a_majority_of_servers(market, watched):

@@ -279,6 +279,8 @@ class StoredMarket:
     def _read_snapshot(self) -> MarketSnapshot:
         """Read all closes, some assets at a time so that memory stays small."""
         symbols = self.store.symbols()
+        if len(symbols) <= _ASSETS_PER_READ:
+            return MarketSnapshot.of(self.store.bars(["close"]).values(), self.store.actions())
         parts = []
         for start in range(0, len(symbols), _ASSETS_PER_READ):
             some = symbols[start : start + _ASSETS_PER_READ]
