@@ -24,10 +24,12 @@ def check_convertible(
     Raises:
         InvalidRequest: the rate of an asset that is needed is missing, or that of every asset.
     """
+    if market.quotes is None or market.quotes.currency is None:
+        return
     asked = [symbol for symbol in symbols if symbol in market.columns]
     lacking = market.without_rate(asked)
     first = next((symbol for symbol in lacking if symbol in needed), None)
     if first is None and lacking and len(lacking) == len(asked):
         first = asked[0]
-    if first is not None and market.quotes is not None and market.quotes.currency is not None:
+    if first is not None:
         raise missing_rate(lacking[first], market.quotes.currency)
