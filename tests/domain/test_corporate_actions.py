@@ -13,7 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rebalancer.domain.market.actions import ActionKind, Actions, CorporateAction
+from rebalancer.domain.market.actions import (
+    ActionKind,
+    Actions,
+    CorporateAction,
+    inferred_source,
+)
 from rebalancer.domain.market.currencies import ExchangeRates, RateSeries
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.corporate_actions import (
@@ -187,6 +192,35 @@ def test_new_symbol_carries_on_what_was_traded_under_the_old_one() -> None:
     )
     assert booked.positions.holdings == {"N": 6}
     assert booked.positions.cash == 100 + 4 + 6
+
+
+def test_stated_action_replaces_an_inferred_one_on_an_earlier_day() -> None:
+    source = inferred_source(FIRST + timedelta(days=2), FIRST + timedelta(days=30))
+    guess = action("split", 4, day=2, source=source)
+    sold = sell(8, "A", 1, day=25)
+    booked = book(HELD.extended_by([in_kind("deposit", 1, "A", 3)]), guess)
+    assert booked.positions.holdings == {"A": 41}
+    known = book(booked.extended_by([sold]), action("split", 4, day=20))
+    assert known.positions.holdings == {"A": 36}
+    another = book(booked, guess, action("split", 2, day=20))
+    assert another.positions.holdings == {"A": 82}
+
+
+def test_corrected_ex_day_moves_a_dividend_with_its_exchange() -> None:
+    booked = book(HELD, action("dividend", 1, day=5, currency="EUR"))
+    moved = book(
+        booked.extended_by([in_kind("deposit", 2, "A", 6)]),
+        action("dividend", 1, day=8, currency="EUR"),
+    )
+    assert (moved.positions.cash, moved.positions.foreign_cash) == (115, {})
+
+
+def test_action_that_the_market_no_longer_knows_stays_booked() -> None:
+    booked = book(HELD, action("split", 4), action("dividend", 1, day=5))
+    assert book(booked).positions == booked.positions
+    later = book(booked, action("split", 2, day=39), action("dividend", 1, day=39))
+    assert later.positions.holdings == {"A": 80}
+    assert later.positions.cash == 150
 
 
 def test_delisting_has_no_entry() -> None:

@@ -277,7 +277,9 @@ class _Desk:
             main = next(one for one in review.entries if one.kind is not EntryKind.EXCHANGE)
             again = attrs.evolve(main, id=uuid5(self.id, review.key), recorded=self.now)
             return [main.reversal(recorded=self.now, corrects=True), again]
-        booked = [one for one in review.due if one.kind is not EntryKind.EXCHANGE]
+        booked = [
+            one for one in review.due if one.voids is None and one.kind is not EntryKind.EXCHANGE
+        ]
         return [*booked, *(one.reversal(recorded=self.now, note="dismissed") for one in booked)]
 
     def _reorganise(self, action: OwnAction, id: UUID) -> Entry:

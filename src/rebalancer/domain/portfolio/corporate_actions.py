@@ -22,6 +22,7 @@ import numpy as np
 from rebalancer.domain.arrays import Dates
 from rebalancer.domain.market.actions import (
     DISTRIBUTIONS,
+    INFERRED,
     NO_ACTIONS,
     ActionKind,
     Actions,
@@ -50,6 +51,9 @@ PAID_WITHIN = timedelta(days=60)
 
 SPLIT_WITHIN = timedelta(days=7)
 """Days by which an owner's own split may differ from the ex-day."""
+
+REPLACED_WITHIN = timedelta(days=31)
+"""Days by which the ex-day of an action that was not inferred may be corrected."""
 
 LEAST_PART, MOST_PART = Decimal("0.5"), Decimal("1.05")
 """Part of the gross amount, after taxes and fees, that an owner's own dividend may be."""
@@ -176,9 +180,9 @@ def review_actions(
         only: Keys of pending actions that later ones may take to be booked; None: all.
     """
     assumed: dict[str, ActionReview] = {}
-    working = ledger
+    working, replaced = ledger, _find_replaced(ledger, terms)
     while True:
-        sweep = _Sweep(working, terms, now, only, assumed)
+        sweep = _Sweep(working, terms, now, only, assumed, replaced)
         renamed = sweep.run()
         if renamed is None:
             return sweep.reviews
@@ -196,10 +200,11 @@ class _Sweep:
         now: datetime,
         only: Collection[str] | None,
         assumed: Mapping[str, ActionReview],
+        replaced: Mapping[str, Sequence[Entry]],
     ) -> None:
         self.reviews: list[ActionReview] = []
         self._ledger, self._terms, self._now = ledger, terms, now
-        self._only, self._assumed = only, assumed
+        self._only, self._assumed, self._replaced = only, assumed, replaced
         self._booked = _entries_by_action(ledger)
         self._own = [
             entry
@@ -213,7 +218,16 @@ class _Sweep:
 
         Entries after it may have its old symbol, which counts for the new one once it is booked.
         """
-        entries = dict(self._ledger.by_day())
+        void = {
+            entry.id
+            for key, entries in self._replaced.items()
+            if self._only is None or key in self._only
+            for entry in entries
+        }
+        entries = {
+            day: [entry for entry in of_day if entry.id not in void]
+            for day, of_day in self._ledger.by_day()
+        }
         events: dict[date, list[CorporateAction]] = {}
         for action in _concerned(self._terms.actions, self._ledger.symbols):
             events.setdefault(self._terms.market_day(action.ex_day), []).append(action)
@@ -259,15 +273,17 @@ class _Sweep:
         if key in self._assumed:
             return self._assumed[key]
         expected = self._expect(action, key, on, held)
+        outdated = self._replaced.get(key, ())
         known = self._booked.get(key, [])
-        chain = [entry for entry in known if entry.kind is not EntryKind.EXCHANGE]
+        chain = _without_exchanges(known)
         live = tuple(entry for entry in known if self._ledger.find(void_id(entry.id)) is None)
         confirmed = bool(chain) and chain[-1].id != self._id(key, len(chain) - 1)
         if chain and chain[-1] in live and confirmed:
             return ActionReview(key, action, on, held, ActionState.BOOKED, live)
         own = self._take_own(expected)
         if own is not None:
-            replaced = self._reverse(live, "the owner recorded the corporate action")
+            note = "the owner recorded the corporate action"
+            replaced = self._reverse((*outdated, *live), note)
             state = ActionState.PENDING if replaced else ActionState.BOOKED
             return ActionReview(key, action, on, held, state, (own, *live), replaced)
         if chain and chain[-1] in live:
@@ -277,7 +293,7 @@ class _Sweep:
             reversal = self._ledger.find(void_id(chain[-1].id))
             if reversal is not None and reversal.action is None:
                 return ActionReview(key, action, on, held, ActionState.DISMISSED)
-        reversals = self._reverse(live, "the corporate action changed")
+        reversals = self._reverse((*outdated, *live), "the corporate action changed")
         due = (*reversals, *self._identify(key, len(chain), expected))
         if not due:
             return None
@@ -299,7 +315,14 @@ class _Sweep:
         if action.kind in DISTRIBUTIONS:
             return self._pay(action, entry, held)
         ratio = None if action.kind is ActionKind.RENAME else action.value
-        booked = attrs.evolve(entry, kind=kind, amount=_ZERO, other=action.other, ratio=ratio)
+        booked = attrs.evolve(
+            entry,
+            kind=kind,
+            amount=_ZERO,
+            other=action.other,
+            ratio=ratio,
+            note=action.source if action.source.startswith(INFERRED) else "",
+        )
         return (booked,)
 
     def _pay(self, action: CorporateAction, entry: Entry, held: Decimal) -> tuple[Entry, ...]:
@@ -317,7 +340,8 @@ class _Sweep:
             kind=_KINDS[action.kind],
             amount=amount,
             currency=currency,
-            note=f"{_NOTES.get(action.kind, '')}{stated} on {held.normalize():f} units",
+            note=f"{_NOTES.get(action.kind, '')}{stated} on {held.normalize():f} units"
+            + (f", {action.source}" if action.source.startswith(INFERRED) else ""),
         )
         if currency is None or self._terms.conversions is not Conversions.AUTOMATIC:
             return (income,)
@@ -457,6 +481,44 @@ def replace_symbol(mandate: Mandate, old: str, new: str) -> Mandate:
 
 def _replace(symbols: frozenset[str], old: str, new: str) -> frozenset[str]:
     return frozenset(new if symbol == old else symbol for symbol in symbols)
+
+
+def _find_replaced(ledger: Ledger, terms: BookingTerms) -> dict[str, list[Entry]]:
+    """Return entries of actions that the market no longer knows, by the key of what replaces them.
+
+    An action that is not in the ledger replaces one of the same asset and kind that an inference
+    put earlier, or whose ex-day was near.
+    """
+    known = {action_key(action) for action in terms.actions}
+    booked = _entries_by_action(ledger)
+    missing = [
+        entry
+        for key, entries in booked.items()
+        if key not in known
+        for number, entry in enumerate(_without_exchanges(entries))
+        if ledger.find(void_id(entry.id)) is None
+        and entry.id == action_entry_id(terms.portfolio, key, number)
+    ]
+    found: dict[str, list[Entry]] = {}
+    for entry in missing:
+        for action in terms.actions.by_symbol.get(str(entry.symbol), ()):
+            key = action_key(action)
+            if key in booked or _KINDS.get(action.kind) is not entry.kind:
+                continue
+            later = action.ex_day - entry.on
+            if abs(later) <= REPLACED_WITHIN or (INFERRED in entry.note and later.days >= 0):
+                exchanges = [
+                    one
+                    for one in booked[str(entry.action)]
+                    if one.kind is EntryKind.EXCHANGE and ledger.find(void_id(one.id)) is None
+                ]
+                found.setdefault(key, []).extend([entry, *exchanges])
+                break
+    return found
+
+
+def _without_exchanges(entries: Iterable[Entry]) -> list[Entry]:
+    return [entry for entry in entries if entry.kind is not EntryKind.EXCHANGE]
 
 
 def _entries_by_action(ledger: Ledger) -> dict[str, list[Entry]]:
