@@ -108,6 +108,27 @@ def test_corrected_figure_voids_the_entry_and_books_another() -> None:
     assert book(corrected, action("dividend", "0.50")).positions.cash == 105
 
 
+def test_withdrawn_action_is_reversed_and_booked_again_when_it_counts_again() -> None:
+    split, dividend = action("split", 4), action("dividend", "0.50", day=9)
+    booked = book(HELD, split, dividend)
+    assert (booked.positions.holdings, booked.positions.cash) == ({"A": 40}, 120)
+    withdrawn = {"actions": Actions.of([split, dividend]).without([split.key])}
+    without = book(booked, **withdrawn)
+    assert (without.positions.holdings, without.positions.cash) == ({"A": 10}, 105)
+    assert review(HELD, **withdrawn)[0].action == dividend  # what was never booked stays out
+    again = book(without, split, dividend)
+    assert (again.positions.holdings, again.positions.cash) == ({"A": 40}, 120)
+
+
+def test_stated_split_replaces_an_inferred_one_that_is_booked() -> None:
+    source = inferred_source(FIRST + timedelta(days=5), FIRST + timedelta(days=20))
+    inferred = attrs.evolve(action("split", 4), source=source)
+    booked = book(HELD, inferred)
+    stated = book(booked, inferred, action("split", 4, day=12))
+    assert stated.positions.holdings == {"A": 40}
+    assert [one.on.day for one in stated.effective if one.action] == [15]
+
+
 def test_trade_that_is_voided_later_changes_what_was_paid() -> None:
     bought = buy(5, "A", 1, day=1)
     booked = book(HELD.extended_by([bought]), action("dividend", 1))

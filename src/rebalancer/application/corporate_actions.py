@@ -81,7 +81,8 @@ def find_due(
     An action that would leave cash or a holding negative is left out.
     """
     mandate = portfolio.mandate
-    if not len(due_actions(market)):
+    actions = due_actions(market)
+    if not (actions.entries or actions.withdrawn):
         return DueBooking(ledger, mandate)
     terms = BookingTerms.of(portfolio, market)
     if mandate.corporate_actions is ActionBooking.CONFIRM:

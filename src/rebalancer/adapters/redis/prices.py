@@ -35,6 +35,7 @@ class _Market(msgspec.Struct, frozen=True, array_like=True):
     closes: memoryview
     adjusted: tuple[str, ...]
     actions: tuple[CorporateAction, ...]
+    withdrawn: tuple[CorporateAction, ...]
 
 
 class RedisPriceCache:
@@ -144,6 +145,7 @@ def _encode(revision: str, snapshot: MarketSnapshot) -> dict[str, bytes]:
             np.ascontiguousarray(snapshot.closes.T.astype("<f8", copy=False)).data,
             tuple(sorted(snapshot.adjusted)),
             snapshot.actions.entries,
+            snapshot.actions.withdrawn,
         )
     )
     value = sha256(encoded).digest() + encoded
@@ -166,9 +168,8 @@ def _decode(revision: str, parts: dict[bytes, bytes]) -> MarketSnapshot | None:
         return None
     days = np.frombuffer(market.days, "<i8").astype("datetime64[D]")
     closes = np.frombuffer(market.closes, "<f8").reshape(len(market.symbols), len(days)).T
-    return MarketSnapshot(
-        market.symbols, days, closes, frozenset(market.adjusted), Actions(market.actions)
-    )
+    actions = Actions(market.actions, market.withdrawn)
+    return MarketSnapshot(market.symbols, days, closes, frozenset(market.adjusted), actions)
 
 
 _MARKET: Any = msgspec.msgpack.Decoder(_Market)

@@ -11,7 +11,7 @@ On an ex-day with both, a distribution is per share held before the split.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -43,6 +43,10 @@ DISTRIBUTIONS = frozenset(
 """Actions that pay money per share."""
 
 _WITH_OTHER = frozenset({ActionKind.SPIN_OFF, ActionKind.RENAME})
+
+
+ActionKey = tuple[str, date, ActionKind, str]
+"""Symbol, ex-day, kind and other symbol of an action."""
 
 
 @attrs.frozen
@@ -95,29 +99,34 @@ class CorporateAction:
             )
 
     @property
-    def key(self) -> tuple[str, date, ActionKind, str]:
+    def key(self) -> ActionKey:
         """What identifies it: a corrected value has the same key."""
         return (self.symbol, self.ex_day, self.kind, self.other or "")
 
 
 @attrs.frozen(slots=False)
 class Actions:
-    """Corporate actions of a market, sorted by ex-day, symbol, kind and other symbol."""
+    """Corporate actions of a market, sorted by ex-day, symbol, kind and other symbol.
+
+    Attributes:
+        entries: Actions that count.
+        withdrawn: Those that count no more: stated ones explain them, or they were found wrong.
+    """
 
     entries: tuple[CorporateAction, ...] = ()
+    withdrawn: tuple[CorporateAction, ...] = ()
 
     @classmethod
     def of(cls, actions: Iterable[CorporateAction]) -> Actions:
         """Sort actions; one of the same key replaces an earlier one.
 
-        Inferred actions that a stated one explains are left out, see `without_superseded`.
+        Inferred actions that stated ones explain are withdrawn, see `without_superseded`.
         """
         by_key = {action.key: action for action in actions}
-        ordered = sorted(
-            without_superseded(by_key.values()),
-            key=lambda one: (one.ex_day, one.symbol, one.kind, one.other or ""),
-        )
-        return cls(tuple(ordered))
+        counting = without_superseded(by_key.values())
+        left = {action.key for action in counting}
+        withdrawn = (action for action in by_key.values() if action.key not in left)
+        return cls(tuple(sorted(counting, key=_order)), tuple(sorted(withdrawn, key=_order)))
 
     def __iter__(self) -> Iterator[CorporateAction]:
         return iter(self.entries)
@@ -135,9 +144,18 @@ class Actions:
 
     def until(self, day: date) -> Actions:
         """Return the actions with an ex-day up to a day, inclusive."""
-        if not self.entries or self.entries[-1].ex_day <= day:
+        lists = (self.entries, self.withdrawn)
+        if all(not each or each[-1].ex_day <= day for each in lists):
             return self
-        return Actions(tuple(one for one in self.entries if one.ex_day <= day))
+        return Actions(*(tuple(one for one in each if one.ex_day <= day) for each in lists))
+
+    def without(self, keys: Collection[ActionKey]) -> Actions:
+        """Return the actions, of which some are withdrawn."""
+        if not keys:
+            return self
+        withdrawn = (*self.withdrawn, *(one for one in self.entries if one.key in keys))
+        counting = tuple(one for one in self.entries if one.key not in keys)
+        return Actions(counting, tuple(sorted(withdrawn, key=_order)))
 
     @cached_property
     def digest(self) -> str:
@@ -172,6 +190,10 @@ def is_known(action: CorporateAction, by: datetime | None) -> bool:
 
 
 NO_ACTIONS = Actions()
+
+
+def _order(action: CorporateAction) -> tuple[date, str, ActionKind, str]:
+    return (action.ex_day, action.symbol, action.kind, action.other or "")
 
 
 INFERRED = "inferred from restated closes"

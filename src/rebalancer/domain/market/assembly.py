@@ -326,7 +326,7 @@ def _state_currencies(actions: Actions, terms: PricingTerms) -> Actions:
     if not silent:
         return actions
     stated = {one.key: attrs.evolve(one, currency=terms.unit_of(one.symbol)) for one in silent}
-    return Actions(tuple(stated.get(one.key, one) for one in actions))
+    return Actions(tuple(stated.get(one.key, one) for one in actions), actions.withdrawn)
 
 
 def _until(
@@ -377,9 +377,7 @@ def _plausible(
         accepted = decisions.accepted.get(symbol, frozenset())
         found = find_huge(days, table[:, column], own, value, accepted=accepted)
         wrong.update(one.key for one in found)
-    if not wrong:
-        return actions
-    return Actions(tuple(one for one in actions if one.key not in wrong))
+    return actions.without(wrong)
 
 
 def _splits(actions: Actions, adjusted: Collection[str]) -> dict[str, dict[date, float]]:

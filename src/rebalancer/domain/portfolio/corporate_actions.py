@@ -159,7 +159,7 @@ def action_key(action: CorporateAction) -> str:
 def due_actions(market: PriceHistory) -> Actions:
     """Return the corporate actions with an ex-day up to the last close."""
     quotes = market.quotes
-    if quotes is None or not len(quotes.actions):
+    if quotes is None or not (quotes.actions.entries or quotes.actions.withdrawn):
         return NO_ACTIONS
     return market.memo("due actions", lambda: quotes.actions.until(market.last_date))
 
@@ -229,7 +229,8 @@ class _Sweep:
             for day, of_day in self._ledger.by_day()
         }
         events: dict[date, list[CorporateAction]] = {}
-        for action in _concerned(self._terms.actions, self._ledger.symbols):
+        booked = (one for one in self._terms.actions.withdrawn if action_key(one) in self._booked)
+        for action in (*booked, *_concerned(self._terms.actions, self._ledger.symbols)):
             events.setdefault(self._terms.market_day(action.ex_day), []).append(action)
         with localcontext(prec=_DIGITS):
             for day in sorted({*entries, *events}):
@@ -307,9 +308,12 @@ class _Sweep:
     def _expect(
         self, action: CorporateAction, key: str, on: date, held: Decimal
     ) -> tuple[Entry, ...]:
-        """Return the entries that an action should have, with ids of no meaning."""
+        """Return the entries that an action should have, with ids of no meaning.
+
+        A withdrawn action should have none, so that those that it has are reversed.
+        """
         kind = _KINDS.get(action.kind)
-        if kind is None or not held > 0:
+        if kind is None or not held > 0 or action in self._terms.actions.withdrawn:
             return ()
         entry = attrs.evolve(_BLANK, on=on, recorded=self._now, symbol=action.symbol, action=key)
         if action.kind in DISTRIBUTIONS:
