@@ -164,9 +164,7 @@ class StoredMarket:
             PricesUnavailable: the store did not answer, or had no prices then.
         """
         try:
-            bars = self.store.bars(["close"], known_by=time).values()
-            snapshot = MarketSnapshot.of(bars, self.store.actions(known_by=time))
-            history = snapshot.history(self._terms(time))
+            history = self._read_snapshot(time).history(self._terms(time))
         except Unavailable as error:
             raise PricesUnavailable(error.message) from error.__cause__
         if history is None:
@@ -276,16 +274,19 @@ class StoredMarket:
             log.warning("%s is withheld: %s", symbol, reason)
         return history
 
-    def _read_snapshot(self) -> MarketSnapshot:
+    def _read_snapshot(self, known_by: datetime | None = None) -> MarketSnapshot:
         """Read all closes, some assets at a time so that memory stays small."""
-        symbols = self.store.symbols()
+        store = self.store
+        symbols = store.symbols()
         if len(symbols) <= _ASSETS_PER_READ:
-            return MarketSnapshot.of(self.store.bars(["close"]).values(), self.store.actions())
+            bars = store.bars(["close"], known_by=known_by)
+            return MarketSnapshot.of(bars.values(), store.actions(known_by=known_by))
         parts = []
         for start in range(0, len(symbols), _ASSETS_PER_READ):
             some = symbols[start : start + _ASSETS_PER_READ]
-            parts.append(MarketSnapshot.of(self.store.bars(["close"], symbols=some).values()))
-        return MarketSnapshot.join(parts, self.store.actions())
+            bars = store.bars(["close"], symbols=some, known_by=known_by)
+            parts.append(MarketSnapshot.of(bars.values()))
+        return MarketSnapshot.join(parts, store.actions(known_by=known_by))
 
     def _terms(self, known_by: datetime | None = None) -> PricingTerms:
         """Return what turns stored closes into prices of shares, at present or at a time."""

@@ -118,7 +118,8 @@ class SqlMarket:
         given = {action.key: action for action in actions}
         with writing(self.engine) as connection:
             _lock_revision(connection, "actions")
-            stored = {action.key: action for action in _read_actions(connection)}
+            symbols = {action.symbol for action in given.values()}
+            stored = {action.key: action for action in _read_actions(connection, symbols)}
             since = known or self.now()
             corrected = (
                 correct_action(stored.get(key), action, since, source)
@@ -299,9 +300,13 @@ def _delete_year(connection: Connection, key: YearKey) -> None:
     connection.execute(delete(price_years).where(mine))
 
 
-def _read_actions(connection: Connection) -> Iterator[CorporateAction]:
-    """Yield every figure of each action, oldest first."""
+def _read_actions(
+    connection: Connection, symbols: Collection[str] | None = None
+) -> Iterator[CorporateAction]:
+    """Yield every figure of each action of some assets, or of all, oldest first."""
     query = select(market_actions).order_by(market_actions.c.known)
+    if symbols is not None:
+        query = query.where(market_actions.c.symbol.in_(symbols))
     for row in connection.execute(query).all():
         if row.kind in _KINDS:
             yield CorporateAction(

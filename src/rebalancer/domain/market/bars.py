@@ -234,7 +234,7 @@ class MarketSnapshot:
             return attrs.evolve(parts[0], actions=actions) if parts else cls.of([])
         symbols = tuple(symbol for part in parts for symbol in part.symbols)
         days, rows_of = _union([part.days for part in parts])
-        closes = np.full((len(symbols), len(days)), np.nan).T
+        closes = np.empty((len(symbols), len(days))).T
         start = 0
         for part in parts:
             end = start + len(part.symbols)
@@ -242,6 +242,7 @@ class MarketSnapshot:
             if len(rows) == len(days):
                 closes[:, start:end] = part.closes
             else:
+                closes[:, start:end] = np.nan
                 closes[rows, start:end] = part.closes
             start = end
         adjusted = frozenset[str]().union(*(part.adjusted for part in parts))
