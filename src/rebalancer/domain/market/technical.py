@@ -21,7 +21,6 @@ from collections.abc import Callable, Mapping, Sequence
 import attrs
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.signal import lfilter
 
 from rebalancer.domain.arrays import Dates, Floats
 from rebalancer.domain.errors import InvalidRequest
@@ -56,6 +55,18 @@ class Series:
     volume: Floats | None = None
     market: Floats | None = None
     periods_per_year: float = 252.0
+
+
+def _smooth(values: Floats, weight: float, kept: float, before: float) -> Floats:
+    """Return ``y[t] = weight values[t] + kept y[t-1]``, (T,), where ``before`` is ``y[-1]``.
+
+    scipy.signal takes half a second to import, so it is loaded when it is first needed.
+    """
+    from scipy.signal import lfilter
+
+    smoothed: Floats
+    smoothed, _ = lfilter([weight], [1.0, -kept], values, zi=np.array([kept * before]))
+    return smoothed
 
 
 Columns = dict[str, Floats]
@@ -127,8 +138,7 @@ def _recursive_mean(values: Floats, period: int, weight: float, start: int) -> F
     found[first] = values[start : first + 1].mean()
     rest = values[first + 1 :]
     if len(rest):
-        memory = np.array([(1.0 - weight) * found[first]])
-        found[first + 1 :], _ = lfilter([weight], [1.0, weight - 1.0], rest, zi=memory)
+        found[first + 1 :] = _smooth(rest, weight, 1.0 - weight, found[first])
     return found
 
 
@@ -206,8 +216,7 @@ def _wilder_sum(values: Floats, period: int) -> Floats:
         return found
     first = values[1:period].sum()
     kept = 1.0 - 1.0 / period
-    memory = np.array([kept * first])
-    found[period:], _ = lfilter([1.0], [1.0, -kept], values[period:], zi=memory)
+    found[period:] = _smooth(values[period:], 1.0, kept, first)
     return found
 
 
@@ -254,10 +263,8 @@ def ewma_volatility(close: Floats, decay: float, periods_per_year: float) -> Flo
     squares = np.diff(np.log(close)) ** 2
     found = np.full(len(close), np.nan)
     if len(squares):
-        memory = np.array([decay * squares[0]])
-        variance = np.append(
-            squares[:1], lfilter([1.0 - decay], [1.0, -decay], squares[1:], zi=memory)[0]
-        )
+        later = _smooth(squares[1:], 1.0 - decay, decay, squares[0])
+        variance = np.append(squares[:1], later)
         found[1:] = np.sqrt(variance * periods_per_year)
     return found
 
