@@ -15,7 +15,12 @@ import attrs
 from rebalancer.application.corporate_actions import BookActions
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.store import UnitOfWork
-from rebalancer.application.rebalance import own_context, policy_input, record_proposal
+from rebalancer.application.rebalance import (
+    at_close,
+    own_context,
+    policy_input,
+    record_proposal,
+)
 from rebalancer.application.resilience import OutageLog, retry_while_unavailable
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from rebalancer.domain.jobs.batch_run import BatchRun, Chunk, ChunkDone, ChunksHeld
@@ -203,6 +208,7 @@ class ProposeForEveryone:
                 failures.append((portfolio.id, portfolio.reason))
                 continue
             try:
+                portfolio = at_close(portfolio, context, self.work)
                 snapshot = policy_input(portfolio, context, _NO_CASH_FLOW)
             except InvalidRequest as error:
                 failures.append((portfolio.id, str(error)))

@@ -20,6 +20,7 @@ from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.quality import Rule
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import CostModel
+from rebalancer.domain.portfolio.ledger import Ledger
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
 from rebalancer.domain.portfolio.own_prices import own_prices
 from rebalancer.domain.portfolio.portfolio import Portfolio
@@ -269,6 +270,7 @@ class ProposeForPortfolio:
         context = self.build_context(
             policy_name=ask.policy_name, costs=ask.costs, currency=currency.code, as_of=ask.as_of
         )
+        portfolio = at_close(portfolio, context, self.work)
         return own_context(portfolio, context, self.work), policy_input(
             portfolio, context, ask.cash_flow
         )
@@ -357,6 +359,29 @@ def compare_with_rules(portfolio: Portfolio, context: RebalanceContext) -> tuple
         for name in COMPARED
         if name != context.policy.name
     )
+
+
+def at_close(
+    portfolio: ManagedPortfolio, context: RebalanceContext, work: UnitOfWork
+) -> ManagedPortfolio:
+    """Return a portfolio without the corporate actions after the close of a context.
+
+    It is the same object, and nothing is read, unless a past day is asked for that has later
+    actions.
+    """
+    quotes, last = context.market.quotes, context.market.last_date
+    if (
+        context.asked is None
+        or quotes is None
+        or len(quotes.actions.until(last)) == len(quotes.actions)
+    ):
+        return portfolio
+    with work.read() as tx:
+        entries = tx.portfolios.ledger(portfolio.id).effective
+    until = tuple(one for one in entries if one.action is None or one.on <= last)
+    if len(until) == len(entries):
+        return portfolio
+    return attrs.evolve(portfolio, positions=Ledger(until).positions)
 
 
 def policy_input(

@@ -277,3 +277,22 @@ def test_failure_to_book_leaves_the_portfolio_readable(api: RunningApi, ada: Api
     found = ada.get(path).json()
     assert found["cash"] == "0.00"
     assert "SPL 2026-10-11 dividend could not be booked: cash would be -12" in found["notes"][-1]
+
+
+def test_proposal_for_a_past_day_knows_no_later_action(api: RunningApi, ada: ApiUser) -> None:
+    before = opened(api, ada, targets={"SPL": 0.9, "BBB": 0.1})
+    serve(api, SPLIT, action("dividend", "2", symbol="BBB"))
+    path = f"/api/portfolios/{before['id']}"
+    assert ada.get(path).json()["cash"] == "400.00"
+    proposal = ada.proposal(before["id"], policy="monthly", as_of="2026-10-05")
+    assert proposal["seen"]["holdings"] == {"BBB": "100", "SPL": "12"}
+    assert Decimal(proposal["seen"]["cash_flow"]) == 200
+    orders = {one["symbol"]: one for one in proposal["orders"]}
+    assert (orders["SPL"]["quantity"], orders["SPL"]["price"]) == ("10", "400.0")
+    accepted = ada.post(f"/api/rebalance/{proposal['id']}/accept", {})
+    assert accepted.json()["stage"] == "executed"
+    found = ada.get(path).json()
+    sold = Decimal(orders["BBB"]["quantity"])
+    assert holdings(found) == {"BBB": str(100 - sold), "SPL": "88"}
+    # The dividend is that of the units that were left.
+    assert Decimal(found["cash"]) == Decimal(proposal["cash_after"]) + 2 * (100 - sold)

@@ -493,8 +493,10 @@ def _find_replaced(ledger: Ledger, terms: BookingTerms) -> dict[str, list[Entry]
     An action that is not in the ledger replaces one of the same asset and kind that an inference
     put earlier, or whose ex-day was near.
     """
-    known = {action_key(action) for action in terms.actions}
     booked = _entries_by_action(ledger)
+    symbols = {entry.symbol for entries in booked.values() for entry in entries if entry.symbol}
+    by_symbol = terms.actions.by_symbol
+    known = {action_key(one) for symbol in symbols for one in by_symbol.get(symbol, ())}
     missing = [
         entry
         for key, entries in booked.items()
@@ -505,7 +507,7 @@ def _find_replaced(ledger: Ledger, terms: BookingTerms) -> dict[str, list[Entry]
     ]
     found: dict[str, list[Entry]] = {}
     for entry in missing:
-        for action in terms.actions.by_symbol.get(str(entry.symbol), ()):
+        for action in by_symbol.get(str(entry.symbol), ()):
             key = action_key(action)
             if key in booked or _KINDS.get(action.kind) is not entry.kind:
                 continue

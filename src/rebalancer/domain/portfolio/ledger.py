@@ -72,7 +72,8 @@ class Positions:
             By effective day: a deposit dated before a rebalance counts as invested, also if it is
             recorded later. The trades of a proposal with open orders spend what they cost.
         last_rebalance: Day of the last trades of a proposal.
-        last_entry: Latest effective day; None for an empty ledger.
+        last_entry: Latest effective day of entries that are not booked corporate actions; None
+            without any.
         foreign_cash: Money in other currencies by ISO 4217 code, each > 0, sorted by code.
     """
 
@@ -183,7 +184,9 @@ class Ledger:
                         f"the holding of {symbol} would be {holdings[symbol]} at the end of "
                         f"{day}; record its purchase or deposit first"
                     )
-            uninvested, last = min(uninvested, cash[None]), day
+            uninvested = min(uninvested, cash[None])
+            if any(entry.action is None for entry in entries):
+                last = day
         held = {symbol: units for symbol, units in sorted(holdings.items()) if units}
         base = cash.pop(None)
         foreign = sorted((code, money) for code, money in cash.items() if code and money)

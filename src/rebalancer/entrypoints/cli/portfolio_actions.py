@@ -77,7 +77,7 @@ def actions(
             )
     views = action_views(found)
     if as_json:
-        print_json(to_builtins(views))
+        print_json(to_builtins(views, enc_hook=str))
     else:
         _print_actions(views)
 
