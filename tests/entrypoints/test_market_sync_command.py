@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from datetime import date
 
 import pytest
@@ -115,3 +117,37 @@ def test_the_schedule_runs_what_is_due(quickly, internet, world):
     assert planned.code == 0
     assert {task["name"] for task in planned.json} == {"bars:ARCX", "clean-up", "rates"}
     assert "bars:ARCX" in quickly("market", "schedule").stdout
+
+
+class Terminal(io.StringIO):
+    """Standard input or error of a person at a terminal."""
+
+    def isatty(self):
+        return True
+
+
+def unknown_portfolio(write):
+    write(
+        "mine.json",
+        json.dumps({"id": "me", "cash": "1000", "holdings": {}, "targets": {"VOD.L": 1}}),
+    )
+    return "propose", "mine.json", "--policy", "monthly", "--as-of", "2024-03-08"
+
+
+def test_unknown_symbol_names_the_command_that_fetches_it(quickly, write, internet):
+    quickly("market", "sync", "--symbols", "VTI")
+    remedy = "rebalancer market sync --symbols VOD.L"
+    assert quickly(*unknown_portfolio(write)).refused("targets.VOD.L", remedy)
+
+
+@pytest.mark.parametrize(("reply", "code"), [("y", 0), ("n", 2)])
+def test_person_at_a_terminal_is_asked_for_a_fetch(
+    quickly, write, internet, monkeypatch, reply, code
+):
+    quickly("market", "sync", "--symbols", "VTI")
+    monkeypatch.setattr(sys, "stdin", Terminal(f"{reply}\n"))
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    made = quickly(*unknown_portfolio(write))
+    assert made.code == code
+    assert ("VOD.L" in made.stdout) == (code == 0)
+    assert "fetch it now?" in sys.stderr.getvalue()

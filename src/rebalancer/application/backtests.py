@@ -11,24 +11,22 @@ from uuid import UUID
 import attrs
 import numpy as np
 
-from rebalancer.application.accounts import load_account
 from rebalancer.application.history_provider import NoDetails
-from rebalancer.application.idempotency import find_earlier_result, fingerprint
+from rebalancer.application.idempotency import fingerprint
 from rebalancer.application.job_worker import Progress
 from rebalancer.application.jobs import SubmitJob
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.market import InstrumentSource, PriceDetails, PriceSource
 from rebalancer.application.ports.policies import Policies
 from rebalancer.application.ports.reports import Reports
-from rebalancer.application.ports.store import Transaction, UnitOfWork
+from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.reporting.backtest import backtest_document
 from rebalancer.application.reporting.report import BACKTEST, Report
 from rebalancer.domain.arrays import Floats
 from rebalancer.domain.backtest.engine import DEFAULT_CAPITAL, BacktestSettings, compare_policies
 from rebalancer.domain.backtest.result import Backtest
 from rebalancer.domain.backtest.universe import Unlisted, cash_cautions
-from rebalancer.domain.errors import Conflict, FaultCollector, InvalidRequest, NotFound
-from rebalancer.domain.idempotency import IdempotencyKey
+from rebalancer.domain.errors import FaultCollector, InvalidRequest, NotFound
 from rebalancer.domain.jobs.job import Job, JobChanged, JobState
 from rebalancer.domain.market.caution import Caution
 from rebalancer.domain.market.convertible import check_convertible
@@ -46,11 +44,6 @@ _MOST_CASH_MOVES = 0.01
 
 _CASH_STEP = 0.005
 """Return in one row, or loss over a window, that cash does not have."""
-
-MOST_UNFINISHED_JOBS = 20
-"""Limit of an owner's unfinished jobs, so that one owner cannot block the others."""
-
-_UNFINISHED = frozenset({JobState.QUEUED, JobState.RUNNING})
 
 
 def _names(given: Iterable[str]) -> tuple[str, ...]:
@@ -281,26 +274,8 @@ class StartBacktest:
         self._check(request)
         stored = request.to_json()
         asked = fingerprint(BACKTEST, json.dumps(stored, sort_keys=True))
-
-        def find_earlier(tx: Transaction) -> Job | None:
-            load_account(tx, owner)
-            before = find_earlier_result(tx, owner, key, asked)
-            if before is not None:
-                return tx.jobs.get(before, owner=owner)
-            unfinished = tx.jobs.page(owner, states=_UNFINISHED, limit=MOST_UNFINISHED_JOBS)
-            if len(unfinished) == MOST_UNFINISHED_JOBS:
-                raise Conflict(
-                    f"you have {MOST_UNFINISHED_JOBS} unfinished jobs, the maximum; wait until "
-                    "one finishes, or cancel one",
-                    code="too_many_unfinished_jobs",
-                )
-            if key is not None:
-                tx.keys.add(IdempotencyKey(owner, key, asked, result=id, created=now))
-            return None
-
         job = Job.new(BACKTEST, stored, id=id, owner=owner, now=now)
-        submitted = self.submit(job, now=now, existing=find_earlier)
-        return submitted, submitted.id != id
+        return self.submit.once(job, owner=owner, key=key, fingerprint=asked, now=now)
 
     def _check(self, request: BacktestRequest) -> None:
         """Raise InvalidRequest if the backtest cannot run."""

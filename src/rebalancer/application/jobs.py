@@ -8,11 +8,18 @@ from uuid import UUID
 
 import attrs
 
-from rebalancer.application.idempotency import ClientRequest
+from rebalancer.application.accounts import load_account
+from rebalancer.application.idempotency import ClientRequest, find_earlier_result
 from rebalancer.application.ports.jobs import JobRunner
 from rebalancer.application.ports.store import Transaction, UnitOfWork
-from rebalancer.domain.errors import Unavailable
+from rebalancer.domain.errors import Conflict, Unavailable
+from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.job import Job, JobState
+
+MOST_UNFINISHED_JOBS = 20
+"""Limit of an owner's unfinished jobs, so that one owner cannot block the others."""
+
+_UNFINISHED = frozenset({JobState.QUEUED, JobState.RUNNING})
 
 
 @attrs.frozen
@@ -51,6 +58,43 @@ class SubmitJob:
             else:
                 return before
         return _submit(self, job, lambda stored, error: stored.reject(error, now))
+
+    def once(
+        self, job: Job, *, owner: UUID, key: str | None, fingerprint: str, now: datetime
+    ) -> tuple[Job, bool]:
+        """Submit a job of a user, and return it and whether the same request had submitted it.
+
+        Args:
+            job: New job.
+            owner: The user.
+            key: The user's idempotency key; None without one.
+            fingerprint: Of the request, see `rebalancer.application.idempotency.fingerprint`.
+            now: Current time.
+
+        Raises:
+            NotAuthenticated: the owner's account no longer exists.
+            Conflict: the owner has too many unfinished jobs, or the key belongs to another request.
+            Unavailable: as on a call.
+        """
+
+        def find_earlier(tx: Transaction) -> Job | None:
+            load_account(tx, owner)
+            before = find_earlier_result(tx, owner, key, fingerprint)
+            if before is not None:
+                return tx.jobs.get(before, owner=owner)
+            unfinished = tx.jobs.page(owner, states=_UNFINISHED, limit=MOST_UNFINISHED_JOBS)
+            if len(unfinished) == MOST_UNFINISHED_JOBS:
+                raise Conflict(
+                    f"you have {MOST_UNFINISHED_JOBS} unfinished jobs, the maximum; wait until "
+                    "one finishes, or cancel one",
+                    code="too_many_unfinished_jobs",
+                )
+            if key is not None:
+                tx.keys.add(IdempotencyKey(owner, key, fingerprint, result=job.id, created=now))
+            return None
+
+        submitted = self(job, now=now, existing=find_earlier)
+        return submitted, submitted.id != job.id
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ its market has ended since it was last asked for.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import UTC, date, datetime, timedelta
 
@@ -146,6 +146,36 @@ class SyncMarket:
                 pool.shutdown(cancel_futures=True)
         return SyncReport(tuple(outcomes[symbol] for symbol in wanted))
 
+    def with_rates(
+        self,
+        symbols: Sequence[str],
+        bases: Collection[str],
+        *,
+        since: date | None = None,
+        provider: str | None = None,
+        progress: Callable[[SyncOutcome], None] = lambda _: None,
+    ) -> SyncReport:
+        """Synchronize assets, and the exchange rates that their currencies need.
+
+        Args:
+            symbols: As on a call.
+            bases: ISO 4217 codes of the currencies into which the assets are converted.
+            since: As on a call.
+            provider: Name of the only provider to ask for the symbols; None: as on a call.
+            progress: As on a call.
+
+        Raises:
+            As on a call.
+        """
+        report = self(symbols, since=since, provider=provider, progress=progress)
+        asked = {one.symbol for one in report.outcomes}
+        needed = find_rates(self.market.instruments(), bases, symbols)
+        rates = [symbol for symbol in needed if symbol not in asked]
+        if not rates:
+            return report
+        further = self(rates, since=since, progress=progress)
+        return SyncReport(report.outcomes + further.outcomes)
+
     def _fetch(self, state: SyncState, since: date | None, provider: str | None) -> Answered:
         begins = since
         if begins is None and state.through is not None:
@@ -250,12 +280,12 @@ def _completed(known: Instrument, found: Instrument) -> Instrument:
     )
 
 
-def find_rates(instruments: Instruments, base: str, symbols: Iterable[str]) -> list[str]:
-    """Return the symbols of the euro rates that convert some assets into a base currency, sorted.
+def find_rates(instruments: Instruments, bases: Iterable[str], symbols: Iterable[str]) -> list[str]:
+    """Return the symbols of the euro rates that convert some assets into base currencies, sorted.
 
     Rates among the symbols are not assets. A single currency needs no rates.
     """
-    currencies = {base}
+    currencies = set(bases)
     for symbol in symbols:
         unit = instruments[symbol].currency
         if unit is not None and not is_rate_symbol(symbol):

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from copy import copy
+from typing import Any, ClassVar, Self
 
 
 class RebalancerError(Exception):
@@ -50,6 +51,13 @@ class InvalidRequest(RebalancerError):
         self.field = field
         if field:
             self.args = (f"{field}: {message}",)
+
+    def at(self, field: str) -> Self:
+        """Return the same error about another field."""
+        moved = copy(self)
+        moved.field = field
+        moved.args = (f"{field}: {self.message}" if field else self.message,)
+        return moved
 
 
 class InvalidFields(InvalidRequest):
@@ -95,10 +103,7 @@ class FaultCollector:
             yield
         except InvalidRequest as raised:
             for error in faults_of(raised):
-                if prefix:
-                    field = prefix + error.field
-                    error = InvalidRequest(error.message, field=field, code=error.code)
-                self._found.append(error)
+                self._found.append(error.at(prefix + error.field) if prefix else error)
 
     def raise_any(self) -> None:
         """Raise the faults that were found, if any.

@@ -81,7 +81,12 @@ def application() -> Litestar:
     settings = Settings.read()
     sources = Sources.of(settings)
     wired = build_async_container(sources, settings=settings)
-    app = application(wired, embedded=settings.embedded, does_jobs=settings.redis_url is None)
+    app = application(
+        wired,
+        embedded=settings.embedded,
+        does_jobs=settings.redis_url is None,
+        fetches_assets=sources.stored and bool(settings.providers),
+    )
     logging.config.dictConfig(log_config(settings.log_level))  # replaces the logging of Litestar
     end_with_parent(GRACE_PERIOD)
     return app

@@ -27,6 +27,7 @@ from rebalancer.adapters.report.backtest import HtmlBacktests
 from rebalancer.adapters.report.evaluation import HtmlEvaluations
 from rebalancer.adapters.report.indicators import HtmlIndicators
 from rebalancer.adapters.report.training import HtmlTrainings
+from rebalancer.application.asset_requests import FETCH, FetchJobHandler
 from rebalancer.application.background import BATCH, TRAIN, BatchJobHandler, TrainJobHandler
 from rebalancer.application.backtests import DoBacktest, RunBacktest
 from rebalancer.application.batch import ProposeForEveryone
@@ -153,9 +154,13 @@ class JobProvider(Provider):
 
     @provide
     def handlers(
-        self, backtest: DoBacktest, training: TrainJobHandler, batch: BatchJobHandler
+        self,
+        backtest: DoBacktest,
+        training: TrainJobHandler,
+        batch: BatchJobHandler,
+        fetch: FetchJobHandler,
     ) -> Handlers:
-        return Handlers({BACKTEST: backtest, TRAIN: training, BATCH: batch})
+        return Handlers({BACKTEST: backtest, TRAIN: training, BATCH: batch, FETCH: fetch})
 
     @provide
     def executor(

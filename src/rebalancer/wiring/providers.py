@@ -8,7 +8,9 @@ from dishka import Provider, Scope, provide
 
 from rebalancer.adapters.market_data.providers.guard import GuardedProvider
 from rebalancer.adapters.market_data.providers.registry import PREFERRED, REMOTE_PROVIDERS
+from rebalancer.application.asset_requests import FetchAssets, FetchJobHandler
 from rebalancer.application.indicators import ReadIndicators
+from rebalancer.application.jobs import SubmitJob
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.market import Calendars, PriceSource
 from rebalancer.application.ports.providers import MarketProvider
@@ -19,6 +21,7 @@ from rebalancer.application.stored_market import StoredMarket
 from rebalancer.application.synchronize import SyncMarket
 from rebalancer.config import PREFIX, Settings
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.money import Currency
 from rebalancer.wiring.market import Sources
 
 
@@ -44,6 +47,14 @@ class RemoteProvidersProvider(Provider):
         clock: Clock,
     ) -> SyncMarket:
         return SyncMarket(market, chain, work, calendars, clock)
+
+    fetch_handler = provide(FetchJobHandler)
+
+    @provide
+    def fetch_assets(
+        self, submit: SubmitJob, chain: ProviderChain, sources: Sources, currency: Currency
+    ) -> FetchAssets:
+        return FetchAssets(submit, chain, sources.stored, currency)
 
     @provide
     def indicators(

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from dishka import Provider, Scope
 
-from rebalancer.application.backtests import MOST_UNFINISHED_JOBS, RunBacktest
+from rebalancer.application.backtests import RunBacktest
+from rebalancer.application.jobs import MOST_UNFINISHED_JOBS
 from rebalancer.application.ports.jobs import JobRunner
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 from tests.entrypoints.http.conftest import (

@@ -27,7 +27,9 @@ PUBLIC = {
     ("GET", "/api/policies/{name:str}"),
     ("GET", "/api/market/assets"),
     ("GET", "/api/market/data/{symbol:path}"),
+    ("GET", "/api/market/issues"),
     ("GET", "/api/market/regime"),
+    ("GET", "/api/market/schedule"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
 }
@@ -45,6 +47,7 @@ BODIES: dict[str, Any] = {
     "decide_actions": {"record": [{"kind": "split", "symbol": "C", "ratio": "2"}]},
     "record_trades": {"trades": [{"side": "buy", "symbol": "C", "quantity": "1", "price": "7.7"}]},
     "open_portfolio": MANDATE,
+    "fetch_assets": {"symbols": ["C"]},
     "predict": {"portfolio_id": str(UNKNOWN_ID)},
     "accept": {},
     "reject": {},

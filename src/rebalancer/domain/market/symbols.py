@@ -26,6 +26,22 @@ _SEPARATORS = re.compile(r"[\s.\-_/:=^$&'\u2019]+")
 _EXCHANGE = re.compile(r"^[^\s:]+:(?=.)")
 
 
+class UnknownSymbols(InvalidRequest):
+    """Some symbols have no prices.
+
+    Attributes:
+        symbols: Each once.
+    """
+
+    default_code = "unknown_symbol"
+
+    def __init__(
+        self, message: str, *, field: str = "", code: str = "", symbols: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message, field=field, code=code)
+        self.symbols = tuple(symbols)
+
+
 def normalize_symbol(text: str) -> str:
     """Return a symbol in its only spelling: composed characters (NFC), no space around it.
 
@@ -74,7 +90,7 @@ def split_symbols(text: str, known: Collection[str]) -> list[str]:
 
 def unknown_symbols(
     unknown: Sequence[str], known: Iterable[str], *, field: str = "", named: bool = True
-) -> InvalidRequest:
+) -> UnknownSymbols:
     """Return the error about symbols without prices, with the nearest known ones.
 
     Args:
@@ -86,8 +102,8 @@ def unknown_symbols(
     names = list(dict.fromkeys(unknown))
     symbols = "symbol" if len(names) == 1 else "symbols"
     subject = f"unknown {symbols} {', '.join(names)}" if named else "unknown symbol"
-    return InvalidRequest(
-        f"{subject}: no price data{hint_at(names, known)}", field=field, code="unknown_symbol"
+    return UnknownSymbols(
+        f"{subject}: no price data{hint_at(names, known)}", field=field, symbols=names
     )
 
 

@@ -25,8 +25,29 @@ from rebalancer.entrypoints.cli.remedies import explain
 SUCCESS, UNEXPECTED, BAD_INPUT, WITH_FAILURES, INTERRUPTED = 0, 1, 2, 3, 130
 
 
+_ARGUMENTS = "rebalancer.arguments"
+"""Key of the arguments of a command in its context."""
+
+
 class LazyCommands(click.Group):
     """The modules of `commands`, each of which is loaded when it is needed."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse arguments, and remember them."""
+        ctx.meta[_ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command; once more if assets that it lacked have been fetched."""
+        try:
+            return super().invoke(ctx)
+        except InvalidRequest as error:
+            from rebalancer.entrypoints.cli.unknown_assets import offer_to_fetch
+
+            if not offer_to_fetch(ctx, error):
+                raise
+        with self.make_context(ctx.info_name, ctx.meta[_ARGUMENTS]) as again:
+            return super().invoke(again)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands in alphabetical order."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -11,6 +11,7 @@ import attrs
 import click
 
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.money import Currency
 from rebalancer.entrypoints.cli.options import (
     IsoDate,
     SymbolText,
@@ -47,6 +48,14 @@ _MOST_FAULTS = 20
 @click.option("--all", "every", is_flag=True, help="Synchronize every stored asset.")
 @click.option("--portfolio", type=click.UUID, metavar="ID", help="The assets of a portfolio.")
 @click.option("--since", type=IsoDate(), help="Fetch from this day on, also what is stored.")
+@click.option(
+    "--currency",
+    "currencies",
+    multiple=True,
+    metavar="CODE",
+    help="Base currency of a portfolio, to which exchange rates are fetched; repeat the option for "
+    "several. Default: $REBALANCER_CURRENCY, or USD.",
+)
 @click.option("--provider", help="Ask this provider alone; see `rebalancer market providers`.")
 @json_option
 def sync(
@@ -54,6 +63,7 @@ def sync(
     every: bool,
     portfolio: UUID | None,
     since: date | None,
+    currencies: tuple[str, ...],
     provider: str | None,
     as_json: bool,
 ) -> None:
@@ -74,36 +84,19 @@ def sync(
       rebalancer market sync
       rebalancer market sync --symbols VTI --since 2015-01-01 --provider tiingo
     """
-    from rebalancer.application.synchronize import SyncMarket, find_rates
     from rebalancer.wiring.market import STORE
 
     with container(attrs.evolve(sources(), prices=STORE), check=False) as wired:
         create_embedded_database(wired)
-        wanted = _wanted(wired, symbols, every, portfolio)
+        wanted, bases = _wanted(wired, symbols, every, portfolio)
+        if currencies:
+            bases = {Currency(code).code for code in currencies}
         if not wanted:
             raise InvalidRequest(
                 "there is nothing to synchronize yet; name assets with --symbols",
                 code="nothing_to_synchronize",
             )
-        _print_terms(wired)
-        run = wired.get(SyncMarket)
-        with stages() as begin:
-            advance = begin("synchronizing", "assets")
-            done: list[SyncOutcome] = []
-
-            def show(outcome: SyncOutcome) -> None:
-                done.append(outcome)
-                advance(len(done), len(wanted))
-
-            advance(0, len(wanted))
-            report = run(wanted, since=since, provider=provider, progress=show)
-            rates = [
-                symbol
-                for symbol in find_rates(run.market.instruments(), settings().currency, wanted)
-                if symbol not in wanted
-            ]
-            extra = run(rates, since=since) if rates else None
-    outcomes = (*report.outcomes, *(() if extra is None else extra.outcomes))
+        outcomes = _synchronize(wired, wanted, bases, since=since, provider=provider)
     if as_json:
         print_json([attrs.asdict(one) for one in outcomes], default=str)
     else:
@@ -194,12 +187,13 @@ def schedule(run: bool, as_json: bool) -> None:
 
 def _wanted(
     wired: Container, symbols: str | None, every: bool, portfolio: UUID | None
-) -> list[str]:
-    """Return the symbols that the options mean, each once."""
+) -> tuple[list[str], set[str]]:
+    """Return the symbols that the options mean, each once, and base currencies."""
     from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.application.stored_market import StoredMarket
 
     wanted = [one for part in (symbols or "").split(",") if (one := part.strip())]
+    bases = {settings().currency}
     if portfolio is not None:
         with wired.get(UnitOfWork).read() as tx:
             (found,) = tx.portfolios.get_many({portfolio}).values() or (None,)
@@ -210,12 +204,49 @@ def _wanted(
                 code="portfolio_not_found",
             )
         wanted += [*found.positions.holdings, *found.mandate.targets]
+        bases.add(found.mandate.currency.code)
     if every or not (symbols or portfolio):
         store = wired.get(StoredMarket)
         with wired.get(UnitOfWork).read() as tx:
             wanted += tx.syncs.get()
         wanted += store.symbols()
-    return list(dict.fromkeys(wanted))
+    return list(dict.fromkeys(wanted)), bases
+
+
+def fetch(symbols: Sequence[str]) -> bool:
+    """Fetch assets into the store, print what was done, and return whether all of it succeeded."""
+    from rebalancer.wiring.market import STORE
+
+    with container(attrs.evolve(sources(), prices=STORE), check=False) as wired:
+        outcomes = _synchronize(wired, symbols, {settings().currency})
+    _print_report(outcomes, err=True)
+    return all(one.fault is None for one in outcomes)
+
+
+def _synchronize(
+    wired: Container,
+    wanted: Sequence[str],
+    bases: set[str],
+    *,
+    since: date | None = None,
+    provider: str | None = None,
+) -> Sequence[SyncOutcome]:
+    """Synchronize assets and their exchange rates; show the progress."""
+    from rebalancer.application.synchronize import SyncMarket
+
+    _print_terms(wired)
+    run = wired.get(SyncMarket)
+    with stages() as begin:
+        advance = begin("synchronizing", "assets")
+        done: list[SyncOutcome] = []
+
+        def show(outcome: SyncOutcome) -> None:
+            done.append(outcome)
+            advance(len(done), max(len(wanted), len(done)))
+
+        advance(0, len(wanted))
+        found = run.with_rates(wanted, bases, since=since, provider=provider, progress=show)
+    return found.outcomes
 
 
 def _print_terms(wired: Container) -> None:
@@ -227,8 +258,8 @@ def _print_terms(wired: Container) -> None:
             click.echo(f"{one.title}: {one.terms}.", err=True)
 
 
-def _print_report(outcomes: Iterable[SyncOutcome]) -> None:
-    """Print what has changed, and what has failed."""
+def _print_report(outcomes: Iterable[SyncOutcome], *, err: bool = False) -> None:
+    """Print what has changed, to standard error if ``err``, and what has failed."""
     every = list(outcomes)
     asked = [one for one in every if not one.current and one.fault is None]
     current, failed = [one for one in every if one.current], [one for one in every if one.fault]
@@ -237,10 +268,13 @@ def _print_report(outcomes: Iterable[SyncOutcome]) -> None:
         click.echo(
             f"{count_assets(len(asked))} from {', '.join(by_provider)}: "
             f"{sum(one.days for one in asked)} days and {sum(one.actions for one in asked)} "
-            "corporate actions were new or changed."
+            "corporate actions were new or changed.",
+            err=err,
         )
     if current:
-        click.echo(f"{count_assets(len(current))}: no session has ended since the last time.")
+        click.echo(
+            f"{count_assets(len(current))}: no session has ended since the last time.", err=err
+        )
     screen = console(stderr=True)
     for one in failed[:_MOST_FAULTS]:
         caution(screen, f"{one.symbol} was not synchronized: {one.fault}.")

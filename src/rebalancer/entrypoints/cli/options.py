@@ -101,6 +101,9 @@ layout_option = click.option(
     "Default: $REBALANCER_PRICES_LAYOUT, or auto, which recognises it.",
 )
 
+_SOURCES = "rebalancer.sources"
+"""Key of the sources of a command in its context, where `stated_sources` finds them."""
+
 _CURRENCY = "rebalancer.currency"
 """Key of the stated currency in the context of a command, where `sources` finds it."""
 
@@ -281,6 +284,13 @@ def sources(
             field="layout",
             code="layout_without_file",
         )
+    stated[_SOURCES] = found
+    return found
+
+
+def stated_sources(context: click.Context) -> Sources | None:
+    """Return the sources that a command has used last; None if it has used none."""
+    found: Sources | None = context.meta.get(_SOURCES)
     return found
 
 

@@ -57,7 +57,9 @@ def advise(sentence: str, code: str) -> str:
 def explain(error: RebalancerError) -> str:
     """Return the message of an error, followed by the remedies of its faults."""
     faults = faults_of(error) if isinstance(error, InvalidRequest) else (error,)
-    remedies = dict.fromkeys(REMEDIES[fault.code] for fault in faults if fault.code in REMEDIES)
+    noted = getattr(error, "__notes__", [])  # remedies that only the command could know
+    known = [REMEDIES[fault.code] for fault in faults if fault.code in REMEDIES]
+    remedies = dict.fromkeys(noted or known)
     text = str(error)
     end = " " if text.endswith("?") else ". "
     return end.join([text, " ".join(remedies)]) if remedies else text

@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from importlib.metadata import version
 from importlib.resources import files
 from typing import Any, TypeVar
@@ -40,6 +41,8 @@ from rebalancer.entrypoints.http import routes
 from rebalancer.entrypoints.http.auth import BEARER, SCHEME
 from rebalancer.entrypoints.http.bodies import StrictJson, reject_unknown_parameters
 from rebalancer.entrypoints.http.errors import (
+    FETCH_REMEDIES,
+    REMEDIES,
     handle_http_exception,
     handle_unexpected,
     log_failure,
@@ -73,6 +76,7 @@ def application(
     *,
     embedded: bool = False,
     does_jobs: bool = False,
+    fetches_assets: bool = False,
     job_streams: JobStreams | None = None,
     max_body: int = 1_000_000,
 ) -> Litestar:
@@ -82,10 +86,12 @@ def application(
         container: Provides the use cases.
         embedded: Whether the store is in this process, so that reading a row takes no time.
         does_jobs: Whether this process maintains the jobs, in place of a worker.
+        fetches_assets: Whether assets that the store lacks can be fetched.
         job_streams: Streams the progress of jobs; None: with default intervals.
         max_body: Bytes of a request body; a portfolio of 500 assets takes a tenth of the default.
     """
     streams = JobStreams() if job_streams is None else job_streams
+    remedies = REMEDIES | (FETCH_REMEDIES if fetches_assets else {})
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -137,7 +143,11 @@ def application(
         plugins=[
             schemas,
             ProblemDetailsPlugin(
-                ProblemDetailsConfig(exception_to_problem_detail_map={RebalancerError: to_problem})
+                ProblemDetailsConfig(
+                    exception_to_problem_detail_map={
+                        RebalancerError: partial(to_problem, remedies=remedies)
+                    }
+                )
             ),
         ],
         exception_handlers={HTTPException: handle_http_exception, Exception: handle_unexpected},

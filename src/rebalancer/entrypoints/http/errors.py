@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -127,6 +127,9 @@ REMEDIES = {
 }
 """What a client of the API can do about an error, by its code; added to the message."""
 
+FETCH_REMEDIES = {"unknown_symbol": "POST /api/market/assets fetches its prices"}
+"""The same where assets can be added."""
+
 
 response_spec = partial(ResponseSpec, generate_examples=False)
 """Describes a response for OpenAPI; examples would be random."""
@@ -152,7 +155,9 @@ def common_problems(path: str, operation: dict[str, Any]) -> dict[str, Any]:
     return {str(status): {"description": TITLES[status], "content": content} for status in statuses}
 
 
-def to_problem(error: RebalancerError) -> ProblemDetailsException:
+def to_problem(
+    error: RebalancerError, *, remedies: Mapping[str, str] = REMEDIES
+) -> ProblemDetailsException:
     """Convert an error of ours to a problem."""
     status = _status_of(error)
     if status == 500:
@@ -168,8 +173,8 @@ def to_problem(error: RebalancerError) -> ProblemDetailsException:
     details, errors = [], []
     for fault in faults[:MOST_FAULTS]:
         message, field = fault.message, getattr(fault, "field", "")
-        if remedy := REMEDIES.get(fault.code):
-            message += f"; {remedy}"
+        if remedy := remedies.get(fault.code):
+            message += f" {remedy}" if message.endswith("?") else f"; {remedy}"
         details.append(f"{field}: {message}" if field else message)
         if field:
             errors.append(FieldProblem(field, message, fault.code))

@@ -1,0 +1,139 @@
+"""Assets that the store lacks are fetched by a job, with real clients and a local internet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from litestar.testing import TestClient
+
+from rebalancer.adapters.security.passwords import ArgonPasswords
+from rebalancer.adapters.sql.database import SqlDatabase
+from rebalancer.adapters.sql.engine import connect
+from rebalancer.application.job_worker import JobSettings
+from rebalancer.application.ports.accounts import Passwords
+from rebalancer.application.ports.clock import Clock
+from rebalancer.entrypoints.http.app import application
+from rebalancer.wiring.container import build_async_container
+from rebalancer.wiring.market import Sources
+from tests.entrypoints.http.conftest import (
+    PASSWORD,
+    WITHOUT_LIMITS,
+    ApiUser,
+    FakeClock,
+    ThreadExecutor,
+    checked,
+    expect_problem,
+    finished_job,
+    provide_values,
+)
+from tests.internet import Internet, environment
+from tests.yahoo_world import World
+
+PATH = "/api/market/assets"
+NOON = "2024-03-09T12:00:00+00:00"
+
+
+@attrs.frozen
+class Network:
+    """A user of an application whose prices come from the store, and the faked servers."""
+
+    user: ApiUser
+    world: World
+    internet: Internet
+    time: FakeClock
+
+    def fetch(self, *symbols: str, **options: Any) -> dict[str, Any]:
+        """Ask for assets, and return the finished job."""
+        asked = self.user.post(PATH, {"symbols": list(symbols)} | options)
+        assert asked.status_code == 202, asked.text
+        return finished_job(self.user, asked.headers["location"])
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Iterator[Network]:
+    yield from open_network(tmp_path)
+
+
+def open_network(folder: Path, **settings: Any) -> Iterator[Network]:
+    """Run the application over SQLite, with a local internet."""
+    url = f"sqlite:///{folder / 'rebalancer.db'}"
+    engine = connect(url)
+    SqlDatabase(engine).upgrade()
+    engine.dispose()
+    time, world = FakeClock(), World()
+    time.now = time.now.fromisoformat(NOON)
+    chosen = {"database_url": url, "cache": folder / "cache", "providers": ("yahoo", "ecb")}
+    values = attrs.evolve(WITHOUT_LIMITS, **chosen | settings)
+    ports = {
+        Clock: time,
+        Passwords: ArgonPasswords(time_cost=1, memory_kib=64),
+        JobSettings: JobSettings(attempts=1, poll_interval=0.005),
+    }
+    wired = build_async_container(
+        Sources("store"), provide_values(ports), ThreadExecutor(), settings=values
+    )
+    with Internet(world.hosts()) as internet, environment(internet.environment(folder)):
+        app = application(wired, fetches_assets=True)
+        with TestClient(app, raise_server_exceptions=False) as client:
+            credentials = {"email": "ada@example.org", "password": PASSWORD}
+            checked(client.post("/api/users/register", json=credentials))
+            login = checked(client.post("/api/users/login", json=credentials)).json()
+            yield Network(ApiUser(client, login), world, internet, time)
+
+
+def test_portfolio_of_unknown_assets_opens_after_a_fetch(network: Network) -> None:
+    body = {"name": "Mine", "cash": "1000", "currency": "EUR", "targets": {"VWCE.DE": 0.5}}
+    network.fetch("VTI")
+    refused = network.user.post("/api/portfolios", body)
+    assert "POST /api/market/assets" in expect_problem(refused, 422)
+    job = network.fetch("VWCE.DE", "BTC-USD", currency="EUR")
+    assert (job["kind"], job["state"]) == ("fetch", "succeeded")
+    fetched = {one["symbol"]: one for one in job["result"]["assets"]}
+    assert set(fetched) == {"VWCE.DE", "BTC-USD", "EURUSD"}
+    assert fetched["VWCE.DE"]["days"] > 200
+    assert fetched["VWCE.DE"]["through"] == "2024-03-08"
+    assert network.user.post("/api/portfolios", body).status_code == 201
+
+
+def test_repeated_request_submits_one_job(network: Network) -> None:
+    headers, body = {"Idempotency-Key": "monday"}, {"symbols": ["VTI"]}
+    first, again = (network.user.post(PATH, body, headers=headers) for _ in range(2))
+    assert first.json()["id"] == again.json()["id"]
+    assert again.headers["idempotent-replayed"] == "true"
+    other = network.user.post(PATH, {"symbols": ["VOD.L"]}, headers=headers)
+    expect_problem(other, 409)
+    finished_job(network.user, first.headers["location"])
+
+
+def test_job_about_unknown_symbols_fails_and_names_them(network: Network) -> None:
+    job = network.fetch("NOSUCH")
+    assert job["state"] == "failed"
+    assert "NOSUCH" in job["error"]
+
+
+def test_job_stores_known_symbols_next_to_an_unknown_one(network: Network) -> None:
+    job = network.fetch("NOSUCH", "VTI")
+    assert job["state"] == "succeeded"
+    outcomes = {one["symbol"]: one["unknown"] for one in job["result"]["assets"]}
+    assert outcomes == {"NOSUCH": True, "VTI": False}
+
+
+def test_job_fails_while_providers_are_down(network: Network) -> None:
+    network.world.down = True
+    job = network.fetch("VTI")
+    assert job["state"] == "dead"
+    assert "503" in job["error"]
+
+
+def test_requests_without_symbols_are_rejected(network: Network) -> None:
+    expect_problem(network.user.post(PATH, {"symbols": []}), 400, "symbols")
+
+
+def test_assets_of_other_sources_cannot_be_fetched(ada: ApiUser) -> None:
+    expect_problem(ada.post(PATH, {"symbols": ["VTI"]}), 409)
+    refused = ada.post("/api/portfolios", {"name": "x", "targets": {"NOSUCH": 1}})
+    assert "/api/market/assets" not in expect_problem(refused, 422)
