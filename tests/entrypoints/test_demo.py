@@ -27,7 +27,14 @@ def test_demo_shows_proposal_backtest_and_api(rebalancer, tmp_path):
     assert [status for *_, status in walked] == [
         *("201", "200", "200", "200", "201", "201"),
         *("200", "200", "201"),
+        *("201", "200", "201", "200", "200", "200", "201"),  # two currencies
     ]
+    for text in (
+        "AAPL 2020-08-31 split: 10 shares became 4 times as many",
+        "KO 2020-09-14 dividend: 41.00 USD for 100 shares, exchanged for 34.52 EUR",
+        "40 AAPL at 130.74 USD, 100 KO at 50.86 USD",
+    ):
+        assert text in done.stdout, text
     assert "executed on paper" in done.stdout and "no rebalancing" in done.stdout
     report, example = tmp_path / "there" / "backtest.html", tmp_path / "there" / "portfolio.json"
     assert f"Report with plots: {report}" in done.stdout

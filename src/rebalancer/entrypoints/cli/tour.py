@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -139,8 +139,12 @@ class Client:
 
 
 @contextmanager
-def running() -> Iterator[str]:
+def running(imported: Sequence[str] = ()) -> Iterator[str]:
     """Run a server with an empty database on a free local port, and yield its address.
+
+    Args:
+        imported: Options of `rebalancer market import`, whose prices the server then uses; without
+            any it uses the packaged prices.
 
     Raises:
         Unavailable: the server did not start; the message gives the reason.
@@ -151,12 +155,16 @@ def running() -> Iterator[str]:
     )  # so that SIGTERM stops the server too
     with TemporaryDirectory(prefix="rebalancer-") as folder:
         log = Path(folder, "log")
+        clean[f"{PREFIX}DATABASE_URL"] = f"sqlite:///{folder}/demo.db"
+        if imported:
+            clean[f"{PREFIX}PRICES"] = "store"
+            _import(imported, clean)
         with log.open("wb") as errors:
             server = subprocess.Popen(
                 [sys.executable, "-m", __package__, "serve", "--upgrade", "--port", "0"],
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=clean | {f"{PREFIX}DATABASE_URL": f"sqlite:///{folder}/demo.db"},
+                env=clean,
             )
         try:
             yield _address(server, log)
@@ -170,6 +178,23 @@ def running() -> Iterator[str]:
             if server.stdout is not None:
                 server.stdout.close()
             signal.signal(signal.SIGTERM, before)
+
+
+def _import(options: Sequence[str], settings: dict[str, str]) -> None:
+    """Import prices into a new database."""
+    for command in (["db", "upgrade"], ["market", "import", *options]):
+        done = subprocess.run(
+            [sys.executable, "-m", __package__, *command],
+            env=settings,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise Unavailable(
+                f"the example prices were not imported: {done.stderr.strip()}",
+                code="import_failed",
+            )
 
 
 def _address(server: subprocess.Popen[bytes], log: Path) -> str:

@@ -42,8 +42,9 @@ _PORTFOLIO = {
 def demo(out: Path) -> None:
     """Show a proposal, a backtest on 22 years of real prices, and the API.
 
-    The API is served by a temporary server on a free port and an empty database; both are removed
-    at the end.
+    The last part imports prices with a split and a dividend, and shows a portfolio in two
+    currencies. The API is served by a temporary server on a free port and an empty database; both
+    are removed at the end.
 
     Needs extra packages: pip install 'rebalancer[sample,report]'
 
@@ -52,12 +53,14 @@ def demo(out: Path) -> None:
       rebalancer demo --out /tmp/demo
     """
     from rebalancer.application.backtests import BacktestRequest, RunBacktest
+    from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.ports.reports import Renderer
     from rebalancer.application.rebalance import BuildContext, propose_and_compare
     from rebalancer.domain.backtest.result import Backtest
     from rebalancer.domain.policy.rules import split_policy_names
     from rebalancer.domain.portfolio.costs import DEFAULT_BPS, CostModel
     from rebalancer.entrypoints.cli.commands import backtest, propose
+    from rebalancer.entrypoints.cli.currency_tour import SYMBOLS, tour_in_currencies
     from rebalancer.entrypoints.cli.tour import tour
     from rebalancer.entrypoints.schemas.portfolio import read_portfolio
     from rebalancer.wiring.container import build_container
@@ -97,7 +100,11 @@ def demo(out: Path) -> None:
     tour(screen)
 
     screen.print()
-    screen.rule("4. Next steps")
+    screen.rule("4. Two currencies, a split and a dividend")
+    tour_in_currencies(screen, wired.get(PriceSource).closes(SYMBOLS), out)
+
+    screen.print()
+    screen.rule("5. Next steps")
     # In a virtual environment that is not activated, the bare name would not be found.
     command = "rebalancer" if shutil.which("rebalancer") else sys.argv[0]
     screen.print(
