@@ -21,12 +21,13 @@ from rebalancer.domain.market.actions import (
 )
 from rebalancer.domain.market.currencies import ExchangeRates, RateSeries
 from rebalancer.domain.money import Currency
+from rebalancer.domain.portfolio.action_reviews import review_actions
 from rebalancer.domain.portfolio.corporate_actions import (
     ActionReview,
     ActionState,
     BookingTerms,
+    due_actions,
     follow_renames,
-    review_actions,
 )
 from rebalancer.domain.portfolio.ledger import Entry, Ledger
 from rebalancer.domain.portfolio.mandate import Mandate
@@ -348,3 +349,14 @@ def test_other_distributions_are_paid_and_named(kind: str) -> None:
     booked = book(HELD, action(kind, 1))
     assert booked.positions.cash == 110
     assert booked.entries[-1].note.startswith(kind.replace("_gain", " gain").replace("_", " "))
+
+
+def test_split_that_the_prices_do_not_show_waits_until_they_do() -> None:
+    split = action("split", 4, day=20)
+    shown = quoted_prices({"A": [40.0] * 20 + [10.0] * 20, "B": [5.0] * 40}, actions=[split])
+    assert [one.symbol for one in due_actions(shown)] == ["A"]
+    flat = quoted_prices({"A": [40.0] * 40, "B": [5.0] * 40}, actions=[split])
+    assert flat.withheld.keys() == {"A"}
+    assert not len(due_actions(flat))
+    late = quoted_prices({"A": [40.0] * 25 + [10.0] * 15, "B": [5.0] * 40}, actions=[split])
+    assert [one.symbol for one in due_actions(late)] == ["A"]

@@ -24,12 +24,12 @@ from rebalancer.domain.errors import Conflict, FaultCollector, InvalidRequest
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.money import Currency
+from rebalancer.domain.portfolio.action_reviews import review_actions
 from rebalancer.domain.portfolio.corporate_actions import (
     ActionReview,
     ActionState,
     BookingTerms,
     replace_symbol,
-    review_actions,
 )
 from rebalancer.domain.portfolio.entries import REORGANISATIONS, Entry, EntryKind
 from rebalancer.domain.portfolio.ledger import Ledger

@@ -19,13 +19,13 @@ from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.worksheets import cancel_worksheets
 from rebalancer.domain.errors import Conflict, InvalidRequest, RebalancerError
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.portfolio.action_reviews import review_actions
 from rebalancer.domain.portfolio.corporate_actions import (
     ActionReview,
     ActionState,
     BookingTerms,
     due_actions,
     follow_renames,
-    review_actions,
 )
 from rebalancer.domain.portfolio.entries import Entry
 from rebalancer.domain.portfolio.ledger import Ledger

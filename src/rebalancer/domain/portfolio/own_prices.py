@@ -25,7 +25,7 @@ from rebalancer.domain.market.currencies import quote_unit
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.quality import Finding
 from rebalancer.domain.market.quotes import Quotes
-from rebalancer.domain.portfolio.corporate_actions import (
+from rebalancer.domain.portfolio.action_reviews import (
     LEAST_PART,
     MOST_PART,
     PAID_WITHIN,
