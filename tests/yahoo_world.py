@@ -29,6 +29,7 @@ class WorldAsset:
     base: float
     kind: str = "EQUITY"
     every_day: bool = False
+    isin: str = ""
 
     def price(self, day: date) -> float:
         """Return the close of a day: a small saw-tooth around the base."""
@@ -38,7 +39,7 @@ class WorldAsset:
 ASSETS = {
     asset.symbol: asset
     for asset in (
-        WorldAsset("VTI", "Total Market", "USD", "PCX", 250.0, "ETF"),
+        WorldAsset("VTI", "Total Market", "USD", "PCX", 250.0, "ETF", isin="US9229087690"),
         WorldAsset("VWCE.DE", "All World", "EUR", "GER", 110.0, "ETF"),
         WorldAsset("VOD.L", "Vodafone", "GBp", "LSE", 70.0),
         WorldAsset("BTC-USD", "Bitcoin", "USD", "CCC", 60_000.0, "CRYPTOCURRENCY", every_day=True),
@@ -69,7 +70,8 @@ class World:
             found = [
                 {"symbol": one.symbol, "longname": one.name, "quoteType": one.kind}
                 for one in ASSETS.values()
-                if text in one.name.casefold() or text == one.symbol.casefold()
+                if text in one.name.casefold()
+                or text in (one.symbol.casefold(), one.isin.casefold())
             ]
             return Reply(body=json.dumps({"quotes": found}))
         asset = ASSETS.get(unquote(request.path.rpartition("/")[2]))

@@ -151,3 +151,15 @@ def test_person_at_a_terminal_is_asked_for_a_fetch(
     assert made.code == code
     assert ("VOD.L" in made.stdout) == (code == 0)
     assert "fetch it now?" in sys.stderr.getvalue()
+
+
+def test_search_lists_assets_of_providers_and_how_to_fetch_them(quickly, internet, world):
+    quickly("market", "sync", "--symbols", "VTI")
+    found = quickly("market", "search", "world", "--everywhere")
+    assert "market sync --symbols VWCE.DE" in found.stdout
+    assert "No assets found" in quickly("market", "search", "world").stdout
+    world.down = True
+    noted = quickly("market", "search", "VTI", "--everywhere", "--json")
+    assert [one["symbol"] for one in noted.json["assets"]] == ["VTI"]
+    assert "Yahoo Finance" in noted.json["notes"][0]
+    assert "Caution" in quickly("market", "search", "VTI", "--everywhere").stderr

@@ -98,49 +98,6 @@ class AssetHistory:
     years: tuple[Year, ...]
 
 
-@attrs.frozen
-class FoundAsset:
-    """Asset found by a search; attributes as in `AssetSummary`, at its price as traded.
-
-    ``as_of`` is the day of the last close of all assets, or that of the asset's own last one if it
-    is withheld.
-    """
-
-    symbol: str
-    name: str
-    asset_class: str | None
-    as_of: date
-    price: float | None
-    withheld: str | None = None
-    currency: str | None = None
-
-
-@attrs.frozen
-class SearchAssets:
-    """Find assets by symbol or name."""
-
-    prices: PriceSource
-    instruments: InstrumentSource
-
-    def __call__(self, query: str, *, after: str | None = None, limit: int) -> list[FoundAsset]:
-        """Return assets whose symbol begins with the query or whose name contains it, sorted.
-
-        Raises:
-            InvalidRequest: prices or instruments are malformed.
-            PricesUnavailable: the provider did not answer.
-        """
-        history, known = self.prices.closes(), self.instruments.instruments()
-        wanted = query.strip().casefold()
-        found = [
-            symbol
-            for symbol in sorted(history.symbols)
-            if symbol.casefold().startswith(wanted) or wanted in known[symbol].name.casefold()
-        ]
-        if after is not None:
-            found = [symbol for symbol in found if symbol > after]
-        return [_find(history, symbol, known) for symbol in found[:limit]]
-
-
 class PriceInterval(StrEnum):
     """Sampling of closes: the last of every day, week (from Monday) or month."""
 
@@ -206,7 +163,7 @@ class ReadCloses:
             last = np.append(periods[1:] != periods[:-1], True)
             days, closes = days[last], closes[last]
         return AdjustedCloses(
-            list(zip(days.tolist(), closes.tolist(), strict=True)), _currency(history, symbol)
+            list(zip(days.tolist(), closes.tolist(), strict=True)), asset_currency(history, symbol)
         )
 
 
@@ -350,9 +307,7 @@ class DescribeRegime:
         try:
             history = self.prices.closes(symbols, until=as_of)
         except InvalidRequest as error:
-            raise InvalidRequest(
-                error.message, field=error.field or "symbols", code=error.code
-            ) from None
+            raise error.at(error.field or "symbols") from None
         history = history.in_currency(self.currency.code)
         history = common_history(history, np.arange(len(history.symbols)), WINDOW)
         frequency = history.frequency
@@ -423,20 +378,6 @@ class PrepareStores:
         self.reports.prepare()
 
 
-def _find(history: PriceHistory, symbol: str, instruments: Instruments) -> FoundAsset:
-    instrument, withheld = instruments[symbol], history.withheld.get(symbol)
-    last = history.last_known(symbol)
-    return FoundAsset(
-        symbol,
-        instrument.name,
-        instrument.asset_class,
-        history.last_date if withheld is None or last is None else last[0],
-        None if last is None else last[1],
-        withheld,
-        _currency(history, symbol),
-    )
-
-
 def _summarise(history: PriceHistory, symbol: str, instruments: Instruments) -> AssetSummary:
     own = _own_closes(history, symbol)
     closes, frequency = own.closes[:, 0], own.frequency
@@ -463,7 +404,7 @@ def _summarise(history: PriceHistory, symbol: str, instruments: Instruments) -> 
         findings=tuple(
             describe_finding(finding) for finding in history.findings if finding.symbol == symbol
         ),
-        currency=_currency(history, symbol),
+        currency=asset_currency(history, symbol),
     )
 
 
@@ -499,7 +440,8 @@ def adjusted_closes(history: PriceHistory, column: int, rows: Bools) -> Floats:
     return closes if last == closes[-1] else closes * (last / closes[-1])
 
 
-def _currency(history: PriceHistory, symbol: str) -> str | None:
+def asset_currency(history: PriceHistory, symbol: str) -> str | None:
+    """Return the ISO 4217 code of an asset's currency; None if the source does not state one."""
     return None if history.quotes is None else history.currency_of(symbol, "")
 
 

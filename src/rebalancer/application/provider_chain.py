@@ -41,6 +41,19 @@ class Answered:
 
 
 @attrs.frozen
+class Listings:
+    """Assets that a search has found.
+
+    Attributes:
+        listings: Name of the provider and asset, best first.
+        faults: Of the providers that did not answer.
+    """
+
+    listings: tuple[tuple[str, Listing], ...]
+    faults: tuple[ProviderFault, ...] = ()
+
+
+@attrs.frozen
 class ProviderChain:
     """Providers by name, in order of preference.
 
@@ -76,16 +89,14 @@ class ProviderChain:
             asked, symbol, lambda one: Answered(one.name, one.bars(symbol, since=since, now=now))
         )
 
-    def find(self, text: str, *, limit: int) -> list[tuple[str, Listing]]:
-        """Return assets of all providers that answer, each symbol once, with the provider's name.
+    def search(self, text: str, *, limit: int) -> Listings:
+        """Return assets of all providers that answer, each symbol once.
 
-        Raises:
-            ProviderFault: none answered.
+        Further providers are asked until there are enough.
         """
         found: dict[str, tuple[str, Listing]] = {}
         faults: list[ProviderFault] = []
-        asked = self._order(Offer.SEARCH, text, None)
-        for one in asked:
+        for one in self._order(Offer.SEARCH, text, None):
             try:
                 for listing in one.find(text, limit=limit):
                     found.setdefault(listing.symbol, (one.name, listing))
@@ -93,9 +104,7 @@ class ProviderChain:
                 faults.append(fault)
             if len(found) >= limit:
                 break
-        if asked and len(faults) == len(asked):
-            raise _combined(faults, repr(text))
-        return list(found.values())[:limit]
+        return Listings(tuple(found.values())[:limit], tuple(faults))
 
     def facts(self, symbol: str) -> tuple[str, Facts]:
         """Return the fundamentals of an asset, and the name of the provider.

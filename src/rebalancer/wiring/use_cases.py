@@ -7,6 +7,7 @@ from dishka import Provider, Scope, provide_all
 from rebalancer.application import (
     accounts,
     action_requests,
+    asset_search,
     backtests,
     corporate_actions,
     corrections,
@@ -65,7 +66,8 @@ class UseCaseProvider(Provider):
         market_schedule.ReadSchedule,
         market_schedule.RunSchedule,
         market_data.ReadCloses,
-        market_data.SearchAssets,
+        asset_search.SearchAssets,
+        asset_search.SearchEverywhere,
         portfolios.ClosePortfolio,
         portfolios.MeasurePerformance,
         portfolios.OpenPortfolio,

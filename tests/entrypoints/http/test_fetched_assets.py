@@ -137,3 +137,55 @@ def test_assets_of_other_sources_cannot_be_fetched(ada: ApiUser) -> None:
     expect_problem(ada.post(PATH, {"symbols": ["VTI"]}), 409)
     refused = ada.post("/api/portfolios", {"name": "x", "targets": {"NOSUCH": 1}})
     assert "/api/market/assets" not in expect_problem(refused, 422)
+
+
+def test_search_merges_assets_of_providers(network: Network) -> None:
+    network.fetch("VTI")
+    alone = network.user.get(PATH, params={"query": "world"}).json()
+    assert (alone["items"], alone["notes"]) == ([], [])
+    found = network.user.get(PATH, params={"query": "world", "everywhere": True}).json()
+    (asset,) = found["items"]
+    assert (asset["symbol"], asset["known"], asset["provider"]) == ("VWCE.DE", False, "yahoo")
+    assert (asset["name"], asset["price"], asset["as_of"]) == ("All World", None, None)
+    both = network.user.get(PATH, params={"query": "o", "everywhere": True}).json()["items"]
+    assert [one["symbol"] for one in both if one["known"]] == ["VTI"]
+    assert len({one["symbol"] for one in both}) == len(both) == 4
+
+
+def test_search_by_a_number_that_only_the_provider_knows_finds_the_known_asset(
+    network: Network,
+) -> None:
+    network.fetch("VTI")
+    (found,) = network.user.get(PATH, params={"query": "US9229087690", "everywhere": True}).json()[
+        "items"
+    ]
+    assert (found["symbol"], found["known"], found["currency"]) == ("VTI", True, "USD")
+
+
+def test_search_without_an_answer_of_a_provider_has_a_note(network: Network) -> None:
+    network.fetch("VTI")
+    network.world.down = True
+    asked = network.user.get(PATH, params={"query": "VTI", "everywhere": True})
+    assert asked.status_code == 200
+    assert [one["symbol"] for one in asked.json()["items"]] == ["VTI"]
+    (note,) = asked.json()["notes"]
+    assert "Yahoo Finance" in note
+    assert len(network.internet.requests("query2.finance.yahoo.com")) == 2  # and no retry
+
+
+def test_search_of_providers_needs_a_token(network: Network) -> None:
+    path = f"{PATH}?query=VTI&everywhere=true"
+    expect_problem(checked(network.user.client.get(path)), 401)
+
+
+def test_search_filters_by_class_and_currency(network: Network) -> None:
+    network.fetch("VTI", "VOD.L", "BTC-USD")
+
+    def symbols(**filters: str) -> list[str]:
+        return [one["symbol"] for one in network.user.get(PATH, params=filters).json()["items"]]
+
+    assert symbols(currency="GBP") == ["VOD.L"]
+    assert symbols(asset_class="equity") == ["VOD.L"]
+    assert symbols(asset_class="other", currency="USD") == ["BTC-USD"]
+    assert symbols(asset_class="gold") == []
+    expect_problem(network.user.get(PATH, params={"asset_class": "cars"}), 400, "asset_class")

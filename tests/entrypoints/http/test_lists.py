@@ -64,7 +64,11 @@ def test_assets_are_listed_by_symbol(api: RunningApi, ada: ApiUser) -> None:
         ]
         assert found == list("ABCDEFGHIJ")
     assert ada.get("/api/market/assets?query=c").json()["items"][0]["symbol"] == "C"
-    assert ada.get("/api/market/assets?query=nil").json() == {"items": [], "next": None}
+    assert ada.get("/api/market/assets?query=nil").json() == {
+        "items": [],
+        "next": None,
+        "notes": [],
+    }
 
 
 @pytest.mark.parametrize("store", ["memory"], indirect=True)

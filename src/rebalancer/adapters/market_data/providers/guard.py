@@ -91,7 +91,8 @@ class GuardedProvider:
         return self._ask(lambda: self._provider.bars(symbol, since=since, now=now), cost=self._cost)
 
     def find(self, text: str, *, limit: int) -> Sequence[Listing]:
-        return self._ask(lambda: self._provider.find(text, limit=limit))
+        """As the provider; neither pauses nor retries, because a person waits for the answer."""
+        return self._ask(lambda: self._provider.find(text, limit=limit), patient=False)
 
     def facts(self, symbol: str) -> Facts:
         return self._ask(lambda: self._provider.facts(symbol))
@@ -114,8 +115,14 @@ class GuardedProvider:
             used = tx.quotas.used(self.name, self._today())
         return max(self.pace.a_day - used, 0)
 
-    def _ask(self, call: Callable[[], T], *, cost: int = 1) -> T:
-        """Return the answer of the provider to one question."""
+    def _ask(self, call: Callable[[], T], *, cost: int = 1, patient: bool = True) -> T:
+        """Return the answer of the provider to one question.
+
+        Args:
+            call: Asks it.
+            cost: Requests that this takes.
+            patient: Whether to wait for the pace and to retry.
+        """
 
         def is_transient(error: Exception) -> bool | timedelta:
             if not isinstance(error, ProviderFault) or isinstance(error, NEVER_RETRIED):
@@ -126,14 +133,17 @@ class GuardedProvider:
             return timedelta(seconds=wait) if wait <= self.pace.longest_wait else False
 
         def once() -> T:
-            self._check_silence()
+            self._check_silence(self.pace.longest_wait if patient else 0.0)
+            if not patient:
+                self._keep_pace(cost, wait=False)
             self._spend(cost)
-            self._keep_pace(cost)
+            if patient:
+                self._keep_pace(cost, wait=True)
             return call()
 
         stamina.instrumentation.set_on_retry_hooks(())  # the caller reports what failed
         retry = stamina.RetryingCaller(
-            attempts=self.pace.attempts,
+            attempts=self.pace.attempts if patient else 1,
             timeout=None,
             wait_initial=self._first_wait,
             wait_max=30.0,
@@ -151,14 +161,14 @@ class GuardedProvider:
             self._silent_until = max(until, self._silent_until or until)
         return max((until - self._clock()).total_seconds(), 0.0)
 
-    def _check_silence(self) -> None:
+    def _check_silence(self, longest_wait: float) -> None:
         """Wait for a provider that asked for patience, or fail if that takes too long."""
         with self._lock:
             until = self._silent_until
         wait = 0.0 if until is None else (until - self._clock()).total_seconds()
         if wait <= 0:
             return
-        if wait > self.pace.longest_wait:
+        if wait > longest_wait:
             raise Throttled(
                 f"{self.title} refuses more requests until {until:%Y-%m-%d %H:%M:%S} UTC",
                 until=until,
@@ -179,8 +189,8 @@ class GuardedProvider:
             until=begins,
         )
 
-    def _keep_pace(self, cost: int) -> None:
-        """Wait until the next request is allowed."""
+    def _keep_pace(self, cost: int, *, wait: bool) -> None:
+        """Wait until the next request is allowed, or fail if it is not."""
         with self._lock:
             if self._limiter is None:
                 from pyrate_limiter import Limiter, Rate
@@ -188,7 +198,8 @@ class GuardedProvider:
                 rates = [Rate(count, int(seconds * 1000)) for count, seconds in self.pace.rates]
                 self._limiter = Limiter(rates)
         for _ in range(cost):
-            self._limiter.try_acquire(self.name)
+            if not self._limiter.try_acquire(self.name, blocking=wait):
+                raise Throttled(f"{self.title} has had too many requests; repeat it in a minute")
 
     def _today(self) -> str:
         return str(self._clock().astimezone(UTC).date())

@@ -12,6 +12,7 @@ import click
 
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.number_text import price_text
+from rebalancer.entrypoints.cli.asset_search import search
 from rebalancer.entrypoints.cli.indicators import show_indicators
 from rebalancer.entrypoints.cli.market_issues import issues
 from rebalancer.entrypoints.cli.market_sync import providers, schedule, sync
@@ -59,6 +60,7 @@ market.add_command(sync)
 market.add_command(providers)
 market.add_command(schedule)
 market.add_command(issues)
+market.add_command(search)
 
 
 @market.command("import")

@@ -11,26 +11,35 @@ from litestar import Request, get
 from litestar.concurrency import sync_to_thread
 from litestar.params import FromPath, FromQuery, QueryParameter
 
+from rebalancer.application.asset_search import FoundAsset, SearchAssets, SearchEverywhere
 from rebalancer.application.indicators import ReadIndicators
 from rebalancer.application.market_data import (
     DescribeRegime,
     MarketRegime,
     PriceInterval,
     ReadCloses,
-    SearchAssets,
 )
 from rebalancer.application.market_issues import ListIssues
 from rebalancer.application.market_schedule import ReadSchedule
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.instruments import AssetClass
 from rebalancer.domain.market.issues import Issue, IssueState
 from rebalancer.domain.market.quality import Severity
 from rebalancer.domain.market.symbols import normalize_symbol, split_symbols
 from rebalancer.domain.market.synchronization import TaskState
 from rebalancer.domain.market.technical import INDICATORS, parse_indicators
+from rebalancer.entrypoints.http.auth import authenticate
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.parameters import Limit
-from rebalancer.entrypoints.schemas.wire import LONGEST_SYMBOL, Page, View, about, paginate
+from rebalancer.entrypoints.schemas.wire import (
+    CURRENCY,
+    LONGEST_SYMBOL,
+    Page,
+    View,
+    about,
+    paginate,
+)
 
 
 class AssetView(View, frozen=True, kw_only=True):
@@ -39,12 +48,26 @@ class AssetView(View, frozen=True, kw_only=True):
     symbol: str
     name: str
     asset_class: str | None
-    as_of: Annotated[date, about("Day of the price.")]
+    as_of: Annotated[date | None, about("Day of the price; null unless the asset is known.")]
     price: Annotated[float | None, about("As traded, in the asset's currency.")]
     currency: Annotated[str | None, about("ISO 4217 code of the price.")] = None
     withheld: Annotated[str | None, about("Why the asset is not tradable now; null if it is.")] = (
         None
     )
+    known: Annotated[
+        bool, about("Whether prices are known; POST /api/market/assets fetches those of others.")
+    ] = True
+    market: Annotated[str | None, about("ISO 10383 code of its exchange, or 24/7.")] = None
+    exchange: Annotated[str, about("Name of its exchange, of assets that are not known.")] = ""
+    isin: Annotated[str | None, about("ISO 6166 number, of assets that are not known.")] = None
+    figi: Annotated[str | None, about("OpenFIGI number, of assets that are not known.")] = None
+    provider: Annotated[str | None, about("Provider of an asset that is not known.")] = None
+
+
+class AssetPage(Page[AssetView], frozen=True, kw_only=True):
+    """One page of assets."""
+
+    notes: Annotated[list[str], about("Which providers did not answer, and why.")]
 
 
 class CloseView(View, frozen=True, kw_only=True):
@@ -137,22 +160,54 @@ def _cursor(issue: Issue) -> str:
     return f"{issue.symbol} {issue.day} {issue.rule}"
 
 
-@get("/assets", summary="Search assets")
+@get("/assets", summary="Search assets", responses=problem_responses(401))
 async def find_assets(
+    request: Request[Any, Any, Any],
     use: FromDishka[SearchAssets],
+    use_everywhere: FromDishka[SearchEverywhere],
     wanted: Annotated[
         str,
         QueryParameter(
-            name="query", max_length=100, description="Start of a symbol, or part of a name."
+            name="query",
+            max_length=100,
+            description="Start of a symbol, or part of a name; with everywhere, also an ISIN or a "
+            "FIGI.",
         ),
     ] = "",
+    asset_class: FromQuery[AssetClass | None] = None,
+    currency: Annotated[
+        str | None, QueryParameter(pattern=CURRENCY, description="ISO 4217 code of the price.")
+    ] = None,
+    everywhere: Annotated[
+        bool,
+        QueryParameter(
+            description="On the first page, also assets of providers, whose prices are not known; "
+            "needs an access token."
+        ),
+    ] = False,
     limit: Limit = 50,
     after: Annotated[str | None, QueryParameter(max_length=LONGEST_SYMBOL)] = None,
-) -> Page[AssetView]:
+) -> AssetPage:
     """Search assets with known prices, sorted by symbol."""
     wanted, after = normalize_symbol(wanted), after and normalize_symbol(after)
-    found = await sync_to_thread(use, wanted, after=after, limit=limit + 1)
-    return paginate(found, limit, show=AssetView.of, cursor=lambda asset: asset.symbol)
+    if everywhere:
+        await authenticate(request)
+    new: tuple[FoundAsset, ...] = ()
+    notes: tuple[str, ...] = ()
+    if everywhere and after is None:
+        search = await sync_to_thread(
+            use_everywhere, wanted, asset_class=asset_class, currency=currency, limit=limit + 1
+        )
+        found = [asset for asset in search.assets if asset.known]
+        new, notes = search.assets[len(found) :], search.notes
+    else:
+        found = await sync_to_thread(
+            use, wanted, asset_class=asset_class, currency=currency, after=after, limit=limit + 1
+        )
+    page = paginate(found, limit, show=AssetView.of, cursor=lambda asset: asset.symbol)
+    return AssetPage(
+        items=[*page.items, *map(AssetView.of, new)], next=page.next, notes=list(notes)
+    )
 
 
 @get("/data/{symbol:path}", summary="Get closes", responses=problem_responses(422))
