@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import date, datetime
+from itertools import groupby
 
 import numpy as np
 
@@ -81,6 +82,7 @@ def find_huge(
     actions: Sequence[CorporateAction],
     value_per_share: ValuePerShare,
     *,
+    unit: str | None = None,
     accepted: Collection[date] = (),
 ) -> list[CorporateAction]:
     """Return the distributions of an asset that are errors, see `is_huge`.
@@ -90,14 +92,19 @@ def find_huge(
         closes: (T,) as traded, NaN where there is none.
         actions: Of the asset, by ex-day.
         value_per_share: See there.
+        unit: Quote unit of the closes; None if it is that of distributions without one.
         accepted: Ex-days on which distributions are right.
     """
-    if not len(closes) or np.isnan(closes).all():
+    paying = [one for one in actions if one.kind in DISTRIBUTIONS]
+    if not paying or not len(closes) or np.isnan(closes).all():
         return []
     lowest = float(np.nanmin(closes))
+    own = all(one.currency is None or one.currency == unit for one in paying)
+    if own and float(max(one.value for one in paying)) < HUGE * lowest:
+        return []
     found = []
-    for action in actions:
-        if action.kind not in DISTRIBUTIONS or action.ex_day in accepted:
+    for action in paying:
+        if action.ex_day in accepted:
             continue
         row = int(np.searchsorted(days, np.datetime64(action.ex_day, "D")))
         if not 0 < row < len(days):
@@ -105,7 +112,8 @@ def find_huge(
         paid = value_per_share(action, row)
         if not paid >= HUGE * lowest:  # most distributions end here; NaN too
             continue
-        prices = _around(closes, row, _ratio_on(actions, action.ex_day))
+        same_day = [one for one in actions if one.ex_day == action.ex_day]
+        prices = _around(closes, row, _ratio_of(same_day))
         if prices is not None and is_huge(paid, *prices):
             found.append(action)
     return found
@@ -130,40 +138,50 @@ def check_actions(
         value_per_share: See there.
         known: When they are made.
     """
-    before_split: dict[str, tuple[CorporateAction, float]] = {}
+    before_split: dict[str, CorporateAction] = {}
     ratio = 1.0
-    for ex_day in dict.fromkeys(action.ex_day for action in actions):
-        row = int(np.searchsorted(days, np.datetime64(ex_day, "D")))
-        ratio *= _ratio_on(actions, ex_day)
-        paid = [one for one in actions if one.ex_day == ex_day and one.kind in DISTRIBUTIONS]
+    for ex_day, group in groupby(actions, key=lambda one: one.ex_day):
+        today = list(group)
+        split = _ratio_of(today)
+        ratio *= split
+        paid = [one for one in today if one.kind in DISTRIBUTIONS]
         if not paid:
             continue
         text = None
+        row = int(np.searchsorted(days, np.datetime64(ex_day, "D")))
         if 0 < row < len(days):
-            values = sum(value_per_share(one, row) for one in paid)
-            prices = _around(closes, row, _ratio_on(actions, ex_day))
-            text = None if prices is None else _describe(values, *prices, closes[:row])
+            total = sum(value_per_share(one, row) for one in paid)
+            prices = _around(closes, row, split)
+            text = None if prices is None else _describe(total, *prices, closes[:row])
         for one in paid:
-            earlier = before_split.get(one.kind)
-            if text is None and earlier is not None and ratio != 1.0:
-                last, value = earlier[0], float(one.value)
-                if last.currency == one.currency and is_not_split(earlier[1], value, ratio):
-                    text = (
-                        f"pays {one.value:f} on {ex_day} after {last.value:f} on {last.ex_day}, "
-                        f"with a split of {ratio:.6g} between: one of them may not be per its share"
-                    )
-            before_split[one.kind] = one, float(one.value)
+            last = before_split.get(one.kind)
+            if text is None and last is not None and last.currency == one.currency:
+                text = _describe_pair(last, one, ratio)
+            before_split[one.kind] = one
         ratio = 1.0
         if text is not None:
             yield Verdict(symbol, Rule.IMPLAUSIBLE_DIVIDEND, ex_day, Decision.OPEN, known, text)
 
 
+def _describe_pair(last: CorporateAction, one: CorporateAction, ratio: float) -> str | None:
+    """Describe distributions around a split that are not per their own share; None if they are."""
+    if ratio == 1.0 or not is_not_split(float(last.value), float(one.value), ratio):
+        return None
+    return (
+        f"pays {one.value:f} on {one.ex_day} after {last.value:f} on {last.ex_day}, with a split "
+        f"of {ratio:.6g} between: one of them may not be per its share"
+    )
+
+
 def _describe(paid: float, before: float, after: float, earlier: Floats) -> str | None:
     """Describe a distribution that the price does not show; None if it does."""
-    closes = earlier[~np.isnan(earlier)][-_RECENT - 1 :]
-    deviation = float(np.diff(np.log(closes)).std()) if len(closes) > 2 else 0.0
     huge = is_huge(paid, before, after)
-    if not paid > 0 or not (huge or is_not_shown(paid, before, after, deviation)):
+    if not huge and not is_not_shown(paid, before, after, 0.0):  # however quiet the price is
+        return None
+    closes = earlier[-2 * _RECENT :]
+    closes = closes[~np.isnan(closes)][-_RECENT - 1 :]
+    deviation = float(np.diff(np.log(closes)).std()) if len(closes) > 2 else 0.0
+    if not huge and not is_not_shown(paid, before, after, deviation):
         return None
     return (
         f"pays {paid:.6g} per share, {paid / before:.1%} of its last close of {before:.6g}, and "
@@ -174,15 +192,17 @@ def _describe(paid: float, before: float, after: float, earlier: Floats) -> str 
 
 def _around(closes: Floats, row: int, ratio: float) -> tuple[float, float] | None:
     """Return the last close before a row, and that of the row per share held before; or None."""
-    before = closes[:row][~np.isnan(closes[:row])]
-    if not len(before) or np.isnan(closes[row]):
-        return None
-    return float(before[-1]), float(closes[row]) * ratio
+    after, before = float(closes[row]), float(closes[row - 1])
+    if before != before:
+        known = closes[:row][~np.isnan(closes[:row])]
+        before = float(known[-1]) if len(known) else before
+    return None if before != before or after != after else (before, after * ratio)
 
 
-def _ratio_on(actions: Sequence[CorporateAction], day: date) -> float:
-    """Return the new shares per old one of the splits on a day."""
-    splits = [
-        float(one.value) for one in actions if one.ex_day == day and one.kind is ActionKind.SPLIT
-    ]
-    return float(np.prod(splits)) if splits else 1.0
+def _ratio_of(actions: Sequence[CorporateAction]) -> float:
+    """Return the new shares per old one of the splits among the actions of a day."""
+    ratio = 1.0
+    for one in actions:
+        if one.kind is ActionKind.SPLIT:
+            ratio *= float(one.value)
+    return ratio

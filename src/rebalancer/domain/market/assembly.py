@@ -375,7 +375,14 @@ def _plausible(
             continue
         value = _value_per_share(symbol, days, table, columns, terms, exchange)
         accepted = decisions.accepted.get(symbol, frozenset())
-        found = find_huge(days, table[:, column], own, value, accepted=accepted)
+        found = find_huge(
+            days,
+            table[:, column],
+            own,
+            value,
+            unit=terms.unit_of(symbol),
+            accepted=accepted,
+        )
         wrong.update(one.key for one in found)
     return actions.without(wrong)
 

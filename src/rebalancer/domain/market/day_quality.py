@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rebalancer.domain.arrays import Dates, Floats
+from rebalancer.domain.arrays import Bools, Dates, Floats
 from rebalancer.domain.market.prices import GRACE
 from rebalancer.domain.market.sessions import SESSION_GRACE
 
@@ -31,8 +31,9 @@ def missing_sessions(days: Dates, sessions: Dates, until: np.datetime64) -> Date
     """
     if not len(days):
         return days
-    own = sessions[(sessions >= days[0]) & (sessions <= until)]
-    missing = own[~np.isin(own, days)]
+    first, after = np.searchsorted(sessions, [days[0], until + np.timedelta64(1, "D")])
+    own = sessions[first:after]
+    missing = own[~_is_among(own, days)]
     thin = len(own) >= FEWEST_SESSIONS and len(missing) > THIN * len(own)
     found: Dates = missing[:0] if thin else missing
     return found
@@ -43,7 +44,14 @@ def extra_days(days: Dates, sessions: Dates) -> Dates:
     if not len(sessions):
         return days[:0]
     known = (days >= sessions[0]) & (days <= sessions[-1])
-    found: Dates = days[known & ~np.isin(days, sessions)]
+    found: Dates = days[known & ~_is_among(days, sessions)]
+    return found
+
+
+def _is_among(days: Dates, others: Dates) -> Bools:
+    """(T,) whether days are among others; both increase."""
+    rows = np.minimum(np.searchsorted(others, days), len(others) - 1)
+    found: Bools = others[rows] == days
     return found
 
 
