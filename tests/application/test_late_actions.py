@@ -12,13 +12,16 @@ import pytest
 from rebalancer.adapters.memory.market import MemoryMarket
 from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.application.corporate_actions import BookActions
+from rebalancer.application.market_import import ImportMarket
 from rebalancer.application.portfolios import MeasurePerformance, OpenPortfolio, ReadPortfolio
 from rebalancer.application.stored_market import StoredMarket
 from rebalancer.application.transactions import CashFlow, RecordCashFlow, RecordTrades, Trade
 from rebalancer.domain.arrays import Floats
 from rebalancer.domain.backtest.track_record import TrackRecord
-from rebalancer.domain.market.actions import ActionKind, CorporateAction
+from rebalancer.domain.market.actions import ActionKind, Actions, CorporateAction
 from rebalancer.domain.market.bars import Bars
+from rebalancer.domain.market.instruments import Instruments
+from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.entries import Entry, EntryKind
 from rebalancer.domain.portfolio.mandate import Mandate
@@ -141,6 +144,26 @@ def test_restated_closes_with_their_actions_change_no_return(
     assert before == Decimal("4996.00")
     shop.bars(ADJUSTED, adjusted=True)
     shop.actions()
+    assert_same(shop.measure(), on_time)
+
+
+def test_actions_that_follow_from_restated_closes_change_no_return(
+    on_time: tuple[Decimal | None, TrackRecord],
+) -> None:
+    shop = Shop()
+    importing = ImportMarket(shop.market, lambda: NOW)
+
+    def add(closes: Floats, until: int) -> list[tuple[str, str]]:
+        table = np.column_stack([closes[:until], np.full(until, 50.0)])
+        history = PriceHistory.of(("A", "B"), DAYS[:until], table)
+        told = importing(history, usual=Instruments()).inferred
+        return [(one["kind"], one["value"]) for one in told]
+
+    assert add(TRADED, EX) == []
+    shop.open()
+    assert add(ADJUSTED, 12) == [("dividend", "8"), ("split", "4")]
+    assert_same(shop.measure(), on_time)
+    importing(None, usual=Instruments(), actions=Actions.of(ACTIONS))
     assert_same(shop.measure(), on_time)
 
 
