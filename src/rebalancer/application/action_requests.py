@@ -244,7 +244,7 @@ class _Desk:
                     )
                     found.append(recording.cash_entry(flow, id))
                 else:
-                    found.append(self._reorganise(action, id))
+                    found.append(self._reorganise(action, id, found))
         faults.raise_any()
         return found
 
@@ -282,12 +282,23 @@ class _Desk:
         ]
         return [*booked, *(one.reversal(recorded=self.now, note="dismissed") for one in booked)]
 
-    def _reorganise(self, action: OwnAction, id: UUID) -> Entry:
-        """Return the entry of a split, a new symbol, a spin-off or a merger."""
+    def _reorganise(self, action: OwnAction, id: UUID, made: Sequence[Entry]) -> Entry:
+        """Return the entry of a split, a new symbol, a spin-off or a merger.
+
+        ``made`` are the entries that the request has made before.
+        """
+        known = Ledger((*self.ledger.effective, *made))
         on = find_market_day(action.on, self.market, self.now)
         for field, symbol in (("symbol", action.symbol), ("other", action.other)):
-            if symbol and symbol not in self.ledger.symbols:
+            if symbol and symbol not in known.symbols:
                 check_tradable(symbol, self.market, self.market.last_date, field=field)
+        if not _held_before(known, action.symbol, on) > 0:
+            raise InvalidRequest(
+                f"the portfolio held no {action.symbol} before {on}; record its purchase first, or "
+                "correct the day",
+                field="symbol",
+                code="not_held",
+            )
         base = self.portfolio.mandate.currency.code
         return Entry(
             id=id,
@@ -303,6 +314,12 @@ class _Desk:
             other=action.other,
             cost_share=action.cost_share,
         )
+
+
+def _held_before(ledger: Ledger, symbol: str, day: date) -> Decimal:
+    """Return the units of an asset at the start of a day."""
+    earlier = tuple(entry for entry in ledger.effective if entry.on < day)
+    return Ledger(earlier).positions.holdings.get(symbol, _ZERO)
 
 
 def _not_pending(key: str, review: ActionReview | None) -> Exception:

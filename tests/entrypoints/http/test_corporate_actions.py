@@ -174,9 +174,14 @@ def test_action_that_the_market_does_not_know_is_recorded(api: RunningApi, ada: 
     assert portfolio["cash"] == "204.00"
     assert portfolio["targets"] == {"SPL": 0.5, "LSE": 0.5}
     assert [one["kind"] for one in done.json()["items"]] == ["split", "rename"]
-    wrong = [{"kind": "split", "symbol": "BBB"}, {"kind": "rename", "symbol": "SPL", "other": "X"}]
+    wrong = [
+        {"kind": "split", "symbol": "SPL"},
+        {"kind": "rename", "symbol": "SPL", "other": "X"},
+        {"kind": "split", "symbol": "BBB", "ratio": "2"},
+    ]
     refused = ada.post(path + "/actions", {"record": wrong}).json()
-    assert [one["field"] for one in refused["errors"]] == ["record[0].ratio", "record[1].other"]
+    fields = [one["field"] for one in refused["errors"]]
+    assert fields == ["record[0].ratio", "record[1].other", "record[2].symbol"]
 
 
 def test_split_cancels_an_open_worksheet(api: RunningApi, ada: ApiUser) -> None:

@@ -204,7 +204,11 @@ class Ledger:
 
     def find(self, id: UUID) -> Entry | None:
         """Return the entry of this id; None without one."""
-        return next((entry for entry in self.entries if entry.id == id), None)
+        return self._by_id.get(id)
+
+    @cached_property
+    def _by_id(self) -> dict[UUID, Entry]:
+        return {entry.id: entry for entry in self.entries}
 
     def check_voidable(self, entry: Entry, *together: Entry) -> None:
         """Check that one of the entries may be voided, ``together`` with others.
