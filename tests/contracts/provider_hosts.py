@@ -7,6 +7,7 @@ are unknown, and the key is `KEY`. One class for each provider: add one here for
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any, Protocol
 
@@ -28,13 +29,17 @@ CLOSES = (100.0, 102.0, 101.5, 51.25, 52.0)
 DIVIDEND_DAY, SPLIT_DAY = DAYS[2], DAYS[3]
 
 
+Rows = Sequence[tuple[date, float | None]]
+"""Days and closes as traded."""
+
+
 class Host(Protocol):
     """Fake server of one provider."""
 
     name: str
     takes_key: bool
 
-    def provider(self, key: str = KEY) -> MarketProvider:
+    def provider(self, key: str = KEY, **options: Any) -> MarketProvider:
         """Return the adapter under test."""
 
     def hosts(self) -> tuple[str, ...]:
@@ -45,6 +50,9 @@ class Host(Protocol):
 
     def null_bars(self, request: Request) -> Reply:
         """Answer with bars without figures."""
+
+    def rows(self, request: Request, rows: Rows) -> Reply:
+        """Answer with rows in the given order, and no corporate actions."""
 
     def exhausted(self, request: Request) -> Reply:
         """Answer that the plan or its quota does not cover the request."""
@@ -57,8 +65,8 @@ class TiingoHost:
     name: str = "tiingo"
     takes_key: bool = True
 
-    def provider(self, key: str = KEY) -> MarketProvider:
-        return Tiingo(key)
+    def provider(self, key: str = KEY, **options: Any) -> MarketProvider:
+        return Tiingo(key, **options)
 
     def hosts(self) -> tuple[str, ...]:
         return ("api.tiingo.com",)
@@ -76,6 +84,13 @@ class TiingoHost:
 
     def null_bars(self, request: Request) -> Reply:
         return Reply(body=json.dumps([{**row, "close": None} for row in self._rows()]))
+
+    def rows(self, request: Request, rows: Rows) -> Reply:
+        found = [
+            {"date": f"{day}T00:00:00.000Z", **dict.fromkeys(("open", "high", "low", "close"), one)}
+            for day, one in rows
+        ]
+        return Reply(body=json.dumps(found))
 
     def exhausted(self, request: Request) -> Reply:
         return Reply(429, '{"detail": "You have run over your hourly request allocation."}')
@@ -113,8 +128,8 @@ class YahooHost:
     name: str = "yahoo"
     takes_key: bool = False
 
-    def provider(self, key: str = KEY) -> MarketProvider:
-        return Yahoo()
+    def provider(self, key: str = KEY, **options: Any) -> MarketProvider:
+        return Yahoo(**options)
 
     def hosts(self) -> tuple[str, ...]:
         return ("query2.finance.yahoo.com", "query1.finance.yahoo.com", "fc.yahoo.com")
@@ -134,6 +149,19 @@ class YahooHost:
         (quote,) = chart["chart"]["result"][0]["indicators"]["quote"]
         for values in quote.values():
             values[:] = [None] * len(values)
+        return Reply(body=json.dumps(chart))
+
+    def rows(self, request: Request, rows: Rows) -> Reply:
+        chart = self._chart(request)
+        result = chart["chart"]["result"][0]
+        opens = [datetime.combine(day, time(14, 30), UTC) for day, _ in rows]
+        result["timestamp"] = [int(one.timestamp()) for one in opens]
+        result["events"] = {}
+        closes = [close for _, close in rows]
+        names = ("open", "high", "low", "close")
+        result["indicators"]["quote"] = [
+            {**{name: list(closes) for name in names}, "volume": [1000] * len(rows)}
+        ]
         return Reply(body=json.dumps(chart))
 
     def exhausted(self, request: Request) -> Reply:
@@ -184,8 +212,8 @@ class AlphaVantageHost:
     name: str = "alpha_vantage"
     takes_key: bool = True
 
-    def provider(self, key: str = KEY) -> MarketProvider:
-        return AlphaVantage(key)
+    def provider(self, key: str = KEY, **options: Any) -> MarketProvider:
+        return AlphaVantage(key, **options)
 
     def hosts(self) -> tuple[str, ...]:
         return ("www.alphavantage.co",)
@@ -213,6 +241,16 @@ class AlphaVantageHost:
         rows = {day: dict.fromkeys(row, None) for day, row in self._rows().items()}
         return Reply(body=json.dumps({"Time Series (Daily)": rows}))
 
+    def rows(self, request: Request, rows: Rows) -> Reply:
+        if request.parameter("function") != "TIME_SERIES_DAILY":
+            return Reply(body=json.dumps({"symbol": "ABC", "data": []}))
+        names = ("1. open", "2. high", "3. low", "4. close")
+        pairs = [
+            f'"{day}": {json.dumps(dict.fromkeys(names, None if one is None else str(one)))}'
+            for day, one in rows
+        ]
+        return Reply(body='{"Time Series (Daily)": {' + ", ".join(pairs) + "}}")
+
     def exhausted(self, request: Request) -> Reply:
         said = (
             f"We have detected your API key as {KEY} and our standard API rate limit is 25 "
@@ -235,8 +273,8 @@ class NasdaqDataLinkHost:
     name: str = "nasdaq_data_link"
     takes_key: bool = True
 
-    def provider(self, key: str = KEY) -> MarketProvider:
-        return NasdaqDataLink(key)
+    def provider(self, key: str = KEY, **options: Any) -> MarketProvider:
+        return NasdaqDataLink(key, **options)
 
     def hosts(self) -> tuple[str, ...]:
         return ("data.nasdaq.com",)
@@ -266,6 +304,12 @@ class NasdaqDataLinkHost:
 
     def null_bars(self, request: Request) -> Reply:
         return self._table([{**row, "closeunadj": None} for row in self._rows()])
+
+    def rows(self, request: Request, rows: Rows) -> Reply:
+        if request.path.endswith("/SHARADAR/ACTIONS.json"):
+            return self._table([])
+        names = ("open", "high", "low", "close", "closeunadj", "volume")
+        return self._table([{"date": str(day), **dict.fromkeys(names, one)} for day, one in rows])
 
     def exhausted(self, request: Request) -> Reply:
         return self._error(429, "QELx05", "You have exceeded the API usage limit for today.")
@@ -306,8 +350,8 @@ class FredHost:
     name: str = "fred"
     takes_key: bool = True
 
-    def provider(self, key: str = KEY) -> MarketProvider:
-        return Fred(key)
+    def provider(self, key: str = KEY, **options: Any) -> MarketProvider:
+        return Fred(key, **options)
 
     def hosts(self) -> tuple[str, ...]:
         return ("api.stlouisfed.org",)
@@ -330,6 +374,9 @@ class FredHost:
 
     def null_bars(self, request: Request) -> Reply:
         return Reply(body='{"observations": null}')
+
+    def rows(self, request: Request, rows: Rows) -> Reply:
+        raise NotImplementedError("it has no bars")
 
     def exhausted(self, request: Request) -> Reply:
         return Reply(429, '{"error_code": 429, "error_message": "Too Many Requests."}')

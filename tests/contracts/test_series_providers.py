@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from datetime import date
 
@@ -18,6 +19,21 @@ from rebalancer.application.ports.providers import (
 )
 from tests.contracts.provider_hosts import KEY, NOW, SERIES_HOSTS
 from tests.internet import Internet, Reply, environment
+
+
+def _series(value):
+    """Return an answer of each provider with one observation."""
+    rows = [{"date": "2024-01-31", "value": value, "realtime_start": "2024-02-01"}]
+    answer = {
+        "observations": rows,
+        "seriess": [{"title": "Rate", "units": "Percent"}],
+        "dataset": {
+            "name": "Rate",
+            "column_names": ["Date", "Percent"],
+            "data": [["2024-01-31", value]],
+        },
+    }
+    return json.dumps(answer)
 
 
 @pytest.fixture(params=sorted(SERIES_HOSTS))
@@ -37,7 +53,7 @@ def internet(host, tmp_path, caplog):
 
 @pytest.fixture
 def provider(host, internet):
-    opened = host.provider()
+    opened = host.provider(timeout=0.7)
     yield opened
     opened.close()
 
@@ -77,7 +93,14 @@ def test_a_wrong_key_is_refused(host, internet):
         (Reply(200, "{}"), Garbled),
         (Reply(200, "[]"), Garbled),
         (Reply(200, '{"observations": null, "dataset": null, "seriess": []}'), Garbled),
+        (Reply(302, "", {"location": "https://example.com/"}), Garbled),
+        (Reply(200, _series("NaN")), Garbled),
+        (Reply(200, _series("Infinity")), Garbled),
+        (Reply(200, _series("")), Garbled),
+        (Reply(200, _series(True)), Garbled),
+        (Reply(200, _series("5.25")[:-30]), Garbled),
         (Reply(hang_up=True), Unreachable),
+        (Reply(delay=5), Unreachable),
     ],
 )
 def test_faults_have_names(provider, internet, reply, expected):
@@ -126,6 +149,11 @@ def test_other_symbols_are_unknown_without_a_request(bank, symbol):
     [
         (Reply(200, "<html>maintenance</html>"), Garbled),
         (Reply(200, ""), Garbled),
+        (Reply(200, RATES.replace("1.0895", "Infinity")), Garbled),
+        (Reply(200, RATES.replace("1.0895", "-1")), Garbled),
+        (Reply(200, RATES.replace("2024-03-08", "2024-03-07")), Garbled),
+        (Reply(200, RATES[:50]), Garbled),
+        (Reply(302, "", {"location": "https://example.com/"}), Garbled),
         (Reply(404, "No results found."), UnknownSymbol),
         (Reply(503, ""), Unreachable),
     ],
@@ -141,3 +169,17 @@ def test_missing_newer_rates_are_not_a_fault(bank):
     provider, replies, _ = bank
     replies["default"] = Reply(200, "")
     assert len(provider.bars("EURUSD", since=date(2024, 3, 9), now=NOW).bars) == 0
+
+
+def test_holidays_have_no_rate(bank):
+    provider, replies, _ = bank
+    replies["default"] = Reply(body=RATES.replace("1.0895", "NaN"))
+    bars = provider.bars("EURUSD", since=None, now=NOW).bars
+    assert bars.days.tolist() == [date(2024, 3, 8)]
+
+
+def test_a_redirect_does_not_mean_that_nothing_is_new(bank):
+    provider, replies, _ = bank
+    replies["default"] = Reply(302, "", {"location": "https://example.com/"})
+    with pytest.raises(Garbled):
+        provider.bars("EURUSD", since=date(2024, 3, 9), now=NOW)

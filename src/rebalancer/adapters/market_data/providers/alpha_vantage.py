@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from rebalancer.adapters.market_data.providers.faults import quote
-from rebalancer.adapters.market_data.providers.http import HttpClient
+from rebalancer.adapters.market_data.providers.http import TIMEOUT, HttpClient
+from rebalancer.adapters.market_data.providers.rows import bars_of_columns, finite
 from rebalancer.adapters.market_data.providers.sessions import closed_sessions
 from rebalancer.application.ports.providers import (
     EconomicSeries,
@@ -69,10 +69,15 @@ class AlphaVantage:
     offers = frozenset({Offer.BARS, Offer.SEARCH, Offer.FACTS})
 
     def __init__(
-        self, key: str, *, premium: bool = False, base_url: str = "https://www.alphavantage.co"
+        self,
+        key: str,
+        *,
+        premium: bool = False,
+        base_url: str = "https://www.alphavantage.co",
+        timeout: float = TIMEOUT,
     ) -> None:
         self._key, self._premium = key, premium
-        self._http = HttpClient(self.title, base_url, secrets=(key,))
+        self._http = HttpClient(self.title, base_url, secrets=(key,), timeout=timeout)
 
     def bars(self, symbol: str, *, since: date | None, now: datetime) -> Fetched:
         size = "full" if self._premium else "compact"
@@ -80,9 +85,12 @@ class AlphaVantage:
         try:
             bars = _bars_of(symbol, daily["Time Series (Daily)"], since)
         except (InvalidRequest, KeyError, TypeError, ValueError) as error:
-            raise Garbled(f"{self.title} sent unreadable bars of {symbol}: {error}") from None
-        first = since or (bars.days[0].item() if len(bars) else None)
-        actions = [] if first is None else self._actions(symbol, first)
+            raise Garbled(
+                f"{self.title} sent unreadable bars of {symbol}: {self._http.quote(error)}"
+            ) from None
+        if since is None and not len(bars):
+            raise UnknownSymbol(f"{self.title} has no prices of {symbol}; check the spelling")
+        actions = self._actions(symbol, since or bars.days[0].item())
         return Fetched(closed_sessions(bars, now), tuple(actions), Instrument(symbol))
 
     def find(self, text: str, *, limit: int) -> Sequence[Listing]:
@@ -107,7 +115,7 @@ class AlphaVantage:
         figures, texts = {}, {}
         for name, ours in _FIGURES.items():
             try:
-                figures[ours] = float(answer[name])
+                figures[ours] = finite(answer[name])
             except (KeyError, TypeError, ValueError):
                 continue
         for name, ours in _TEXTS.items():
@@ -137,7 +145,9 @@ class AlphaVantage:
                         CorporateAction(symbol, day, ActionKind.SPLIT, Decimal(ratio).normalize())
                     )
         except (InvalidRequest, InvalidOperation, KeyError, TypeError, ValueError) as error:
-            raise Garbled(f"{self.title} sent unreadable actions of {symbol}: {error}") from None
+            raise Garbled(
+                f"{self.title} sent unreadable actions of {symbol}: {self._http.quote(error)}"
+            ) from None
         return sorted(found, key=lambda one: (one.ex_day, one.kind))
 
     def _ask(self, function: str, subject: str, **parameters: str) -> dict[str, Any]:
@@ -156,13 +166,15 @@ class AlphaVantage:
         if not answer:
             return Garbled(f"{self.title} sent an empty answer for {subject}")
         if "Error Message" in answer:
-            said = quote(str(answer["Error Message"]), (self._key,))
+            said = self._http.quote(answer["Error Message"])
             if "apikey" in said.lower():
                 return Refused(f"{self.title} refused its key; check it")
             return UnknownSymbol(f"{self.title} does not know {subject}: {said}")
         said = str(answer.get("Information") or answer.get("Note") or "")
         if not said:
             return None
+        if re.search("sparingly|per (second|minute)", said, re.IGNORECASE):
+            return Throttled(f"{self.title} asks for a slower pace")
         if re.search("premium", said, re.IGNORECASE) and "per day" not in said:
             return Refused(f"{self.title} does not include {subject} in this plan")
         if "per day" in said:
@@ -178,10 +190,11 @@ def _bars_of(symbol: str, rows: Mapping[str, Mapping[str, str]], since: date | N
     if since is not None:
         days = days[days >= np.datetime64(since, "D")]
     ordered = [rows[str(day)] for day in days]
-    columns: dict[str, Any] = {
-        name: np.array([float(row[theirs]) for row in ordered]) for name, theirs in _COLUMNS.items()
+    columns = {
+        name: np.array([row.get(theirs) for row in ordered], dtype=np.float64)
+        for name, theirs in _COLUMNS.items()
     }
-    return Bars(symbol, days, adjusted=False, **columns)
+    return bars_of_columns(symbol, days, columns)
 
 
 def _currency(code: object) -> str | None:

@@ -9,7 +9,7 @@ from datetime import date, datetime
 
 import numpy as np
 
-from rebalancer.adapters.market_data.providers.http import HttpClient
+from rebalancer.adapters.market_data.providers.http import TIMEOUT, HttpClient
 from rebalancer.application.ports.providers import (
     EconomicSeries,
     Facts,
@@ -32,8 +32,10 @@ class EuropeanCentralBank:
     terms = "no key; free with attribution, see https://www.ecb.europa.eu/services/disclaimer"
     offers = frozenset({Offer.RATES})
 
-    def __init__(self, *, base_url: str = "https://data-api.ecb.europa.eu") -> None:
-        self._http = HttpClient(self.title, base_url)
+    def __init__(
+        self, *, base_url: str = "https://data-api.ecb.europa.eu", timeout: float = TIMEOUT
+    ) -> None:
+        self._http = HttpClient(self.title, base_url, timeout=timeout)
 
     def bars(self, symbol: str, *, since: date | None, now: datetime) -> Fetched:
         pair = rate_currencies(symbol)
@@ -52,7 +54,9 @@ class EuropeanCentralBank:
         try:
             rows = list(csv.DictReader(io.StringIO(content.decode())))
             known = [
-                (row["TIME_PERIOD"], float(row["OBS_VALUE"])) for row in rows if row["OBS_VALUE"]
+                (row["TIME_PERIOD"], float(row["OBS_VALUE"]))
+                for row in rows
+                if row["OBS_VALUE"] not in _MISSING
             ]
             days = np.array([day for day, _ in known], dtype="datetime64[D]")
             values = np.array([value for _, value in known])
@@ -60,7 +64,9 @@ class EuropeanCentralBank:
                 raise ValueError("no rate")
             return Fetched(Bars(symbol, days, values, adjusted=False))
         except (InvalidRequest, KeyError, TypeError, ValueError) as error:
-            raise Garbled(f"{self.title} sent unreadable rates {symbol}: {error}") from None
+            raise Garbled(
+                f"{self.title} sent unreadable rates {symbol}: {self._http.quote(error)}"
+            ) from None
 
     def find(self, text: str, *, limit: int) -> Sequence[Listing]:
         raise UnknownSymbol(f"{self.title} has no assets")
@@ -74,6 +80,9 @@ class EuropeanCentralBank:
     def close(self) -> None:
         self._http.close()
 
+
+_MISSING = ("", "NaN")
+"""What stands for no rate, on holidays."""
 
 _NO_DAYS = np.empty(0, dtype="datetime64[D]")
 _NO_VALUES = np.empty(0)

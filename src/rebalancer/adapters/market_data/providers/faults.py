@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from urllib.parse import quote as percent_encode
+from urllib.parse import quote_plus
 
 from rebalancer.application.ports.providers import (
+    Garbled,
     ProviderFault,
     Refused,
     Throttled,
@@ -18,16 +24,29 @@ _HIDDEN = "***"
 _LONGEST = 200
 """Characters of an answer that a message quotes."""
 
+_CREDENTIALS = re.compile(r"(//)[^/\s]*@")
+
 _FURTHEST = timedelta(days=2)
 """A longer wait that a server asks for is not believed."""
 
 
 def scrub(text: str, secrets: Iterable[str]) -> str:
-    """Return a text without secrets, such as keys that a server quotes."""
+    """Return a text without secrets, such as keys that a server quotes, in any usual encoding.
+
+    The user and the password of a URL, such as that of a proxy, are secrets, too.
+    """
+    text = _CREDENTIALS.sub(rf"\1{_HIDDEN}@", text)
     for secret in secrets:
-        if secret:
-            text = text.replace(secret, _HIDDEN)
+        for form in _forms(secret):
+            text = re.sub(re.escape(form), _HIDDEN, text, flags=re.IGNORECASE)
     return text
+
+
+def _forms(secret: str) -> list[str]:
+    """Return how a secret may be written: plain, in URLs, JSON, HTML and Python; longest first."""
+    encoded = {percent_encode(secret, safe=""), percent_encode(secret), quote_plus(secret)}
+    others = {secret, json.dumps(secret)[1:-1], html.escape(secret), repr(secret)[1:-1]}
+    return sorted((encoded | others) - {""}, key=len, reverse=True)
 
 
 def quote(text: str, secrets: Iterable[str] = ()) -> str:
@@ -48,8 +67,10 @@ def fault_of_status(
         subject: What was asked for.
         now: Time of the answer here.
     """
-    if status < 400:
+    if status < 300:
         return None
+    if status < 400:
+        return Garbled(f"{title} redirected {subject} to another page (status {status})")
     if status == 429:
         until = retry_time(headers, now)
         when = "" if until is None else f" until {until:%Y-%m-%d %H:%M:%S} UTC"
@@ -74,14 +95,15 @@ def retry_time(headers: Mapping[str, str], now: datetime) -> datetime | None:
     if text.isdigit():
         wait = timedelta(seconds=min(int(text), int(_FURTHEST.total_seconds())))
         return now + wait
-    wanted, theirs = _http_date(text), _http_date(headers.get("date", ""))
+    wanted, theirs = http_date(text), http_date(headers.get("date", ""))
     if wanted is None:
         return None
     wait = wanted - (theirs or now)
     return now + min(max(wait, timedelta(0)), _FURTHEST)
 
 
-def _http_date(text: str) -> datetime | None:
+def http_date(text: str) -> datetime | None:
+    """Return the time of a header such as ``Date``; None if it is missing or malformed."""
     try:
         parsed = parsedate_to_datetime(text)
     except (TypeError, ValueError):

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from rebalancer.adapters.market_data.providers.faults import quote
-from rebalancer.adapters.market_data.providers.http import HttpClient
+from rebalancer.adapters.market_data.providers.http import TIMEOUT, HttpClient
+from rebalancer.adapters.market_data.providers.rows import finite
 from rebalancer.application.ports.providers import (
     EconomicSeries,
     Facts,
@@ -39,9 +39,13 @@ class Fred:
     terms = "free key: 120 requests a minute; each series has its own source and terms"
     offers = frozenset({Offer.SERIES})
 
-    def __init__(self, key: str, *, base_url: str = "https://api.stlouisfed.org") -> None:
+    def __init__(
+        self, key: str, *, base_url: str = "https://api.stlouisfed.org", timeout: float = TIMEOUT
+    ) -> None:
         self._key = key
-        self._http = HttpClient(self.title, base_url, secrets=(key,), explain=self._explain)
+        self._http = HttpClient(
+            self.title, base_url, secrets=(key,), timeout=timeout, explain=self._explain
+        )
 
     def series(self, id: str, *, since: date | None) -> EconomicSeries:
         described = self._ask("/fred/series", id, series_id=id)
@@ -62,7 +66,7 @@ class Fred:
                 tuple(
                     Observation(
                         date.fromisoformat(one["date"]),
-                        float(one["value"]),
+                        finite(one["value"]),
                         date.fromisoformat(one["realtime_start"]),
                     )
                     for one in found["observations"]
@@ -70,7 +74,9 @@ class Fred:
                 ),
             )
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise Garbled(f"{self.title} sent an unreadable series {id}: {error}") from None
+            raise Garbled(
+                f"{self.title} sent an unreadable series {id}: {self._http.quote(error)}"
+            ) from None
 
     def bars(self, symbol: str, *, since: date | None, now: datetime) -> Fetched:
         raise UnknownSymbol(f"{self.title} has no prices of assets")
@@ -98,4 +104,4 @@ class Fred:
             return None
         if "api_key" in said:
             return Refused(f"{self.title} refused its key; check it")
-        return UnknownSymbol(f"{self.title} does not know {subject}: {quote(said, (self._key,))}")
+        return UnknownSymbol(f"{self.title} does not know {subject}: {self._http.quote(said)}")

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from rebalancer.adapters.market_data.providers.faults import quote
-from rebalancer.adapters.market_data.providers.http import HttpClient
+from rebalancer.adapters.market_data.providers.http import TIMEOUT, HttpClient
+from rebalancer.adapters.market_data.providers.rows import bars_of_columns, finite
 from rebalancer.adapters.market_data.providers.sessions import closed_sessions
 from rebalancer.application.ports.providers import (
     EconomicSeries,
@@ -49,13 +49,16 @@ class NasdaqDataLink:
     terms = "key: 300 requests in 10 seconds, 2,000 in 10 minutes, 50,000 a day; one at a time"
     offers = frozenset({Offer.BARS, Offer.SERIES})
 
-    def __init__(self, key: str, *, base_url: str = "https://data.nasdaq.com") -> None:
+    def __init__(
+        self, key: str, *, base_url: str = "https://data.nasdaq.com", timeout: float = TIMEOUT
+    ) -> None:
         self._key = key
         self._http = HttpClient(
             self.title,
             base_url,
             secrets=(key,),
             headers={"X-Api-Token": key},
+            timeout=timeout,
             explain=self._explain,
         )
 
@@ -69,7 +72,9 @@ class NasdaqDataLink:
             bars = _bars_of(symbol, rows)
             actions = _actions_of(symbol, happened)
         except (InvalidRequest, ArithmeticError, KeyError, TypeError, ValueError) as error:
-            raise Garbled(f"{self.title} sent unreadable bars of {symbol}: {error}") from None
+            raise Garbled(
+                f"{self.title} sent unreadable bars of {symbol}: {self._http.quote(error)}"
+            ) from None
         instrument = Instrument(symbol, currency="USD")
         return Fetched(closed_sessions(bars, now), actions, instrument)
 
@@ -82,12 +87,14 @@ class NasdaqDataLink:
             data = answer["dataset"]
             title, columns = str(data["name"]), data["column_names"]
             observations = tuple(
-                Observation(date.fromisoformat(row[0]), float(row[1]))
+                Observation(date.fromisoformat(row[0]), finite(row[1]))
                 for row in data["data"]
                 if row[1] is not None
             )
         except (IndexError, KeyError, TypeError, ValueError) as error:
-            raise Garbled(f"{self.title} sent an unreadable series {id}: {error}") from None
+            raise Garbled(
+                f"{self.title} sent an unreadable series {id}: {self._http.quote(error)}"
+            ) from None
         return EconomicSeries(id, title, str(columns[1]), observations)
 
     def find(self, text: str, *, limit: int) -> Sequence[Listing]:
@@ -136,9 +143,7 @@ class NasdaqDataLink:
         if code.startswith("QEL") and status != 429:
             return Throttled(f"{self.title} asks for a slower pace")
         if code.startswith("QEC"):
-            return UnknownSymbol(
-                f"{self.title} does not know {subject}: {quote(said, (self._key,))}"
-            )
+            return UnknownSymbol(f"{self.title} does not know {subject}: {self._http.quote(said)}")
         return None
 
 
@@ -146,12 +151,13 @@ def _bars_of(symbol: str, rows: Sequence[dict[str, Any]]) -> Bars:
     ordered = sorted(rows, key=lambda row: str(row["date"]))
     days = np.array([row["date"] for row in ordered], dtype="datetime64[D]")
     close = np.array([row["closeunadj"] for row in ordered], dtype=np.float64)
-    factors = close / np.array([row["close"] for row in ordered], dtype=np.float64)
-    columns: dict[str, Any] = {"close": close}
-    for name in ("open", "high", "low"):
-        columns[name] = np.array([row[name] for row in ordered], dtype=np.float64) * factors
-    volume = np.array([row["volume"] for row in ordered], dtype=np.float64) / factors
-    return Bars(symbol, days, adjusted=False, volume=np.rint(volume), **columns)
+    columns = {"close": close}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factors = close / np.array([row["close"] for row in ordered], dtype=np.float64)
+        for name in ("open", "high", "low"):
+            columns[name] = np.array([row[name] for row in ordered], dtype=np.float64) * factors
+        volume = np.array([row["volume"] for row in ordered], dtype=np.float64) / factors
+    return bars_of_columns(symbol, days, {**columns, "volume": np.rint(volume)})
 
 
 def _actions_of(symbol: str, rows: Sequence[dict[str, Any]]) -> tuple[CorporateAction, ...]:

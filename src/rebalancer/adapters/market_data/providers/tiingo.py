@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from rebalancer.adapters.market_data.providers.http import HttpClient
+from rebalancer.adapters.market_data.providers.http import TIMEOUT, HttpClient
+from rebalancer.adapters.market_data.providers.rows import bars_of_columns
 from rebalancer.adapters.market_data.providers.sessions import closed_sessions
 from rebalancer.application.ports.providers import (
     EconomicSeries,
@@ -33,7 +34,7 @@ _CLASSES = {"ETF": None, "Stock": AssetClass.EQUITY, "Mutual Fund": None}
 
 class _Row(msgspec.Struct, rename={"div_cash": "divCash", "split_factor": "splitFactor"}):
     date: str
-    close: float
+    close: float | None = None
     open: float | None = None
     high: float | None = None
     low: float | None = None
@@ -53,12 +54,15 @@ class Tiingo:
     terms = "free key: 50 requests an hour, 500 symbols a month, for personal use"
     offers = frozenset({Offer.BARS, Offer.SEARCH})
 
-    def __init__(self, key: str, *, base_url: str = "https://api.tiingo.com") -> None:
+    def __init__(
+        self, key: str, *, base_url: str = "https://api.tiingo.com", timeout: float = TIMEOUT
+    ) -> None:
         self._http = HttpClient(
             self.title,
             base_url,
             secrets=(key,),
             headers={"Authorization": f"Token {key}"},
+            timeout=timeout,
         )
 
     def bars(self, symbol: str, *, since: date | None, now: datetime) -> Fetched:
@@ -73,7 +77,11 @@ class Tiingo:
             bars = _bars_of(symbol, rows)
             actions = _actions_of(symbol, rows)
         except (msgspec.DecodeError, InvalidRequest, ValueError) as error:
-            raise Garbled(f"{self.title} sent unreadable bars of {symbol}: {error}") from None
+            raise Garbled(
+                f"{self.title} sent unreadable bars of {symbol}: {self._http.quote(error)}"
+            ) from None
+        if since is None and not rows:
+            raise UnknownSymbol(f"{self.title} has no prices of {symbol}; check the spelling")
         return Fetched(closed_sessions(bars, now), actions, Instrument(symbol, currency="USD"))
 
     def find(self, text: str, *, limit: int) -> Sequence[Listing]:
@@ -96,12 +104,11 @@ class Tiingo:
 
 def _bars_of(symbol: str, rows: Sequence[_Row]) -> Bars:
     days = np.array([row.date[:10] for row in rows], dtype="datetime64[D]")
-    columns: dict[str, Any] = {}
-    for name in BAR_FIELDS:
-        values = [getattr(row, name) for row in rows]
-        if all(value is not None for value in values):
-            columns[name] = np.array(values, dtype=np.float64)
-    return Bars(symbol, days, adjusted=False, **columns)
+    columns = {
+        name: np.array([getattr(row, name) for row in rows], dtype=np.float64)
+        for name in BAR_FIELDS
+    }
+    return bars_of_columns(symbol, days, columns)
 
 
 def _actions_of(symbol: str, rows: Sequence[_Row]) -> tuple[CorporateAction, ...]:
