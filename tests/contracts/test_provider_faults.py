@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,9 @@ import attrs
 import pytest
 
 from rebalancer.application.ports.providers import (
+    Fetched,
     Garbled,
+    Offer,
     ProviderFault,
     Refused,
     UnknownSymbol,
@@ -245,6 +248,58 @@ def test_a_key_that_cannot_be_sent_is_refused_without_a_request(keyed, key):
     assert not key or key not in str(fault)
     assert internet.requests() == []
     provider.close()
+
+
+ODD_VALUES = (
+    *(None, True, False, "", "x", "2024-13-45", "9" * 30, "1e999", "NaN", "-1"),
+    *(0, -1, 1e308, 10**30, -(10**30), 0.1, [], {}, [[]], [None], {"a": {}}),
+)
+
+
+def mutate(answer, dice):
+    """Return a decoded answer with one odd value in a random place; the answer is changed."""
+    holder, key = None, None
+    at = answer
+    while isinstance(at, dict | list) and at and (holder is None or dice.random() < 0.9):
+        holder = at
+        key = dice.choice(list(at)) if isinstance(at, dict) else dice.randrange(len(at))
+        at = at[key]
+    if holder is None:
+        return dice.choice(ODD_VALUES)
+    if dice.random() < 0.2:
+        del holder[key]
+    else:
+        holder[key] = dice.choice(ODD_VALUES)
+    return answer
+
+
+def test_an_odd_value_anywhere_is_a_fault_or_harmless(provider, host, internet):
+    dice = random.Random(14)
+
+    def answer(request):
+        whole = host.answer(request)
+        changed = mutate(json.loads(whole.body), dice)
+        return attrs.evolve(whole, body=json.dumps(changed))
+
+    answer_with(internet, answer)
+    outcomes = []
+    for turn in range(250):
+        ask = (
+            lambda: provider.bars("ABC", since=DAYS[1] if turn % 2 else None, now=NOW),  # noqa: B023
+            lambda: provider.find("ABC", limit=3),
+        )[turn % 5 == 0 and Offer.SEARCH in provider.offers]
+        try:
+            found = ask()
+        except ProviderFault as fault:
+            outcomes.append(type(fault))
+        else:
+            outcomes.append(type(found))
+            if isinstance(found, Fetched):
+                assert (found.bars.close > 0).all()
+                assert all(action.value > 0 for action in found.actions)
+            else:
+                assert all(listing.symbol for listing in found)
+    assert {Fetched, Garbled} <= set(outcomes)
 
 
 def test_threads_share_a_provider(provider, host, internet):

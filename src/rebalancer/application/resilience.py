@@ -80,17 +80,20 @@ class CircuitBreaker:
         is_outage: Whether an error means that the server did not answer.
         pause: Seconds after a failure in which no caller asks the server.
         trial: Seconds that the one caller has before the next may try.
+        failures: Consecutive failures that mean that the server is down.
     """
 
     _error: Callable[[], Unavailable] = attrs.field(kw_only=False)
     _is_outage: Callable[[Exception], bool] = attrs.field(kw_only=False)
     _pause: float = 1.0
     _trial: float = 1.0
+    _failures: int = 1
     _log: OutageLog | None = None
     _clock: Callable[[], float] = time.monotonic
     _lock: Lock = attrs.field(factory=Lock, init=False)
     _next_trial: float | None = attrs.field(default=None, init=False)
     """None while the server answers."""
+    _failed: int = attrs.field(default=0, init=False)
 
     @contextmanager
     def guard(self) -> Iterator[None]:
@@ -112,11 +115,14 @@ class CircuitBreaker:
     def _record(self, error: Exception | None) -> None:
         if error is not None and self._is_outage(error):
             with self._lock:
+                self._failed += 1
+                if self._failed < self._failures and self._next_trial is None:
+                    return
                 self._next_trial = self._clock() + self._pause
                 if self._log is not None:
                     self._log.failed(error)
-        elif self._next_trial is not None:
+        elif self._failed or self._next_trial is not None:
             with self._lock:
-                self._next_trial = None
+                self._failed, self._next_trial = 0, None
                 if self._log is not None:
                     self._log.succeeded()

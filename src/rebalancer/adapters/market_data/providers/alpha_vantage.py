@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from rebalancer.adapters.market_data.providers.http import TIMEOUT, HttpClient
-from rebalancer.adapters.market_data.providers.rows import bars_of_columns, finite
+from rebalancer.adapters.market_data.providers.rows import UNREADABLE, bars_of_columns, finite
 from rebalancer.adapters.market_data.providers.sessions import closed_sessions
 from rebalancer.application.ports.providers import (
     EconomicSeries,
@@ -30,7 +30,6 @@ from rebalancer.application.ports.providers import (
     Throttled,
     UnknownSymbol,
 )
-from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.actions import ActionKind, CorporateAction
 from rebalancer.domain.market.bars import Bars
 from rebalancer.domain.market.instruments import AssetClass, Instrument
@@ -84,7 +83,7 @@ class AlphaVantage:
         daily = self._ask("TIME_SERIES_DAILY", symbol, symbol=symbol, outputsize=size)
         try:
             bars = _bars_of(symbol, daily["Time Series (Daily)"], since)
-        except (InvalidRequest, KeyError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             raise Garbled(
                 f"{self.title} sent unreadable bars of {symbol}: {self._http.quote(error)}"
             ) from None
@@ -116,7 +115,7 @@ class AlphaVantage:
         for name, ours in _FIGURES.items():
             try:
                 figures[ours] = finite(answer[name])
-            except (KeyError, TypeError, ValueError):
+            except UNREADABLE:
                 continue
         for name, ours in _TEXTS.items():
             if isinstance(answer.get(name), str):
@@ -144,7 +143,7 @@ class AlphaVantage:
                     found.append(
                         CorporateAction(symbol, day, ActionKind.SPLIT, Decimal(ratio).normalize())
                     )
-        except (InvalidRequest, InvalidOperation, KeyError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             raise Garbled(
                 f"{self.title} sent unreadable actions of {symbol}: {self._http.quote(error)}"
             ) from None

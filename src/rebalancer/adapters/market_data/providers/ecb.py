@@ -10,6 +10,7 @@ from datetime import date, datetime
 import numpy as np
 
 from rebalancer.adapters.market_data.providers.http import TIMEOUT, HttpClient
+from rebalancer.adapters.market_data.providers.rows import UNREADABLE
 from rebalancer.application.ports.providers import (
     EconomicSeries,
     Facts,
@@ -19,7 +20,6 @@ from rebalancer.application.ports.providers import (
     Offer,
     UnknownSymbol,
 )
-from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.bars import Bars
 from rebalancer.domain.market.currencies import rate_currencies
 
@@ -63,7 +63,7 @@ class EuropeanCentralBank:
             if not len(days):
                 raise ValueError("no rate")
             return Fetched(Bars(symbol, days, values, adjusted=False))
-        except (InvalidRequest, KeyError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             raise Garbled(
                 f"{self.title} sent unreadable rates {symbol}: {self._http.quote(error)}"
             ) from None

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from rebalancer.adapters.market_data.providers.http import TIMEOUT, HttpClient
-from rebalancer.adapters.market_data.providers.rows import finite
+from rebalancer.adapters.market_data.providers.rows import UNREADABLE, finite
 from rebalancer.application.ports.providers import (
     EconomicSeries,
     Facts,
@@ -73,7 +73,7 @@ class Fred:
                     if one["value"] != "."
                 ),
             )
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             raise Garbled(
                 f"{self.title} sent an unreadable series {id}: {self._http.quote(error)}"
             ) from None
@@ -98,7 +98,7 @@ class Fred:
         """Return the fault that an error's message states."""
         try:
             said = str(msgspec.json.decode(content)["error_message"])
-        except (msgspec.DecodeError, KeyError, TypeError):
+        except UNREADABLE:
             return None
         if status != 400:
             return None

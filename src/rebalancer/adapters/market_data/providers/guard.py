@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import Any, TypeVar
 
 import attrs
@@ -17,6 +19,7 @@ from rebalancer.application.ports.providers import (
     EconomicSeries,
     Facts,
     Fetched,
+    Garbled,
     Listing,
     MarketProvider,
     Offer,
@@ -26,9 +29,18 @@ from rebalancer.application.ports.providers import (
     Unreachable,
 )
 from rebalancer.application.ports.store import UnitOfWork
-from rebalancer.application.resilience import CircuitBreaker
+from rebalancer.application.resilience import CircuitBreaker, OutageLog
+from rebalancer.domain.errors import RebalancerError
 
 T = TypeVar("T")
+
+log = logging.getLogger("rebalancer.market")
+
+_FAILURES = 3
+"""Consecutive questions without an answer, each of them repeated, after which it counts as down."""
+
+_SPENT = timedelta(hours=1)
+"""Time until a provider is asked again that has not stated when its plan is reset."""
 
 
 @attrs.frozen
@@ -39,13 +51,16 @@ class Pace:
         rates: Most requests in a number of seconds, each pair a limit of its own.
         a_day: Most requests in a day of UTC, remembered in the store; None: no limit.
         attempts: Most requests for one answer.
-        longest_wait: Seconds that a caller waits for a provider that asks for patience.
+        longest_wait: Seconds that a caller waits for its turn, or for a provider that asks for
+            patience.
+        at_once: Most requests at the same time; None: no limit.
     """
 
     rates: tuple[tuple[int, float], ...] = ((5, 1.0),)
     a_day: int | None = None
     attempts: int = 3
     longest_wait: float = 60.0
+    at_once: int | None = None
 
 
 class GuardedProvider:
@@ -79,12 +94,17 @@ class GuardedProvider:
         self._cost, self._first_wait = cost, first_wait
         self._limiter: Any = None
         self._lock = Lock()
+        self._turn = Lock()
+        self._slots = None if pace.at_once is None else BoundedSemaphore(pace.at_once)
         self._silent_until: datetime | None = None
+        self._spent_until: datetime | None = None
         self._breaker = CircuitBreaker(
             lambda: Unreachable(f"{self.title} did not answer a moment ago; repeat it later"),
             lambda error: isinstance(error, Unreachable),
             pause=30.0,
             trial=30.0,
+            failures=_FAILURES,
+            log=OutageLog(log, f"{self.title} is down", f"{self.title} answers again"),
         )
 
     def bars(self, symbol: str, *, since: date | None, now: datetime) -> Fetched:
@@ -133,13 +153,19 @@ class GuardedProvider:
             return timedelta(seconds=wait) if wait <= self.pace.longest_wait else False
 
         def once() -> T:
-            self._check_silence(self.pace.longest_wait if patient else 0.0)
-            if not patient:
-                self._keep_pace(cost, wait=False)
+            longest = self.pace.longest_wait if patient else 0.0
+            self._check_silence(longest)
+            self._keep_pace(cost, longest)
             self._spend(cost)
-            if patient:
-                self._keep_pace(cost, wait=True)
-            return call()
+            with self._slots or nullcontext():
+                try:
+                    return call()
+                except (RebalancerError, NotImplementedError):
+                    raise
+                except Exception as error:  # foreign data must not stop what else is asked for
+                    kind = type(error).__name__
+                    log.error("%s sent what its adapter cannot read: %s", self.title, kind)
+                    raise Garbled(f"{self.title} sent an unreadable answer ({kind})") from None
 
         stamina.instrumentation.set_on_retry_hooks(())  # the caller reports what failed
         retry = stamina.RetryingCaller(
@@ -150,7 +176,12 @@ class GuardedProvider:
             wait_jitter=self._first_wait,
         )
         with self._breaker.guard():
-            return retry(is_transient, once)
+            try:
+                return retry(is_transient, once)
+            except QuotaSpent as fault:
+                with self._lock:
+                    self._spent_until = fault.until or self._clock() + _SPENT
+                raise
 
     def _wait_for(self, fault: Exception) -> float | None:
         """Return the seconds that a fault asks to wait, and remember them; None without any."""
@@ -162,9 +193,18 @@ class GuardedProvider:
         return max((until - self._clock()).total_seconds(), 0.0)
 
     def _check_silence(self, longest_wait: float) -> None:
-        """Wait for a provider that asked for patience, or fail if that takes too long."""
+        """Wait for a provider that asked for patience, or fail if that takes too long.
+
+        A provider whose plan is spent is not asked again before it is reset.
+        """
         with self._lock:
-            until = self._silent_until
+            until, spent = self._silent_until, self._spent_until
+        if spent is not None and self._clock() < spent:
+            raise QuotaSpent(
+                f"{self.title} has no requests left until {spent:%Y-%m-%d %H:%M} UTC; sync then, "
+                "or choose another provider",
+                until=spent,
+            )
         wait = 0.0 if until is None else (until - self._clock()).total_seconds()
         if wait <= 0:
             return
@@ -189,17 +229,31 @@ class GuardedProvider:
             until=begins,
         )
 
-    def _keep_pace(self, cost: int, *, wait: bool) -> None:
-        """Wait until the next request is allowed, or fail if it is not."""
-        with self._lock:
+    def _keep_pace(self, cost: int, longest_wait: float) -> None:
+        """Wait until the next request is allowed, or fail if that takes too long."""
+        if not self._turn.acquire(timeout=longest_wait):
+            raise Throttled(f"{self.title} has had too many requests; repeat it in a minute")
+        try:
             if self._limiter is None:
                 from pyrate_limiter import Limiter, Rate
 
                 rates = [Rate(count, int(seconds * 1000)) for count, seconds in self.pace.rates]
                 self._limiter = Limiter(rates)
-        for _ in range(cost):
-            if not self._limiter.try_acquire(self.name, blocking=wait):
-                raise Throttled(f"{self.title} has had too many requests; repeat it in a minute")
+            for _ in range(cost):
+                while not self._limiter.try_acquire(self.name, blocking=False):
+                    (bucket,) = self._limiter.buckets()
+                    item = self._limiter.bucket_factory.wrap_item(self.name)
+                    wait = bucket.waiting(item) / 1000
+                    if wait > longest_wait:
+                        until = self._clock() + timedelta(seconds=wait)
+                        raise Throttled(
+                            f"{self.title} allows no more requests until "
+                            f"{until:%Y-%m-%d %H:%M:%S} UTC; repeat it then",
+                            until=until,
+                        )
+                    time.sleep(wait + 0.002)
+        finally:
+            self._turn.release()
 
     def _today(self) -> str:
         return str(self._clock().astimezone(UTC).date())

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from rebalancer.adapters.market_data.providers.http import TIMEOUT, HttpClient
-from rebalancer.adapters.market_data.providers.rows import bars_of_columns, finite
+from rebalancer.adapters.market_data.providers.rows import UNREADABLE, bars_of_columns, finite
 from rebalancer.adapters.market_data.providers.sessions import closed_sessions
 from rebalancer.application.ports.providers import (
     EconomicSeries,
@@ -31,7 +31,6 @@ from rebalancer.application.ports.providers import (
     Throttled,
     UnknownSymbol,
 )
-from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.actions import ActionKind, CorporateAction
 from rebalancer.domain.market.bars import Bars
 from rebalancer.domain.market.instruments import Instrument
@@ -71,7 +70,7 @@ class NasdaqDataLink:
         try:
             bars = _bars_of(symbol, rows)
             actions = _actions_of(symbol, happened)
-        except (InvalidRequest, ArithmeticError, KeyError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             raise Garbled(
                 f"{self.title} sent unreadable bars of {symbol}: {self._http.quote(error)}"
             ) from None
@@ -91,7 +90,7 @@ class NasdaqDataLink:
                 for row in data["data"]
                 if row[1] is not None
             )
-        except (IndexError, KeyError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             raise Garbled(
                 f"{self.title} sent an unreadable series {id}: {self._http.quote(error)}"
             ) from None
@@ -118,7 +117,7 @@ class NasdaqDataLink:
                 names = [column["name"] for column in answer["datatable"]["columns"]]
                 rows += [dict(zip(names, row, strict=True)) for row in answer["datatable"]["data"]]
                 following = answer["meta"]["next_cursor_id"]
-            except (KeyError, TypeError, ValueError):
+            except UNREADABLE:
                 raise Garbled(
                     f"{self.title} sent an unreadable table {name} for {subject}"
                 ) from None
@@ -132,7 +131,7 @@ class NasdaqDataLink:
         try:
             error = msgspec.json.decode(content)["quandl_error"]
             code, said = str(error["code"]), str(error["message"])
-        except (msgspec.DecodeError, KeyError, TypeError):
+        except UNREADABLE:
             return None
         if code.startswith("QEA"):
             return Refused(f"{self.title} refused its key; check it")
@@ -152,7 +151,7 @@ def _bars_of(symbol: str, rows: Sequence[dict[str, Any]]) -> Bars:
     days = np.array([row["date"] for row in ordered], dtype="datetime64[D]")
     close = np.array([row["closeunadj"] for row in ordered], dtype=np.float64)
     columns = {"close": close}
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         factors = close / np.array([row["close"] for row in ordered], dtype=np.float64)
         for name in ("open", "high", "low"):
             columns[name] = np.array([row[name] for row in ordered], dtype=np.float64) * factors

@@ -46,7 +46,7 @@ REMOTE_PROVIDERS: Mapping[str, RemoteProvider] = {
     ),
     "nasdaq_data_link": RemoteProvider(
         NasdaqDataLink,
-        Pace(rates=((5, 1.0), (300, 10.0), (2000, 600.0)), a_day=50_000),
+        Pace(rates=((5, 1.0), (300, 10.0), (2000, 600.0)), a_day=50_000, at_once=1),
         key_setting="nasdaq_data_link_key",
         cost=2,
     ),

@@ -5,10 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import msgspec
 import numpy as np
 
 from rebalancer.domain.arrays import Dates, Floats
+from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.bars import BAR_FIELDS, Bars
+
+UNREADABLE = (
+    ArithmeticError,
+    AttributeError,
+    IndexError,
+    InvalidRequest,
+    KeyError,
+    TypeError,
+    ValueError,
+    msgspec.DecodeError,
+)
+"""Errors that foreign data cause while they are read."""
 
 
 def bars_of_columns(symbol: str, days: Dates, columns: Mapping[str, Floats]) -> Bars:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from rebalancer.adapters.market_data.providers.http import TIMEOUT, HttpClient
-from rebalancer.adapters.market_data.providers.rows import bars_of_columns
+from rebalancer.adapters.market_data.providers.rows import UNREADABLE, bars_of_columns
 from rebalancer.adapters.market_data.providers.sessions import closed_sessions
 from rebalancer.application.ports.providers import (
     EconomicSeries,
@@ -22,7 +22,6 @@ from rebalancer.application.ports.providers import (
     Offer,
     UnknownSymbol,
 )
-from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.actions import ActionKind, CorporateAction
 from rebalancer.domain.market.bars import BAR_FIELDS, Bars
 from rebalancer.domain.market.instruments import AssetClass, Instrument
@@ -76,7 +75,7 @@ class Tiingo:
             rows = _ROWS.decode(content)
             bars = _bars_of(symbol, rows)
             actions = _actions_of(symbol, rows)
-        except (msgspec.DecodeError, InvalidRequest, ValueError) as error:
+        except UNREADABLE as error:
             raise Garbled(
                 f"{self.title} sent unreadable bars of {symbol}: {self._http.quote(error)}"
             ) from None

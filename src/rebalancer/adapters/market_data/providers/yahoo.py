@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from rebalancer.adapters.market_data.providers.faults import http_date, quote
+from rebalancer.adapters.market_data.providers.rows import UNREADABLE
 from rebalancer.adapters.market_data.providers.yahoo_chart import (
     CLASSES,
     MARKETS,
@@ -43,7 +44,6 @@ from rebalancer.application.ports.providers import (
     UnknownSymbol,
     Unreachable,
 )
-from rebalancer.domain.errors import InvalidRequest
 
 _HOST = "https://query2.finance.yahoo.com"
 _TIMEOUT = 20.0
@@ -102,7 +102,7 @@ class Yahoo:
         try:
             # A clock here that is fast must not make a session look closed.
             return read_chart(symbol, chart.result[0], since, min(now, answered or now))
-        except (InvalidRequest, ValueError, ArithmeticError) as error:
+        except UNREADABLE as error:
             raise Garbled(f"{self.title} sent unreadable bars of {symbol}: {error}") from None
 
     def find(self, text: str, *, limit: int) -> Sequence[Listing]:
@@ -111,7 +111,7 @@ class Yahoo:
         try:
             found = msgspec.json.decode(content)["quotes"]
             listings = [_listing_of(one) for one in found if one.get("isYahooFinance", True)]
-        except (msgspec.DecodeError, TypeError, KeyError, AttributeError):
+        except UNREADABLE:
             raise _garbled(repr(text), content) from None
         return [listing for listing in listings if listing is not None][:limit]
 
@@ -139,7 +139,7 @@ class Yahoo:
         except ProviderFault:
             self._forget_access()
             raise
-        except (msgspec.DecodeError, TypeError, KeyError, IndexError, AttributeError):
+        except UNREADABLE:
             self._forget_access()
             raise Garbled(f"{self.title} sent unreadable fundamentals of {symbol}") from None
         except ImportError:

@@ -171,11 +171,12 @@ def read_chart(symbol: str, result: Chart, since: date | None, now: datetime) ->
     splits = _splits_of(symbol, events, offset, today)
     undone = [one for one in splits if _is_adjusted_for(one, days, columns["close"])]
     factors = np.ones(len(days))
-    for split in undone:
-        factors[days < np.datetime64(split.ex_day, "D")] *= float(split.value)
-    for name in BAR_FIELDS[:-1]:
-        columns[name] = _rounded(columns[name] * factors)
-    columns["volume"] = np.rint(columns["volume"] / factors)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is left out
+        for split in undone:
+            factors[days < np.datetime64(split.ex_day, "D")] *= float(split.value)
+        for name in BAR_FIELDS[:-1]:
+            columns[name] = _rounded(columns[name] * factors)
+        columns["volume"] = np.rint(columns["volume"] / factors)
     known = ~_still_open(meta, days, now)
     actions = [*splits, *_payments_of(symbol, result, offset, today, undone)]
     if since is not None:
@@ -291,7 +292,7 @@ def _floats(values: Sequence[float | None], count: int) -> Floats:
 
 def _rounded(values: Floats) -> Floats:
     """Round to the digits of a float32."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         scale = 10.0 ** (_DIGITS - 1 - np.floor(np.log10(np.abs(values))))
         rounded: Floats = np.where(np.isfinite(scale), np.rint(values * scale) / scale, values)
     return rounded
