@@ -133,7 +133,7 @@ def test_a_proxy_that_refuses_is_unreachable(host, internet):
         ("SSL_CERT_FILE", "/nowhere/authority.pem"),
     ],
 )
-def test_settings_of_the_machine_that_prevent_requests_are_no_crash(
+def test_settings_that_prevent_requests_make_a_provider_unreachable(
     host, internet, monkeypatch, name, value
 ):
     names = (
@@ -185,7 +185,7 @@ def test_days_out_of_order_are_sorted_or_refused(provider, host, internet):
     assert found == dict(sorted(rows))
 
 
-def test_rows_of_weekends_and_holidays_are_kept_as_they_are(provider, host, internet):
+def test_rows_of_weekends_and_holidays_stay_as_they_are(provider, host, internet):
     rows = [(HOLIDAY, 99.0), (SATURDAY, 100.0), (DAYS[0], 101.0)]
     assert closes_of(provider, host, internet, rows) == dict(rows)
 

@@ -106,7 +106,7 @@ class AlphaVantage:
                 exchange=str(one.get("4. region", "")),
             )
             for one in matches[:limit]
-            if isinstance(one, dict) and "1. symbol" in one
+            if isinstance(one, dict) and one.get("1. symbol")
         ]
 
     def facts(self, symbol: str) -> Facts:

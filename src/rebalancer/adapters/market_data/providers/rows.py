@@ -37,7 +37,7 @@ def bars_of_columns(symbol: str, days: Dates, columns: Mapping[str, Floats]) -> 
         columns: (T,) figures by name of `BAR_FIELDS`, NaN where there is none; with ``close``.
 
     Raises:
-        ValueError: there are rows, but none has a price.
+        ValueError: there are rows without any price.
         InvalidRequest: the days do not increase, or a price is too large.
     """
     close = columns["close"]

@@ -124,10 +124,11 @@ def _actions_of(symbol: str, rows: Sequence[_Row]) -> tuple[CorporateAction, ...
 
 
 def _listing_of(one: Any) -> Listing | None:
-    if not isinstance(one, dict) or not isinstance(one.get("ticker"), str):
+    ticker = one.get("ticker") if isinstance(one, dict) else None
+    if not isinstance(ticker, str) or not ticker:
         return None
     return Listing(
-        symbol=one["ticker"].upper(),
+        symbol=ticker.upper(),
         name=str(one.get("name") or ""),
         asset_class=_CLASSES.get(str(one.get("assetType"))),
         currency="USD" if one.get("countryCode") == "US" else None,

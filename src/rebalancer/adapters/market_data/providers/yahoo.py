@@ -126,7 +126,7 @@ class Yahoo:
         return self._read_facts(symbol)  # the cookie or the crumb had expired
 
     def _read_facts(self, symbol: str) -> Facts:
-        """Return fundamentals; after a fault, the cookie and the crumb are obtained anew."""
+        """Return fundamentals; after a fault, the next call obtains a new cookie and crumb."""
         modules = "summaryDetail,defaultKeyStatistics,assetProfile,price"
         path = f"{_HOST}/v10/finance/quoteSummary/{_in_url(symbol)}"
         try:
@@ -208,7 +208,7 @@ class Yahoo:
 
 def _listing_of(one: Mapping[str, Any]) -> Listing | None:
     symbol = one.get("symbol")
-    if not isinstance(symbol, str):
+    if not isinstance(symbol, str) or not symbol:
         return None
     return Listing(
         symbol,
