@@ -39,6 +39,9 @@ log = logging.getLogger("rebalancer.market")
 _FAILURES = 3
 """Consecutive questions without an answer, each of them repeated, after which it counts as down."""
 
+_MOMENT = 1.0
+"""Seconds that a search waits for its turn, as while many assets are synchronized."""
+
 _SPENT = timedelta(hours=1)
 """Time until a provider is asked again that has not stated when its plan is reset."""
 
@@ -111,7 +114,7 @@ class GuardedProvider:
         return self._ask(lambda: self._provider.bars(symbol, since=since, now=now), cost=self._cost)
 
     def find(self, text: str, *, limit: int) -> Sequence[Listing]:
-        """As the provider; neither pauses nor retries, because a person waits for the answer."""
+        """As the provider; it hardly waits and never retries, because a person waits for the answer."""
         return self._ask(lambda: self._provider.find(text, limit=limit), patient=False)
 
     def facts(self, symbol: str) -> Facts:
@@ -153,7 +156,7 @@ class GuardedProvider:
             return timedelta(seconds=wait) if wait <= self.pace.longest_wait else False
 
         def once() -> T:
-            longest = self.pace.longest_wait if patient else 0.0
+            longest = self.pace.longest_wait if patient else _MOMENT
             self._check_silence(longest)
             self._keep_pace(cost, longest)
             self._spend(cost)
