@@ -123,3 +123,15 @@ def test_stated_action_replaces_the_one_that_was_inferred_before():
     split = CorporateAction("SPL", DAYS[60].item(), ActionKind.SPLIT, Decimal(4))
     done(None, usual=NOTHING, actions=Actions.of([split]))
     assert market.closes().traded[[0, 59, 60], 0].tolist() == [400, 400, 100]
+
+
+def test_dividend_in_another_unit_of_the_currency_explains_restated_closes():
+    market = StoredMarket(MemoryMarket())
+    done = importing(market)
+    pence = Instruments.of([Instrument("DIV", currency="GBX")])
+    done(adjusted(40, DIV=np.full(40, 100.0)), pence, usual=NOTHING)
+    dividend = CorporateAction("DIV", DAYS[50].item(), ActionKind.DIVIDEND, Decimal("0.02"), "GBP")
+    restated = adjusted(80, DIV=np.full(80, 98.0))
+    told = done(restated, usual=NOTHING, actions=Actions.of([dividend]))
+    assert told.inferred == ()
+    np.testing.assert_allclose(market.closes().traded[[0, 49, 50], 0], [1.0, 1.0, 0.98])

@@ -195,3 +195,17 @@ def test_stated_actions_replace_inferred_ones():
     assert [(one.ex_day.day, one.value) for one in kept] == [(2, 2), (9, 1), (14, 1)]
     both = [action(2, 2, source=UNTIL), action(9, 200, currency="GBX")]
     assert list(Actions.of(both)) == both[1:]
+    pounds = action(9, 2, currency="GBP")
+    assert list(Actions.of([action(2, 200, source=UNTIL, currency="GBX"), pounds])) == [pounds]
+    quarter = action(9, 1, currency="GBX")
+    kept = list(Actions.of([action(2, 4, source=UNTIL, currency="GBX"), quarter]))
+    assert [one.value for one in kept] == [3, 1]
+
+
+def test_new_symbols_and_delistings_stay_beside_inferred_actions():
+    others = [
+        action(9, 0, ActionKind.DELISTING),
+        action(8, 0, ActionKind.RENAME, other="B"),
+    ]
+    found = Actions.of([action(2, 4, SPLIT, UNTIL), *others])
+    assert (len(found), found.withdrawn) == (3, ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from itertools import groupby
 
 import attrs
@@ -25,7 +26,7 @@ from rebalancer.domain.market.adjustment import undo_adjustment
 from rebalancer.domain.market.bar_quality import check_bars
 from rebalancer.domain.market.bar_rows import BarRows, SortedBars
 from rebalancer.domain.market.bars import Bars, bars_of_history
-from rebalancer.domain.market.currencies import is_rate_symbol
+from rebalancer.domain.market.currencies import is_rate_symbol, quote_unit
 from rebalancer.domain.market.instruments import Instrument, Instruments
 from rebalancer.domain.market.issues import closes_on, update_verdicts
 from rebalancer.domain.market.prices import PriceHistory
@@ -221,20 +222,37 @@ def _restated(
     if np.array_equal(before.close[here], given.close[there]):
         return ()
 
-    def value(action: CorporateAction, _: int) -> float:
-        own = action.currency is None or action.currency == unit
-        return float(action.value) if own and action.kind in DISTRIBUTIONS else float("nan")
+    own = [_in_unit(action, unit) for action in known]
 
-    traded = undo_adjustment(before.days, before.close, known, value)
-    return infer_actions(
+    def value(action: CorporateAction, _: int) -> float:
+        paid = action.kind in DISTRIBUTIONS and action.currency in (None, unit)
+        return float(action.value) if paid else float("nan")
+
+    traded = undo_adjustment(before.days, before.close, own, value)
+    found = infer_actions(
         given.symbol,
         days,
         before.close[here],
         given.close[there],
         later=given.days[given.days > before.days[-1]],
         traded=traded[here],
-        known=known,
-    ).actions
+        known=own,
+    )
+    return tuple(
+        attrs.evolve(one, currency=unit) if one.kind in DISTRIBUTIONS else one
+        for one in found.actions
+    )
+
+
+def _in_unit(action: CorporateAction, unit: str | None) -> CorporateAction:
+    """Return a distribution per share in a unit of its currency; others as they are."""
+    if action.kind not in DISTRIBUTIONS or action.currency is None or unit is None:
+        return action
+    paid, wanted = quote_unit(action.currency), quote_unit(unit)
+    if paid.currency != wanted.currency:
+        return action
+    value = action.value * Decimal(wanted.divisor) / Decimal(paid.divisor)
+    return attrs.evolve(action, value=value, currency=unit)
 
 
 def _describe_action(action: CorporateAction) -> dict[str, str]:

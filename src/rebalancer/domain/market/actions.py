@@ -224,20 +224,19 @@ def without_superseded(actions: Iterable[CorporateAction]) -> list[CorporateActi
     ends = {one.key: end for one in given if (end := latest_ex_day(one)) is not None}
     if not ends:
         return given
+    stated: dict[str, list[CorporateAction]] = {}
+    for action in given:
+        if action.key not in ends:
+            stated.setdefault(action.symbol, []).append(action)
     found = []
     for action in given:
         end = ends.get(action.key)
         if end is None:
             found.append(action)
             continue
-        stated = [
-            one
-            for one in given
-            if one.symbol == action.symbol
-            and one.key not in ends
-            and action.ex_day <= one.ex_day <= end
-        ]
-        rest = _unexplained_value(action, stated)
+        own = stated.get(action.symbol, ())
+        possible = [one for one in own if action.ex_day <= one.ex_day <= end]
+        rest = _unexplained_value(action, possible)
         if rest:
             found.append(action if rest == action.value else attrs.evolve(action, value=rest))
     return found
@@ -257,7 +256,8 @@ def _unexplained_value(inferred: CorporateAction, stated: Iterable[CorporateActi
         return _ZERO if abs(value - 1) < Decimal("1e-9") else inferred.value
     for one in stated:
         if one.kind in DISTRIBUTIONS:
-            if one.currency is not None:  # perhaps of another unit
-                return _ZERO
+            units = {one.currency, inferred.currency} - {None}
+            if len(units) > 1 or one.value * (1 - _LITTLE) > inferred.value:
+                return _ZERO  # of another unit, so that it cannot be subtracted
             value -= one.value
     return _ZERO if value <= _LITTLE * inferred.value else value
