@@ -176,7 +176,7 @@ class DecideActions:
                 ledger = tx.portfolios.ledger(portfolio_id)
                 if key is not None:
                     tx.keys.add(IdempotencyKey(owner, key, asked, result=id, created=now))
-        actions = collect_actions(portfolio, ledger, market, now)
+            actions = collect_actions(portfolio, ledger, market, now)
         valued = value_committed(portfolio, lambda: market, self.work)
         return actions, valued, done is not None
 

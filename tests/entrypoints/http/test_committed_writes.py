@@ -55,6 +55,10 @@ REQUESTS: dict[tuple[str, str], Callable[[Stored], httpx.Response]] = {
     ("POST", "/api/portfolios/{portfolio_id:uuid}/cash-flows"): lambda it: it.post(
         "/api/portfolios/{portfolio}/cash-flows", {"kind": "deposit", "amount": "7"}
     ),
+    ("POST", "/api/portfolios/{portfolio_id:uuid}/actions"): lambda it: it.post(
+        "/api/portfolios/{portfolio}/actions",
+        {"record": [{"kind": "dividend", "symbol": "C", "amount": "7"}]},
+    ),
     ("POST", "/api/portfolios/{portfolio_id:uuid}/transactions"): lambda it: it.post(
         "/api/portfolios/{portfolio}/transactions",
         {"trades": [{"side": "sell", "symbol": "C", "quantity": "1", "price": "7.77"}]},

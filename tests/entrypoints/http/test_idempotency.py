@@ -64,6 +64,7 @@ def entry(ada: ApiUser) -> str:
     return f"{path}/{ada.get(path).json()['items'][0]['id']}"
 
 
+DIVIDEND = {"kind": "dividend", "symbol": "C", "amount": "7"}
 HONOURED: dict[str, Callable[[ApiUser], Sent]] = {
     "open_portfolio": lambda ada: ("/api/portfolios", MANDATE, MANDATE | {"cash": "901"}),
     "record_cash_flow": lambda ada: (
@@ -75,6 +76,11 @@ HONOURED: dict[str, Callable[[ApiUser], Sent]] = {
         f"/api/portfolios/{ada.portfolio()['id']}/transactions",
         {"trades": [TRADE]},
         {"trades": [TRADE, TRADE]},
+    ),
+    "decide_actions": lambda ada: (
+        f"/api/portfolios/{ada.portfolio()['id']}/actions",
+        {"record": [DIVIDEND]},
+        {"record": [DIVIDEND | {"amount": "8"}]},
     ),
     "void_entry": lambda ada: (f"{entry(ada)}/void", {"note": "slip"}, {"note": "error"}),
     "cancel": lambda ada: (

@@ -165,7 +165,7 @@ def convert_money(
 ) -> Decimal | None:
     """Return money of a currency in another one at the last rate up to a day, rounded.
 
-    None if there is no rate, or if nothing is left after rounding.
+    None without a rate, or if nothing is left after rounding.
     """
     found = exchange.convert(source, target.code, np.array([on], dtype="datetime64[D]"))
     if found is None or not found.rates[0] > 0:
