@@ -223,7 +223,7 @@ class _Sweep:
     ) -> tuple[Entry, ...]:
         """Return the entries that an action should have, with ids of no meaning.
 
-        A withdrawn action should lack one, so that those that it has are reversed.
+        Nothing is expected of a withdrawn action, so that its entries are reversed.
         """
         kind = _KINDS.get(action.kind)
         if kind is None or not held > 0 or action in self._terms.actions.withdrawn:
