@@ -36,7 +36,7 @@ OPERATIONS = [
     (method, re.sub(r":\w+}", "}", path).rstrip("/"), handler.handler_name)
     for method, path, handler in ALL
 ]
-BARE = {"profile", "questionnaire", "policies", "read_policy", "live", "ready"}
+BARE = {"profile", "questionnaire", "policies", "read_policy", "read_schedule", "live", "ready"}
 """Operations that take no parameters, or any name, so that no request is malformed."""
 
 TRIED = [
