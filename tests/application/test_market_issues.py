@@ -107,7 +107,7 @@ def test_error_that_a_later_close_released_is_resolved():
     assert market.issues(everything=True) == [(Rule.UNIT_CHANGE, day(2), RESOLVED)]
 
 
-def test_findings_of_an_import_stay_open_until_a_later_import_has_none():
+def test_findings_of_an_import_stay_open_until_a_later_import_is_clean():
     market = Deployment()
     told = market.add(close=[100.0, 0, 102], high=[101, 103, 103], low=[99, 99, 104])
     assert [one["rule"] for one in told.findings] == ["not_positive", "high_below_low"]

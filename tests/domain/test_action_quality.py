@@ -110,7 +110,7 @@ def test_findings_about_an_assets_actions():
     assert (row, "with a split of 4 between" in text) == (50, True)
 
 
-def test_special_dividend_and_a_dividend_on_the_day_of_a_split_are_no_finding():
+def test_special_dividends_and_dividends_on_the_day_of_a_split_pass():
     assert found(flat((30, 0.75)), action(30, 25)) == []
     assert found(flat((30, 0.98 / 4)), action(30, 2), action(30, 4, "split")) == []
     assert find_huge(DAYS, flat((30, 0.4)), [action(30, 60)], value_of) == []
@@ -160,11 +160,11 @@ def test_split_that_the_prices_never_show_is_withheld_until_it_is_rejected():
 
 
 @pytest.mark.parametrize("ratio", [4, 20, 1.5, 0.1])
-def test_split_with_its_action_is_no_finding(ratio):
+def test_split_with_its_action_passes(ratio):
     assert history(flat((30, 1 / ratio)), [action(30, ratio, "split")]).findings == ()
 
 
-def test_reverse_split_of_190_with_its_action_is_no_finding():
+def test_reverse_split_of_190_with_its_action_passes():
     closes = flat((30, 190.0), level=0.05)
     ratio = Decimal(1) / Decimal(190)
     assert history(closes, [action(30, ratio, "split")]).findings == ()

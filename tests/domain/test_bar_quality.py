@@ -105,7 +105,7 @@ def test_thin_trading_has_days_without_volume():
     assert not lacks_volume(np.full(60, 10.0), halted).any()
 
 
-def test_index_and_exchange_rate_without_any_volume_are_no_finding():
+def test_index_and_exchange_rate_without_any_volume_pass():
     assert not lacks_volume(np.arange(1.0, 60), np.zeros(59)).any()
     assert not lacks_volume(np.arange(1.0, 60), np.full(59, NAN)).any()
 

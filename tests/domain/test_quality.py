@@ -252,7 +252,7 @@ def test_accepted_change_is_a_true_move_and_later_ones_are_checked():
     assert (both.findings, both.withheld) == ((), {})
 
 
-def test_accepted_spike_and_large_move_are_no_findings():
+def test_accepted_spike_and_large_move_pass():
     spike = np.array([100.0, 100, 140, 101, 100])[:, None]
     large = np.array([100.0, 100, 40, 41, 40])[:, None]
     for closes in (spike, large):
@@ -300,7 +300,7 @@ def test_reported_defects_are_found(closes, rule):
     assert [each for each, _ in found(*closes)] == [rule]
 
 
-def test_crash_of_a_true_price_is_a_warning_and_equal_closes_are_no_finding():
+def test_crash_of_a_true_price_is_a_warning_and_equal_closes_pass():
     assert found(100, 99, 45, 44, 43) == [(Rule.LARGE_MOVE, Severity.WARNING)]
     assert found(*[1.0] * 40) == []
 

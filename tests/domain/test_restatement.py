@@ -202,7 +202,7 @@ def test_stated_actions_replace_inferred_ones():
     assert [one.value for one in kept] == [3, 1]
 
 
-def test_new_symbols_and_delistings_stay_beside_inferred_actions():
+def test_new_symbols_and_delistings_remain_with_inferred_actions():
     others = [
         action(9, 0, ActionKind.DELISTING),
         action(8, 0, ActionKind.RENAME, other="B"),
