@@ -224,6 +224,9 @@ def test_stated_action_replaces_an_inferred_one_on_an_earlier_day() -> None:
     assert booked.positions.holdings == {"A": 41}
     known = book(booked.extended_by([sold]), action("split", 4, day=20))
     assert known.positions.holdings == {"A": 36}
+    withdrawn = book(booked, guess, action("split", 4, day=20))
+    assert withdrawn.positions.holdings == {"A": 44}
+    assert len({one.id for one in withdrawn.entries}) == len(withdrawn.entries)
     another = book(booked, guess, action("split", 2, day=20))
     assert another.positions.holdings == {"A": 82}
 
@@ -358,5 +361,7 @@ def test_split_that_the_prices_do_not_show_waits_until_they_do() -> None:
     flat = quoted_prices({"A": [40.0] * 40, "B": [5.0] * 40}, actions=[split])
     assert flat.withheld.keys() == {"A"}
     assert not len(due_actions(flat))
+    booked = book(HELD, split)
+    assert book(booked, actions=due_actions(flat)).positions.holdings == {"A": 10}
     late = quoted_prices({"A": [40.0] * 25 + [10.0] * 15, "B": [5.0] * 40}, actions=[split])
     assert [one.symbol for one in due_actions(late)] == ["A"]

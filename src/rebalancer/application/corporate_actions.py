@@ -177,7 +177,7 @@ def extend_and_book(
 
 def _digest(market: PriceHistory) -> str | None:
     due = due_actions(market)
-    return due.digest if len(due) else None
+    return due.digest if due.entries or due.withdrawn else None
 
 
 @attrs.frozen

@@ -351,6 +351,7 @@ def _find_replaced(ledger: Ledger, terms: BookingTerms) -> dict[str, list[Entry]
     symbols = {entry.symbol for entries in booked.values() for entry in entries if entry.symbol}
     by_symbol = terms.actions.by_symbol
     known = {action_key(one) for symbol in symbols for one in by_symbol.get(symbol, ())}
+    known |= {action_key(one) for one in terms.actions.withdrawn}  # reversed by themselves
     missing = [
         entry
         for key, entries in booked.items()

@@ -117,11 +117,11 @@ def action_key(action: CorporateAction) -> str:
 def due_actions(market: PriceHistory) -> Actions:
     """Return the corporate actions with an ex-day up to the last close.
 
-    Without those that the prices contradict, see `Rule`: a split or a distribution that does not
-    show in them waits until it does, or until an operator accepts it.
+    Those that the prices contradict, see `Rule`, are withdrawn: a split that does not show in them
+    waits until it does, or until an operator accepts it.
     """
     quotes = market.quotes
-    if quotes is None or not len(quotes.actions):
+    if quotes is None or not (quotes.actions.entries or quotes.actions.withdrawn):
         return NO_ACTIONS
     return market.memo("due actions", lambda: _undisputed(quotes.actions, market))
 
@@ -135,14 +135,12 @@ def _undisputed(actions: Actions, market: PriceHistory) -> Actions:
         and finding.severity is Severity.ERROR
         and finding.until is None
     }
-    if not disputed:
-        return until
-    return Actions(
-        tuple(
-            one
-            for one in until
-            if (one.symbol, first_day_from(market.dates, one.ex_day)) not in disputed
-        )
+    return until.without(
+        {
+            one.key
+            for one in (until if disputed else ())
+            if (one.symbol, first_day_from(market.dates, one.ex_day)) in disputed
+        }
     )
 
 
