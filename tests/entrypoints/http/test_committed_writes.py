@@ -13,6 +13,7 @@ from litestar.routes import HTTPRoute
 from tests.entrypoints.http.conftest import ApiUser, FakePriceSource, RunningApi
 
 WITHOUT_A_VALUE = (
+    "/api/market/assets",
     "/api/users",
     "/api/risk",
     "/api/backtest",
