@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from rebalancer.adapters.memory.market import MemoryInstruments, MemoryPrices
+from rebalancer.application.asset_search import SearchAssets
 from rebalancer.application.market_data import (
     DescribeAsset,
     DescribeMarket,
     PriceInterval,
     ReadCloses,
-    SearchAssets,
 )
 from rebalancer.domain.errors import InvalidRequest, NotFound
 from rebalancer.domain.market.actions import ActionKind, Actions, CorporateAction

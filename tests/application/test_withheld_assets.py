@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rebalancer.adapters.memory.market import MemoryInstruments, MemoryPrices
+from rebalancer.application.asset_search import SearchAssets
 from rebalancer.application.health import (
     CheckHealth,
     Dependencies,
@@ -17,7 +18,6 @@ from rebalancer.application.market_data import (
     DescribeAsset,
     DescribeMarket,
     ReadCloses,
-    SearchAssets,
 )
 from rebalancer.application.portfolios import get_close
 from rebalancer.domain.errors import InvalidRequest

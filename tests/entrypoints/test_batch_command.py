@@ -281,7 +281,11 @@ BAD = {
     ),
     "cash in words": (a_line(cash="lots"), "b", "cash: expected a decimal number"),
     "cash in a list": (a_line(cash=[1] * 50_000), "b", "cash: expected a decimal number"),
-    "cash in words": (a_line(cash={"USD": "x"}), "b", "cash.USD: expected a decimal number"),
+    "foreign cash in words": (
+        a_line(cash={"USD": "x"}),
+        "b",
+        "cash.USD: expected a decimal number",
+    ),
     "cash true": (a_line(cash=True), "b", "cash: expected a decimal number"),
     "deep cash": (raw("cash", "[" * 900 + "]" * 900), "b", "cash: expected a decimal number"),
     "cash flow in words": (a_line(cash_flow="x"), "b", "cash_flow: expected a decimal number"),

@@ -6,31 +6,19 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from enum import StrEnum
 
 import attrs
 import numpy as np
 
 from rebalancer.domain.arrays import Bools
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.asset_classes import AssetClass as AssetClass
 from rebalancer.domain.market.currencies import quote_unit
 
 ALWAYS_OPEN = "24/7"
 """Market of assets that trade on every day of the week."""
 
 _MIC = re.compile("[A-Z0-9]{4}")
-
-
-class AssetClass(StrEnum):
-    """Broad kinds of asset; an unknown one counts as equity, the cautious guess."""
-
-    EQUITY = "equity"
-    BOND = "bond"
-    MONEY_MARKET = "money_market"
-    COMMODITY = "commodity"
-    GOLD = "gold"
-    REAL_ESTATE = "real_estate"
-    OTHER = "other"
 
 
 def is_market_code(text: str) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from rebalancer.domain.market.instruments import AssetClass
+from rebalancer.domain.market.asset_classes import AssetClass
 from rebalancer.domain.money import Currency
 from rebalancer.domain.number_text import price_text
 from rebalancer.entrypoints.cli.options import container, json_option, market_options

@@ -114,7 +114,7 @@ class GuardedProvider:
         return self._ask(lambda: self._provider.bars(symbol, since=since, now=now), cost=self._cost)
 
     def find(self, text: str, *, limit: int) -> Sequence[Listing]:
-        """As the provider; it hardly waits and never retries, because a person waits for the answer."""
+        """See `MarketProvider.find`; without retries or long waits, as people wait for it."""
         return self._ask(lambda: self._provider.find(text, limit=limit), patient=False)
 
     def facts(self, symbol: str) -> Facts:
