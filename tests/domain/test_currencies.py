@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from itertools import permutations
 
 import numpy as np
@@ -14,6 +15,7 @@ from rebalancer.domain.market.currencies import (
     NO_RATES,
     ExchangeRates,
     RateSeries,
+    divide_quotes,
     is_rate_symbol,
     missing_rate,
     quote_unit,
@@ -216,3 +218,16 @@ def test_of_two_series_of_a_pair_the_first_counts() -> None:
     assert found is not None
     assert found.rates[0] == 1.1
     assert rates.path("EUR", "GBP") is None
+
+
+@given(st.integers(min_value=1, max_value=10**9), st.integers(min_value=0, max_value=6))
+def test_pence_keep_their_digits_as_pounds(digits: int, places: int) -> None:
+    pence = Decimal(digits).scaleb(-places)
+    pounds = divide_quotes(np.array([[float(pence)], [np.nan]]), np.array([100.0]))
+    assert Decimal(repr(float(pounds[0, 0]))) == pence / 100
+    assert np.isnan(pounds[1, 0])
+
+
+def test_currencies_beside_pence_stay() -> None:
+    divided = divide_quotes(np.array([[877.18, 193.4]]), np.array([100.0, 1.0]))
+    assert divided.tolist() == [[8.7718, 193.4]]

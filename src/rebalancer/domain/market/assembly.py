@@ -31,6 +31,7 @@ from rebalancer.domain.market.currencies import (
     NO_RATES,
     ExchangeRates,
     RateSeries,
+    divide_quotes,
     is_rate_symbol,
     quote_unit,
     rate_currencies,
@@ -286,14 +287,15 @@ def _scale(history: PriceHistory, prices: Floats | None, terms: PricingTerms) ->
     """
     divisors = np.array([quote_unit(terms.unit_of(symbol)).divisor for symbol in history.symbols])
     if (divisors != 1.0).any():
-        scaled: Floats = history.closes / divisors
+        scaled = divide_quotes(history.closes, divisors)
         scaled.setflags(write=False)
+        reported = history.reported
         history = attrs.evolve(
             history,
             closes=scaled,
-            reported=None if history.reported is None else history.reported / divisors,
+            reported=None if reported is None else divide_quotes(reported, divisors),
         )
-        prices = None if prices is None else prices / divisors
+        prices = None if prices is None else divide_quotes(prices, divisors)
     if prices is not None:
         prices.setflags(write=False)
     return attrs.evolve(history, quotes=Quotes(prices, ("",) * len(history.symbols)))

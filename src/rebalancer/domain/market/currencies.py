@@ -86,6 +86,31 @@ def quote_unit(code: str) -> QuoteUnit:
     return QuoteUnit(code, Currency(code).code)
 
 
+def divide_quotes(prices: Floats, divisors: Floats) -> Floats:
+    """Return prices in currencies from prices in quote units, (..., N).
+
+    A price of up to six decimals keeps its digits: 877.18 pence are 8.7718 pounds, where the
+    division of binary fractions gives 8.771799999999999.
+
+    Args:
+        prices: (..., N) in quote units, NaN where missing.
+        divisors: (N,) units that make one unit of the currency.
+    """
+    divided = prices / divisors
+    for column in np.flatnonzero(divisors != 1.0):
+        quoted = prices[..., column]
+        millionths = np.rint(quoted * _MILLION)
+        decimal = (millionths / _MILLION == quoted) & (np.abs(millionths) < _EXACT_INTEGERS)
+        exact = millionths / (_MILLION * divisors[column])
+        divided[..., column] = np.where(decimal, exact, divided[..., column])
+    return divided
+
+
+_MILLION = 1e6
+_EXACT_INTEGERS = 2.0**53
+"""Whole numbers below it are exact in float64."""
+
+
 def rate_currencies(symbol: str) -> tuple[str, str] | None:
     """Return both currencies of the symbol of an exchange rate; None for other symbols.
 

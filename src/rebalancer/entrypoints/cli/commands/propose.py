@@ -396,7 +396,7 @@ def _describe_year(periods: float | None) -> str:
     """Name the closes that count as a year unless they are those of trading days."""
     from rebalancer.domain.market.frequency import TRADING_DAYS
 
-    return "" if periods in (None, TRADING_DAYS) else f" (of {periods:.6g} closes)"
+    return "" if periods in (None, TRADING_DAYS) else f" (of {round(periods, 2):g} closes)"
 
 
 def _compare_simple_rules(comparison: ComparedProposal, currency: str) -> Any:
