@@ -136,13 +136,20 @@ class ImportMarket:
             days,
             instruments,
             self.store.withheld(),
-            (*self._findings(symbols), *map(_describe_verdict, found)),
+            (
+                *self._findings(symbols | {one.symbol for one in actions}),
+                *map(_describe_verdict, found),
+            ),
             rates=len(rates),
             actions=new_actions,
             first=first,
             last=last,
             inferred=tuple(map(_describe_action, inferred)),
-            notes=(*_notes(checked), *_not_adjusted(kept_as_traded)),
+            notes=(
+                *_notes(checked),
+                *_not_adjusted(kept_as_traded),
+                *self._without_prices(actions),
+            ),
         )
 
     def _states(
@@ -207,6 +214,19 @@ class ImportMarket:
         else:
             found = listed
         return Instruments.of(it for it in found if not is_rate_symbol(it.symbol))
+
+    def _without_prices(self, actions: Actions) -> Iterable[str]:
+        """Yield which symbols of actions have no prices, and may be misspelled."""
+        named = {one.symbol for one in actions}
+        missing = named.difference(self.store.store.symbols()) if named else None
+        if missing:
+            renamed = {one.other for one in self.store.store.actions()}
+            missing = missing - renamed
+        if missing:
+            yield (
+                "There are no prices yet of these assets with corporate actions: "
+                f"{_name_some(sorted(missing))}."
+            )
 
     def _findings(self, symbols: set[str]) -> Iterable[dict[str, str]]:
         return (describe_finding(one) for one in self.store.findings() if one.symbol in symbols)
@@ -277,13 +297,14 @@ def _describe_action(action: CorporateAction) -> dict[str, str]:
 def _not_adjusted(symbols: Sequence[str]) -> Iterable[str]:
     """Yield which adjusted closes were not taken."""
     if symbols:
-        names = ", ".join(symbols[:_MOST_NAMED])
-        more = len(symbols) - _MOST_NAMED
-        yield (
-            f"Not imported: adjusted closes of {names}"
-            + (f" and {more} more" if more > 0 else "")
-            + ", which have prices as traded."
-        )
+        names = _name_some(symbols)
+        yield f"Not imported: adjusted closes of {names}, which have prices as traded."
+
+
+def _name_some(symbols: Sequence[str]) -> str:
+    """Name the first symbols, and count the others."""
+    more = len(symbols) - _MOST_NAMED
+    return ", ".join(symbols[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _describe_verdict(verdict: Verdict) -> dict[str, str]:
@@ -309,11 +330,14 @@ def _notes(bars: SortedBars | None) -> Iterable[str]:
     """Yield what of the rows was not taken, and is no finding."""
     if bars is None:
         return
-    for mask, what in (
-        (bars.repeated, "repeat the close of an earlier row of the same asset and day"),
-        (bars.without_close, "have figures but no close"),
+    for mask, verb, what in (
+        (bars.repeated, "repeat", "the close of an earlier row of the same asset and day"),
+        (bars.without_close, "have", "figures but no close"),
     ):
         count = int(np.count_nonzero(mask))
         if count:
-            rows = f"{count} row" + (" does" if count == 1 else "s")
-            yield f"Not imported: {rows} that {what}."
+            rows = f"1 row that {_SINGULAR[verb]}" if count == 1 else f"{count} rows that {verb}"
+            yield f"Not imported: {rows} {what}."
+
+
+_SINGULAR = {"repeat": "repeats", "have": "has"}

@@ -33,7 +33,7 @@ from rebalancer.domain.market.quality import Decisions, Finding, Verdict
 
 _ASSETS_PER_READ = 500
 
-log = logging.getLogger("rebalancer.market")
+log = logging.getLogger("rebalancer.market.withheld")
 
 
 _Window = tuple[tuple[str, ...] | None, int | None, date | None]

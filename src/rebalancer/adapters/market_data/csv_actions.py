@@ -18,7 +18,7 @@ from rebalancer.domain.market.actions import (
     Actions,
     CorporateAction,
 )
-from rebalancer.domain.market.currencies import quote_unit
+from rebalancer.domain.market.currencies import is_rate_symbol, quote_unit
 from rebalancer.domain.market.symbols import normalize_symbol
 
 _EXAMPLE = "symbol,ex_date,kind,value,currency"
@@ -110,6 +110,13 @@ class _Reader:
         if not symbol:
             raise self.table.wrong(
                 "no symbol; give one, or remove the line", line=line, column=self.symbol
+            )
+        if is_rate_symbol(symbol):
+            raise self.table.wrong(
+                f"{quote(symbol)} is an exchange rate, which has no corporate actions; remove the "
+                "line",
+                line=line,
+                column=self.symbol,
             )
         kind = self._kind(line, row)
         value, other = self._value(line, row, kind)

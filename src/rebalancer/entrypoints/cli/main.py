@@ -92,8 +92,9 @@ def main() -> None:
     # that the same input gives the same digits. Commands import numpy after this.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
-    # Servers log that a dependency is unavailable; a command prints it as its error instead.
-    for part in ("database", "mongo", "redis", "jobs"):
+    # Servers log that a dependency is unavailable; a command prints it as its error instead, and
+    # assets without a current price as cautions.
+    for part in ("database", "mongo", "redis", "jobs", "market.withheld"):
         logging.getLogger(f"rebalancer.{part}").addHandler(logging.NullHandler())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # an unprintable character becomes a question mark

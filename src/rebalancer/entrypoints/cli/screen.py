@@ -22,9 +22,19 @@ def print_json(document: object, **options: Any) -> None:
     click.echo(json.dumps(document, **{"indent": 2, "ensure_ascii": False} | options))
 
 
+def count_things(count: int, noun: str) -> str:
+    """Write a number of things: "1 day", "2 days"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def count_assets(count: int) -> str:
     """Write a number of assets."""
-    return f"{count} asset{'' if count == 1 else 's'}"
+    return count_things(count, "asset")
+
+
+def changed_text(count: int, noun: str) -> str:
+    """State how many things an import has changed: "1 day was new or changed"."""
+    return f"{count_things(count, noun)} {'was' if count == 1 else 'were'} new or changed"
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,8 +31,10 @@ from rebalancer.entrypoints.cli.options import (
 )
 from rebalancer.entrypoints.cli.screen import (
     caution,
+    changed_text,
     console,
     count_assets,
+    count_things,
     meter,
     print_json,
     wide_table,
@@ -148,7 +150,7 @@ def import_(
         )
     found, notes = (NO_ACTIONS, ()) if actions is None else read_actions(actions)
     rows = None if bars is None else read_bars(bars)
-    files = {"prices": prices, "bars": bars, "actions": actions}
+    files = {"prices": prices, "bars": bars, "actions": actions, "assets": assets}
     with container(where) as wired:
         listed = wired.get(InstrumentSource).instruments()
         # As the source has them: with exchange rates, and pence in pence.
@@ -165,49 +167,66 @@ def import_(
                 usual=listed if assets is None else Instruments(),
                 bars=rows,
                 actions=found,
-                sources={part: path.name for part, path in files.items() if path is not None},
+                sources={
+                    part: path.name
+                    for part, path in files.items()
+                    if path is not None and part != "assets"
+                },
                 progress=advance,
             )
     imported = attrs.evolve(imported, notes=(*notes, *imported.notes))
     if as_json:
         print_json(attrs.asdict(imported), ensure_ascii=True, default=str)
         return
-    _print_import(imported, given=(bool(prices or bars), actions is not None))
+    _print_import(imported, given={part for part, path in files.items() if path is not None})
     if prices is not None:
         for each in where.cautions:
             caution(console(stderr=True), each.text)
 
 
-def _print_import(imported: ImportResult, *, given: tuple[bool, bool]) -> None:
-    """Print what was imported; ``given``: whether prices and actions were."""
-    with_prices, with_actions = given
-    if with_prices:
-        rates = f" and {imported.rates} exchange rate{'' if imported.rates == 1 else 's'}"
+def _print_import(imported: ImportResult, *, given: Collection[str]) -> None:
+    """Print what was imported; ``given`` names the kinds of files."""
+    if imported.first is not None:
+        rates = f" and {count_things(imported.rates, 'exchange rate')}" if imported.rates else ""
         click.echo(
-            f"{count_assets(imported.assets)}{rates if imported.rates else ''} from "
-            f"{imported.first} to {imported.last}: {imported.days} days were new or changed."
+            f"{count_assets(imported.assets)}{rates} from {imported.first} to {imported.last}: "
+            f"{changed_text(imported.days, 'day')}."
         )
-    if with_actions:
-        click.echo(f"{imported.actions} corporate actions were new or changed.")
-    click.echo(f"{imported.instruments} instruments were new or changed.")
+    elif {"prices", "bars"} & set(given):
+        click.echo("No prices were imported: no row has a close above 0.")
+    if "actions" in given:
+        click.echo(f"{changed_text(imported.actions, 'corporate action')}.")
+    if "assets" in given or imported.instruments:
+        click.echo(f"{changed_text(imported.instruments, 'instrument')}.")
     for one in imported.inferred:
         click.echo(f"{one['text']}.")
     for note in imported.notes:
         click.echo(note)
-    doubted = {one["symbol"] for one in imported.findings if one["severity"] == "error"}
+    doubted = {
+        one["symbol"]: one["rule"] for one in imported.findings if one["severity"] == "error"
+    }
     texts = [
-        f"{symbol} is not tradable: {why}. Import the missing or corrected prices"
-        + (
-            f", or accept them with `rebalancer market issues accept {symbol}`."
-            if symbol in doubted
-            else "."
-        )
+        f"{symbol} is not tradable: {why}. {_remedy(symbol, doubted.get(symbol))}"
         for symbol, why in imported.withheld.items()
     ]
     texts += [
         f"{one['text']}." for one in imported.findings if one["symbol"] not in imported.withheld
     ]
     _caution_some(console(stderr=True), texts)
+
+
+def _remedy(symbol: str, rule: str | None) -> str:
+    """State what to do about an asset that is not tradable, by the error of its last close."""
+    import_prices = "Import the missing or corrected prices"
+    if rule is None:
+        return f"{import_prices}."
+    accept = f"accept them with `rebalancer market issues accept {symbol}`"
+    if rule != "split_not_in_prices":
+        return f"{import_prices}, or {accept}."
+    return (
+        f"Import corrected prices, or leave the split out with `rebalancer market issues reject "
+        f"{symbol}`."
+    )
 
 
 @market.command("list")
