@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+import attrs
 import numpy as np
 import pytest
 
@@ -14,7 +15,7 @@ from rebalancer.domain.errors import Conflict, NotFound
 from rebalancer.domain.market.actions import ActionKind, Actions, CorporateAction
 from rebalancer.domain.market.bar_rows import BarRows
 from rebalancer.domain.market.gaps import history_of
-from rebalancer.domain.market.instruments import Instrument, Instruments
+from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
 from rebalancer.domain.market.issues import IssueState
 from rebalancer.domain.market.quality import Decision, Rule, Severity
 
@@ -162,6 +163,89 @@ def test_implausible_dividend_is_used_once_it_is_accepted():
     assert market.issues(everything=True) == [
         (Rule.IMPLAUSIBLE_DIVIDEND, day(30), OPEN)  # 5% that the closes do not show
     ]
+
+
+def test_distributions_whose_value_is_unknown_are_named_until_it_is_known():
+    market = Deployment()
+    closes = np.full(60, 100.0)
+    imported = market.add(
+        close=closes,
+        actions=[
+            CorporateAction("A", day(20), ActionKind.DIVIDEND, Decimal("1.50"), "ARS"),
+            CorporateAction("A", day(30), ActionKind.SPIN_OFF, Decimal("0.25"), other="B"),
+            CorporateAction("A", day(40), ActionKind.DIVIDEND, Decimal(1), "USD"),
+        ],
+    )
+    assert [one["text"] for one in imported.findings] == [
+        f"A pays 1.5 ARS per share on {day(20)}, which no exchange rate converts to USD; returns "
+        "do not include it",
+        f"A spins off B on {day(30)}, which has no close since; returns do not include it",
+    ]
+    rule = Rule.UNVALUED_DISTRIBUTION
+    assert market.issues(severity=Severity.WARNING) == [
+        (rule, day(20), OPEN),
+        (rule, day(30), OPEN),
+    ]
+    assert market.add("B", close=closes).findings == ()
+    market.add("USDARS", close=closes)
+    assert market.issues() == []
+
+
+def test_import_names_a_distribution_that_the_price_does_not_show():
+    market = Deployment()
+    market.add(close=np.full(60, 100.0))
+    dividend = CorporateAction("A", day(30), ActionKind.DIVIDEND, Decimal(60))
+    (found,) = market.add(actions=[dividend]).findings
+    assert (found["rule"], found["day"]) == ("implausible_dividend", day(30).isoformat())
+    market.decide("accept")
+    assert market.add(close=np.full(60, 100.0)).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "other", "why"),
+    [("rename", "NEW", "called NEW since {}"), ("delisting", None, "delisted on {}")],
+)
+def test_renamed_and_delisted_assets_miss_no_closes(kind, other, why):
+    market = Deployment()
+    market.add("OLD", close=np.full(40, 100.0))
+    market.add("B", close=np.full(60, 100.0))
+    assert market.issues() == [(Rule.STALE, day(39), OPEN)]
+    ending = CorporateAction("OLD", day(40), ActionKind(kind), other=other)
+    imported = market.add(actions=[ending])
+    assert imported.withheld["OLD"] == why.format(day(40))
+    assert imported.ended == ("OLD",)
+    if other is not None:
+        market.add(other, days=DAYS[40:], close=np.full(20, 100.0))
+    assert market.issues() == []
+    history = market.store.closes(until=day(40))
+    assert list(history.withheld) == ["OLD"], "its last close is not carried past its end"
+    assert market.store.closes(until=day(39)).withheld == {}
+
+
+def test_renamed_asset_keeps_its_unit_and_class_under_the_new_symbol():
+    market = Deployment()
+    pence = Instrument("OLD", "Old plc", AssetClass.BOND, currency="GBX", market="XLON")
+    market.add("OLD", close=np.full(40, 870.0))
+    market.add("NEW", days=DAYS[40:], close=np.full(20, 877.18))
+    market.add(actions=[CorporateAction("OLD", day(40), ActionKind.RENAME, other="NEW")])
+    market.add(listed=[pence])
+    history = market.store.closes()
+    assert history.last_known("NEW") == (day(59), 8.7718)
+    assert history.currency_of("NEW", "") == "GBP"
+    assert market.store.instruments()["NEW"] == attrs.evolve(pence, symbol="NEW")
+    market.add(listed=[Instrument("NEW", currency="GBX")])
+    assert market.store.instruments()["NEW"] == Instrument("NEW", currency="GBX")
+
+
+def test_symbols_of_actions_without_prices_are_named():
+    market = Deployment()
+    market.add(close=np.full(60, 100.0))
+    split = CorporateAction("TYPO", day(30), ActionKind.SPLIT, Decimal(2))
+    assert market.add(actions=[split]).notes == (
+        "There are no prices yet of these assets with corporate actions: TYPO.",
+    )
+    rename = CorporateAction("A", day(30), ActionKind.RENAME, other="TYPO")
+    assert market.add(actions=[rename, split]).notes == ()
 
 
 class Calendar:

@@ -44,6 +44,7 @@ def test_commands_use_imported_prices(kept, market, write):
         "notes": [],
         "first": "2020-01-01",
         "last": "2021-02-23",
+        "ended": [],
     }
     again = kept("market", "import", "--prices", market, "--assets", assets, "--json").json
     assert again == first | {"days": 0, "instruments": 0}

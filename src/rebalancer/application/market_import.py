@@ -28,7 +28,7 @@ from rebalancer.domain.market.bar_rows import BarRows, SortedBars
 from rebalancer.domain.market.bars import Bars, bars_of_history
 from rebalancer.domain.market.currencies import is_rate_symbol, quote_unit
 from rebalancer.domain.market.instruments import Instrument, Instruments
-from rebalancer.domain.market.issues import closes_on, update_verdicts
+from rebalancer.domain.market.issues import closes_on, find_action_issues, update_verdicts
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.quality import Verdict
 from rebalancer.domain.market.restatement import infer_actions
@@ -47,6 +47,7 @@ class ImportResult:
         assets: Assets with prices.
         days: Over all of these and of the exchange rates.
         withheld: Why stored assets are not tradable now, by symbol.
+        ended: Those of them that are renamed or delisted, so that no prices are missing.
         findings: What the check of the imported assets found, see `describe_finding`.
         rates: Exchange rates with prices.
         first, last: Days of the first and the last price; None without any.
@@ -65,6 +66,7 @@ class ImportResult:
     last: date | None = None
     inferred: tuple[dict[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -138,6 +140,7 @@ class ImportMarket:
             self.store.withheld(),
             (
                 *self._findings(symbols | {one.symbol for one in actions}),
+                *self._action_findings((*traded, *adjusted), actions),
                 *map(_describe_verdict, found),
             ),
             rates=len(rates),
@@ -150,6 +153,7 @@ class ImportMarket:
                 *_not_adjusted(kept_as_traded),
                 *self._without_prices(actions),
             ),
+            ended=self._ended(),
         )
 
     def _states(
@@ -209,11 +213,32 @@ class ImportMarket:
         """Return the instruments to save; exchange rates are none."""
         found: Iterable[Instrument]
         if listed is None:
-            stored, known = self.store.instruments().by_symbol, set(priced)
+            stored, known = self.store.store.instruments().by_symbol, set(priced)
             found = (it for it in usual if it.symbol in known and it.symbol not in stored)
         else:
             found = listed
         return Instruments.of(it for it in found if not is_rate_symbol(it.symbol))
+
+    def _action_findings(self, bars: Sequence[Bars], actions: Actions) -> Iterable[dict[str, str]]:
+        """Yield the findings about actions of this import, or on its days."""
+        history = self.store.history()
+        if history is None:
+            return
+        given = {one.key for one in actions}
+        windows = {one.symbol: _window([one]) for one in bars}
+        checked = []
+        for one in self.store.store.actions():
+            first, last = windows.get(one.symbol, (None, None))
+            if one.key in given or (first and last and first <= one.ex_day <= last):
+                checked.append(one)
+        for issue in find_action_issues(history, Actions.of(checked), self.store.verdicts()):
+            yield {
+                "symbol": issue.symbol,
+                "rule": issue.rule.value,
+                "severity": issue.severity.value,
+                "day": issue.day.isoformat(),
+                "text": issue.text,
+            }
 
     def _without_prices(self, actions: Actions) -> Iterable[str]:
         """Yield which symbols of actions have no prices, and may be misspelled."""
@@ -227,6 +252,13 @@ class ImportMarket:
                 "There are no prices yet of these assets with corporate actions: "
                 f"{_name_some(sorted(missing))}."
             )
+
+    def _ended(self) -> tuple[str, ...]:
+        """Return the symbols of assets that are renamed or delisted."""
+        history = self.store.history()
+        if history is None:
+            return ()
+        return tuple(one for one in history.withheld if history.ending(one) is not None)
 
     def _findings(self, symbols: set[str]) -> Iterable[dict[str, str]]:
         return (describe_finding(one) for one in self.store.findings() if one.symbol in symbols)

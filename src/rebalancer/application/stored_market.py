@@ -23,7 +23,7 @@ from rebalancer.application.ports.market import (
 )
 from rebalancer.application.revision_cache import CHECK_INTERVAL, RevisionCache
 from rebalancer.domain.errors import Unavailable
-from rebalancer.domain.market.actions import CorporateAction
+from rebalancer.domain.market.actions import CorporateAction, inherit_instruments
 from rebalancer.domain.market.assembly import PricingTerms
 from rebalancer.domain.market.bars import Bars, MarketSnapshot
 from rebalancer.domain.market.currencies import NO_RATES
@@ -93,8 +93,8 @@ class StoredMarket:
         )
         self._instruments = RevisionCache(
             "instruments",
-            lambda _: store.instruments(),
-            lambda: store.revision("instruments"),
+            lambda _: inherit_instruments(store.instruments(), store.actions()),
+            lambda: store.revision("instruments", "actions"),
             check_interval=check_interval,
             clock=clock,
         )
@@ -118,7 +118,7 @@ class StoredMarket:
 
     def symbols(self) -> tuple[str, ...]:
         """See `PriceSource.symbols`; sorted."""
-        history = self._history()
+        history = self.history()
         return () if history is None else history.symbols
 
     def closes(
@@ -129,7 +129,7 @@ class StoredMarket:
         until: date | None = None,
     ) -> PriceHistory:
         """See `PriceSource.closes`."""
-        history = self._history()
+        history = self.history()
         if history is None:
             raise PricesUnavailable("no prices are imported yet", code="prices_not_imported")
         key = (None if symbols is None else tuple(symbols), days, until)
@@ -180,7 +180,7 @@ class StoredMarket:
         Raises:
             PricesUnavailable: the store did not answer.
         """
-        history = self._history()
+        history = self.history()
         return {} if history is None else history.withheld
 
     def findings(self) -> tuple[Finding, ...]:
@@ -189,11 +189,11 @@ class StoredMarket:
         Raises:
             PricesUnavailable: the store did not answer.
         """
-        history = self._history()
+        history = self.history()
         return () if history is None else history.findings
 
     def instruments(self) -> Instruments:
-        """See `InstrumentSource.instruments`."""
+        """See `InstrumentSource.instruments`; renamed assets have both symbols."""
         return self._instruments.get()
 
     def save_bars(
@@ -217,6 +217,7 @@ class StoredMarket:
         try:
             return self.store.save_actions(actions, known=known, source=source)
         finally:
+            self._instruments.invalidate()
             self._histories.invalidate()
 
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -238,7 +239,12 @@ class StoredMarket:
             self._instruments.invalidate()
             self._histories.invalidate()
 
-    def _history(self) -> PriceHistory | None:
+    def history(self) -> PriceHistory | None:
+        """Return all prices; None if none are stored.
+
+        Raises:
+            PricesUnavailable: the store did not answer.
+        """
         try:
             return self._histories.get()
         except PricesUnavailable:

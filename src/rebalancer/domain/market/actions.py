@@ -21,6 +21,7 @@ from hashlib import sha256
 import attrs
 
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.instruments import Instruments
 
 _ZERO = Decimal(0)
 
@@ -162,6 +163,39 @@ class Actions:
         """SHA-256 of the actions; equal for equal ones."""
         parts = [(*one.key, str(one.value.normalize()), one.currency or "") for one in self.entries]
         return sha256(repr(parts).encode()).hexdigest()
+
+
+ENDINGS = frozenset({ActionKind.RENAME, ActionKind.DELISTING})
+"""Actions after which an asset has no closes under its symbol."""
+
+
+def ending_of(actions: Iterable[CorporateAction], last: date) -> CorporateAction | None:
+    """Return the action after which an asset has no closes; None if none explains it.
+
+    Args:
+        actions: Of the asset, by ex-day.
+        last: Day of its last close.
+    """
+    endings = [one for one in actions if one.kind in ENDINGS and one.ex_day > last]
+    return endings[0] if endings else None
+
+
+def inherit_instruments(
+    instruments: Instruments, actions: Iterable[CorporateAction]
+) -> Instruments:
+    """Return instruments in which a renamed asset is listed under its new symbol, too.
+
+    A new symbol that the list states keeps what it states.
+
+    Args:
+        instruments: As listed.
+        actions: Corporate actions by ex-day.
+    """
+    listed = dict(instruments.by_symbol)
+    for one in actions:
+        if one.kind is ActionKind.RENAME and one.symbol in listed and one.other is not None:
+            listed.setdefault(one.other, attrs.evolve(listed[one.symbol], symbol=one.other))
+    return instruments if len(listed) == len(instruments.by_symbol) else Instruments(listed)
 
 
 def correct_action(

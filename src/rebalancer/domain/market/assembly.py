@@ -20,6 +20,8 @@ from rebalancer.domain.market.actions import (
     ActionKind,
     Actions,
     CorporateAction,
+    ending_of,
+    inherit_instruments,
 )
 from rebalancer.domain.market.adjustment import (
     ValuePerShare,
@@ -127,9 +129,9 @@ def assemble_history(
         exchange = _rates_of(names, days, closes, pairs).with_fallback(exchange)
         assets = sorted(set(range(len(names))) - set(pairs))
         names, closes = tuple(names[at] for at in assets), closes[:, assets]
-    names, closes = splice_renamed(
-        names, days, closes, [one for one in actions if one.kind is ActionKind.RENAME]
-    )
+    renames = [one for one in actions if one.kind is ActionKind.RENAME]
+    names, closes = splice_renamed(names, days, closes, renames)
+    terms = attrs.evolve(terms, instruments=inherit_instruments(terms.instruments, renames))
     blocks = [slice(start, start + _BLOCK) for start in range(0, len(names), _BLOCK)]
     priced = np.zeros(len(days), dtype=bool)
     for block in blocks:
@@ -156,6 +158,7 @@ def assemble_history(
             decisions=terms.decisions,
             splits=splits,
         )
+        history = _end(history, actions)
         prices = None if growth is None else _traded_prices(history, days, traded, growth)
         return _scale(history, prices, terms)
 
@@ -163,6 +166,29 @@ def assemble_history(
     history = next(parts) if len(blocks) == 1 else _join_columns(parts, len(names))
     quotes = _quotes(history.symbols, terms, history.quotes, exchange, actions, adjusted)
     return attrs.evolve(history, quotes=quotes)
+
+
+def _end(history: PriceHistory, actions: Actions) -> PriceHistory:
+    """Return a history in which no close is carried past a delisting or a rename."""
+    if history.carried is None:
+        return history
+    closes, carried = history.closes, history.carried
+    for column, symbol in enumerate(history.symbols):
+        own = actions.by_symbol.get(symbol, ())
+        last = history.last_known(symbol) if own else None
+        ending = None if last is None else ending_of(own, last[0])
+        if ending is None:
+            continue
+        ended = history.dates >= np.datetime64(ending.ex_day, "D")
+        if carried[ended, column].any():
+            if closes is history.closes:
+                closes, carried = closes.copy(), carried.copy()
+            closes[ended, column], carried[ended, column] = np.nan, False
+    if closes is history.closes:
+        return history
+    closes.setflags(write=False)
+    carried.setflags(write=False)
+    return attrs.evolve(history, closes=closes, carried=carried)
 
 
 _BLOCK = 256

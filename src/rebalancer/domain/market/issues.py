@@ -11,7 +11,12 @@ import numpy as np
 
 from rebalancer.domain.arrays import Dates
 from rebalancer.domain.market.action_quality import check_actions
-from rebalancer.domain.market.actions import Actions, CorporateAction
+from rebalancer.domain.market.actions import (
+    DISTRIBUTIONS,
+    ActionKind,
+    Actions,
+    CorporateAction,
+)
 from rebalancer.domain.market.bars import Bars
 from rebalancer.domain.market.currencies import quote_unit
 from rebalancer.domain.market.day_quality import extra_days, missing_sessions
@@ -160,7 +165,7 @@ def _stale(history: PriceHistory) -> Iterator[Issue]:
     for column in np.flatnonzero(np.isnan(history.last_closes)).tolist():
         symbol = history.symbols[column]
         last = history.last_known(symbol)
-        if last is None or symbol in withheld:
+        if last is None or symbol in withheld or history.ending(symbol) is not None:
             continue
         text = f"{symbol} has no close since {last[0]}, so that it is not tradable"
         yield Issue(symbol, Rule.STALE, last[0], IssueState.OPEN, text)
@@ -206,8 +211,22 @@ def _issue_of_days(symbol: str, rule: Rule, days: Dates, what: str) -> Issue:
     return Issue(symbol, rule, days[0].item(), IssueState.OPEN, text)
 
 
+def find_action_issues(
+    history: PriceHistory, actions: Actions, verdicts: Iterable[Verdict]
+) -> tuple[Issue, ...]:
+    """Return the issues of some corporate actions on which no operator decided.
+
+    Args:
+        history: Prices, in each asset's own currency.
+        actions: These actions, also those that are not used.
+        verdicts: Stored states of findings.
+    """
+    decided = {one.key for one in verdicts if one.decision in (Decision.ACCEPT, Decision.REJECT)}
+    return tuple(one for one in _wrong_actions(history, actions) if one.key not in decided)
+
+
 def _wrong_actions(history: PriceHistory, actions: Actions) -> Iterator[Issue]:
-    """Yield distributions that the prices as traded do not show."""
+    """Yield distributions that the prices as traded do not show, or whose value is unknown."""
     quotes = history.quotes
     adjusted = frozenset[str]() if quotes is None else quotes.adjusted
     for symbol, own in actions.by_symbol.items():
@@ -217,11 +236,39 @@ def _wrong_actions(history: PriceHistory, actions: Actions) -> Iterator[Issue]:
         rows = history.observed[:, column]
         days = history.dates[rows]
         traded = history.traded[rows, column]
-        for verdict in check_actions(
-            symbol, days, traded, own, _Value(history, symbol, days), known=_NO_TIME
-        ):
+        value = _Value(history, symbol, days)
+        for verdict in check_actions(symbol, days, traded, own, value, known=_NO_TIME):
             text = f"{symbol} {verdict.note}"
             yield Issue(symbol, verdict.rule, verdict.day, IssueState.OPEN, text)
+        for action in own:
+            what = _describe_unvalued(history, action, value)
+            if what is not None:
+                text = f"{symbol} {what}; returns do not include it"
+                yield Issue(
+                    symbol, Rule.UNVALUED_DISTRIBUTION, action.ex_day, IssueState.OPEN, text
+                )
+
+
+def _describe_unvalued(history: PriceHistory, action: CorporateAction, value: _Value) -> str | None:
+    """Describe a distribution or a spin-off whose value is unknown; None for others."""
+    row = int(np.searchsorted(value.days, np.datetime64(action.ex_day, "D")))
+    if not 0 < row < len(value.days):
+        return None
+    if action.kind in DISTRIBUTIONS:
+        if not np.isnan(value(action, row)):
+            return None
+        own = history.currency_of(action.symbol, "")
+        return (
+            f"pays {action.value.normalize():f} {action.currency} per share on {action.ex_day}, "
+            f"which no exchange rate converts to {own}"
+        )
+    if action.kind is not ActionKind.SPIN_OFF or action.other is None:
+        return None
+    column = history.columns.get(action.other)
+    later = slice(int(np.searchsorted(history.dates, value.days[row])), None)
+    if column is not None and history.observed[later, column].any():
+        return None
+    return f"spins off {action.other} on {action.ex_day}, which has no close since"
 
 
 _NO_TIME = datetime.min.replace(tzinfo=UTC)

@@ -18,6 +18,7 @@ import numpy as np
 
 from rebalancer.domain.arrays import Bools, Dates, Floats, Rows
 from rebalancer.domain.errors import InvalidRequest, Unavailable
+from rebalancer.domain.market.actions import CorporateAction, ending_of
 from rebalancer.domain.market.frequency import (
     ObservationFrequency,
     observation_frequency,
@@ -514,11 +515,30 @@ class PriceHistory:
             for column in np.flatnonzero(np.isnan(self.last_closes)).tolist():
                 symbol = self.symbols[column]
                 if symbol not in found:
-                    last = self.last_known(symbol)
-                    found[symbol] = "no close yet" if last is None else f"no close since {last[0]}"
+                    found[symbol] = self._missing_close(symbol)
             return {symbol: found[symbol] for symbol in self.symbols if symbol in found}
 
         return self.memo("withheld", compute)
+
+    def _missing_close(self, symbol: str) -> str:
+        """Return why an asset has no current close, as a clause."""
+        last, ending = self.last_known(symbol), self.ending(symbol)
+        if last is None:
+            return "no close yet"
+        if ending is None:
+            return f"no close since {last[0]}"
+        if ending.other is not None:
+            return f"called {ending.other} since {ending.ex_day}"
+        return f"delisted on {ending.ex_day}"
+
+    def ending(self, symbol: str) -> CorporateAction | None:
+        """Return the rename or delisting after which an asset has no closes; None without one."""
+        if self.quotes is None:
+            return None
+        own = self.quotes.actions.by_symbol.get(symbol, ())
+        last = self.last_known(symbol) if own else None
+        found = None if last is None else ending_of(own, last[0])
+        return None if found is None or found.ex_day > self.last_date else found
 
     @property
     def withheld_columns(self) -> Bools | None:

@@ -53,6 +53,7 @@ class Rule(StrEnum):
     VOLUME_ANOMALY = "volume_anomaly"
     SPLIT_NOT_IN_PRICES = "split_not_in_prices"
     IMPLAUSIBLE_DIVIDEND = "implausible_dividend"
+    UNVALUED_DISTRIBUTION = "unvalued_distribution"
     STALE = "stale"
     MISSING_SESSION = "missing_session"
     EXTRA_SESSION = "extra_session"
@@ -135,7 +136,9 @@ def later_verdicts(
     return found
 
 
-_ABOUT_ACTIONS = frozenset({Rule.IMPLAUSIBLE_DIVIDEND, Rule.SPLIT_NOT_IN_PRICES})
+_ABOUT_ACTIONS = frozenset(
+    {Rule.IMPLAUSIBLE_DIVIDEND, Rule.UNVALUED_DISTRIBUTION, Rule.SPLIT_NOT_IN_PRICES}
+)
 _ABOUT_NO_CLOSE = frozenset(
     {Rule.VOLUME_ANOMALY, Rule.OPEN_IS_CLOSE, Rule.STALE, Rule.MISSING_SESSION}
 )

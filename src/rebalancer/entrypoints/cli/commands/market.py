@@ -208,6 +208,7 @@ def _print_import(imported: ImportResult, *, given: Collection[str]) -> None:
     texts = [
         f"{symbol} is not tradable: {why}. {_remedy(symbol, doubted.get(symbol))}"
         for symbol, why in imported.withheld.items()
+        if symbol not in imported.ended
     ]
     texts += [
         f"{one['text']}." for one in imported.findings if one["symbol"] not in imported.withheld
