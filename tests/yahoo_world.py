@@ -74,6 +74,14 @@ class World:
                 or text in (one.symbol.casefold(), one.isin.casefold())
             ]
             return Reply(body=json.dumps({"quotes": found}))
+        if request.path == "/v1/test/getcrumb":
+            return Reply(body="a-crumb")
+        if request.path.startswith("/v10/finance/quoteSummary/"):
+            summary = {
+                "summaryDetail": {"trailingPE": {"raw": 21.5, "fmt": "21.50"}},
+                "assetProfile": {"sector": "Everything"},
+            }
+            return Reply(body=json.dumps({"quoteSummary": {"result": [summary]}}))
         asset = ASSETS.get(unquote(request.path.rpartition("/")[2]))
         if asset is None:
             error = {"code": "Not Found", "description": "No data found, symbol may be delisted"}

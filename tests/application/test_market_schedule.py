@@ -7,11 +7,25 @@ from datetime import UTC, date, datetime, timedelta
 import attrs
 import pytest
 
-from rebalancer.application.market_schedule import ABANDONED, CLEAN_UP, RETRY, RunSchedule
-from rebalancer.application.ports.providers import Unreachable
+from rebalancer.adapters.memory.reference import MemoryReference
+from rebalancer.application.market_schedule import (
+    ABANDONED,
+    CLEAN_UP,
+    ECONOMICS,
+    FUNDAMENTALS,
+    RETRY,
+    RunSchedule,
+)
+from rebalancer.application.ports.providers import Offer, Unreachable
+from rebalancer.application.ports.reference import StoredFacts, StoredSeries
+from rebalancer.application.reference_data import ReadFacts, ReadSeries, RefreshReference
+from rebalancer.domain.market.economics import EconomicSeries, Observation
+from rebalancer.domain.market.fundamentals import Facts
 from rebalancer.domain.market.synchronization import TaskState
 from tests.application.test_synchronize import Clock, Source, syncing
 
+FACTS = Facts("AAA", {"beta": 1.0}, {})
+RATE = EconomicSeries("RATE", "Rate", "Percent", (Observation(date(2024, 1, 1), 5.0),))
 FRIDAY = datetime(2024, 3, 8, 22, tzinfo=UTC)
 MONDAY = datetime(2024, 3, 11, 22, tzinfo=UTC)
 
@@ -21,15 +35,31 @@ def clock():
     return Clock()
 
 
+class Library(Source):
+    """Provider that has fundamentals and an economic series, too."""
+
+    def facts(self, symbol):
+        return FACTS
+
+    def series(self, id, *, since):
+        return RATE
+
+
 @pytest.fixture
 def source():
-    return Source()
+    return Library(offers=(Offer.BARS, Offer.FACTS, Offer.SERIES))
 
 
 @pytest.fixture
-def schedule(clock, source):
+def reference():
+    return MemoryReference()
+
+
+@pytest.fixture
+def schedule(clock, source, reference):
     sync = syncing(clock, source)
-    return RunSchedule(sync, sync.work, clock)
+    reading = [one(reference, sync.chain, clock) for one in (ReadFacts, ReadSeries)]
+    return RunSchedule(sync, sync.work, clock, RefreshReference(*reading))
 
 
 def tasks(schedule):
@@ -114,3 +144,18 @@ def test_half_days_and_holidays_follow_the_calendar(schedule):
     assert due == datetime(2024, 3, 11, 21, 30, tzinfo=UTC)
     assert schedule.next_due("rates", FRIDAY) == datetime(2024, 3, 9, 15, 30, tzinfo=UTC)
     assert schedule.next_due("bars:other", FRIDAY) == datetime(2024, 3, 8, 23, tzinfo=UTC)
+
+
+def test_fundamentals_and_series_are_fetched_again_when_old(schedule, clock, reference):
+    clock.now = FRIDAY
+    facts, rate = StoredFacts(FACTS, "a", FRIDAY), StoredSeries(RATE, "source", FRIDAY)
+    reference.save_facts(facts)
+    reference.save_series(rate)
+    assert schedule() == []
+    clock.now = FRIDAY + timedelta(days=1, hours=1)
+    assert {task.name for task in schedule()} == {CLEAN_UP, ECONOMICS, FUNDAMENTALS}
+    assert reference.facts("AAA") == facts  # not a week old
+    assert reference.series("RATE").fetched == clock.now
+    clock.now = FRIDAY + timedelta(days=8)
+    schedule()
+    assert reference.facts("AAA").fetched == clock.now

@@ -24,6 +24,7 @@ from sqlalchemy import JSON, insert, inspect, select
 from rebalancer.adapters.sql import backup as backups
 from rebalancer.adapters.sql.database import SqlDatabase
 from rebalancer.adapters.sql.engine import connect, reading, writing
+from rebalancer.adapters.sql.reference import SqlReference
 from rebalancer.adapters.sql.tables import (
     bar_changes,
     batch_failures,
@@ -36,8 +37,11 @@ from rebalancer.adapters.sql.tables import (
     verdicts,
 )
 from rebalancer.adapters.sql.work import SqlWork
+from rebalancer.application.ports.reference import StoredFacts, StoredSeries
 from rebalancer.domain.errors import Conflict, InvalidRequest, Unavailable
 from rebalancer.domain.jobs.job import JobState
+from rebalancer.domain.market.economics import EconomicSeries, Observation
+from rebalancer.domain.market.fundamentals import Facts
 from rebalancer.domain.market.synchronization import ScheduledTask, SyncState
 from rebalancer.domain.portfolio.portfolio import Preferences
 from rebalancer.domain.rebalancing.lifecycle import Stage
@@ -140,6 +144,12 @@ def filled(engine):
             a_job(error=AWKWARD, last_heartbeat=NOW, cancelling=True, attempts=3),
         ):
             tx.jobs.add(job)
+    reference = SqlReference(engine)
+    facts = Facts(AWKWARD, {"beta": 0.1 + 0.2}, {"sector": AWKWARD}, NOW.date())
+    reference.save_facts(StoredFacts(facts, "yahoo", NOW))
+    rate = (Observation(NOW.date(), 1e-300), Observation(NOW.date(), 5.0, NOW.date()))
+    series = EconomicSeries(AWKWARD, AWKWARD, "Percent", rate)
+    reference.save_series(StoredSeries(series, "fred", NOW))
     every_byte = bytes(range(256))
     with writing(engine) as connection:
         connection.execute(

@@ -11,6 +11,7 @@ import attrs
 import numpy as np
 
 from rebalancer.application.ports.market import InstrumentSource, PriceSource, Regimes
+from rebalancer.application.ports.reference import ReferenceStore
 from rebalancer.application.ports.reports import Reports
 from rebalancer.application.stored_market import StoredMarket
 from rebalancer.domain.arrays import Bools, Floats
@@ -367,6 +368,7 @@ class PrepareStores:
 
     market: StoredMarket
     reports: Reports
+    reference: ReferenceStore
 
     def __call__(self) -> None:
         """Create collections, indexes and checks where they are missing; idempotent.
@@ -376,6 +378,7 @@ class PrepareStores:
         """
         self.market.prepare()
         self.reports.prepare()
+        self.reference.prepare()
 
 
 def _summarise(history: PriceHistory, symbol: str, instruments: Instruments) -> AssetSummary:

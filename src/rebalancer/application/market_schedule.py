@@ -16,7 +16,8 @@ import numpy as np
 
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.store import UnitOfWork
-from rebalancer.application.synchronize import DELAY, SyncMarket, SyncOutcome
+from rebalancer.application.reference_data import RefreshReference
+from rebalancer.application.synchronize import DELAY, SyncMarket
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.domain.market.currencies import is_rate_symbol
 from rebalancer.domain.market.synchronization import ScheduledTask, TaskState
@@ -24,6 +25,7 @@ from rebalancer.domain.market.synchronization import ScheduledTask, TaskState
 log = logging.getLogger("rebalancer.schedule")
 
 RATES, CLEAN_UP, OTHERS = "rates", "clean-up", "bars:other"
+FUNDAMENTALS, ECONOMICS = "fundamentals", "economic-series"
 """Names of tasks that belong to no market; those of markets are such as ``bars:XNYS``."""
 
 _BARS = "bars:"
@@ -36,8 +38,14 @@ ABANDONED = timedelta(minutes=15)
 
 HEARTBEAT = timedelta(minutes=1)
 
-_DAILY = {RATES: timedelta(hours=15, minutes=30), CLEAN_UP: timedelta(hours=3)}
-"""Time of the day, in UTC, of tasks without a market: the ECB publishes at about 15:00."""
+_DAILY = {
+    RATES: timedelta(hours=15, minutes=30),
+    CLEAN_UP: timedelta(hours=3),
+    FUNDAMENTALS: timedelta(hours=4),
+    ECONOMICS: timedelta(hours=22, minutes=30),
+}
+"""Time of the day, in UTC, of tasks without a market: the ECB publishes at about 15:00, most
+economic series appear during the day of New York."""
 
 _OTHERS_AT = timedelta(hours=23)
 """The same for assets whose market's sessions are not known."""
@@ -65,6 +73,7 @@ class RunSchedule:
     synchronize: SyncMarket
     work: UnitOfWork
     clock: Clock
+    reference: RefreshReference
 
     def __call__(self, *, should_stop: Callable[[], bool] = lambda: False) -> list[ScheduledTask]:
         """Return the tasks that ran, as they ended.
@@ -118,10 +127,13 @@ class RunSchedule:
         """Return the assets of each task, by its name; none before anything was synchronized."""
         with self.work.read() as tx:
             states = tx.syncs.get()
-        if not states:
+        has_facts, has_series = self.reference.is_needed()
+        if not (states or has_facts or has_series):
             return {}
         listed = self.synchronize.market.instruments()
         found: dict[str, list[str]] = {CLEAN_UP: []}
+        found |= {FUNDAMENTALS: []} if has_facts else {}
+        found |= {ECONOMICS: []} if has_series else {}
         for symbol in states:
             market = listed[symbol].market
             known = market is not None and (
@@ -171,7 +183,7 @@ class RunSchedule:
             return f"{deleted} old quotas deleted", False
         alive = [self.clock()]
 
-        def beat(_: SyncOutcome) -> None:
+        def beat() -> None:
             if should_stop():
                 raise Stopped("the process ends")
             now = self.clock()
@@ -182,7 +194,14 @@ class RunSchedule:
                 if not tx.tasks.save(attrs.evolve(task, alive=now), expected=task.started):
                     raise TakenOver(f"task {task.name} has been taken over")
 
-        report = self.synchronize(symbols, progress=beat)
+        if task.name in (FUNDAMENTALS, ECONOMICS):
+            refresh = self.reference.facts if task.name == FUNDAMENTALS else self.reference.series
+            due, faults = refresh(self.clock(), beat)
+            detail = f"{due} fetched again"
+            if faults:
+                detail += f", {len(faults)} failed: {faults[0]}"
+            return detail, bool(faults)
+        report = self.synchronize(symbols, progress=lambda _: beat())
         days = sum(one.days for one in report.outcomes)
         detail = f"{len(symbols)} assets, {days} days new or changed"
         if report.failed:

@@ -9,8 +9,6 @@ from typing import TypeVar
 import attrs
 
 from rebalancer.application.ports.providers import (
-    EconomicSeries,
-    Facts,
     Fetched,
     Garbled,
     Listing,
@@ -25,6 +23,8 @@ from rebalancer.application.ports.providers import (
 )
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.currencies import is_rate_symbol
+from rebalancer.domain.market.economics import EconomicSeries
+from rebalancer.domain.market.fundamentals import Facts
 
 T = TypeVar("T")
 

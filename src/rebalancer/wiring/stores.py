@@ -27,6 +27,7 @@ from rebalancer.application.ports.market import (
     PriceSource,
     RateSource,
 )
+from rebalancer.application.ports.reference import ReferenceStore
 from rebalancer.application.ports.reports import Reports
 from rebalancer.application.ports.store import Database, UnitOfWork
 from rebalancer.application.stored_market import StoredMarket
@@ -75,10 +76,11 @@ class DatabaseProvider(Provider):
 
 @attrs.frozen
 class DocumentStores:
-    """Market data and reports, stored in the same place."""
+    """Market data, reports, and fundamentals and series, stored in the same place."""
 
     market: StoredMarket
     reports: Reports
+    reference: ReferenceStore
 
 
 class DocumentProvider(Provider):
@@ -114,13 +116,17 @@ class DocumentProvider(Provider):
 
         if settings.mongo_url is None:
             from rebalancer.adapters.sql.market import SqlMarket
+            from rebalancer.adapters.sql.reference import SqlReference
             from rebalancer.adapters.sql.reports import SqlReports
 
-            yield DocumentStores(stored(SqlMarket(pool.engine)), SqlReports(pool.engine))
+            yield DocumentStores(
+                stored(SqlMarket(pool.engine)), SqlReports(pool.engine), SqlReference(pool.engine)
+            )
             return
         try:
             from rebalancer.adapters.mongo import connection
             from rebalancer.adapters.mongo.market import MongoMarket
+            from rebalancer.adapters.mongo.reference import MongoReference
             from rebalancer.adapters.mongo.reports import MongoReports
         except ImportError:
             raise Unavailable(
@@ -128,7 +134,9 @@ class DocumentProvider(Provider):
                 code="package_missing",
             ) from None
         database = connection.connect(settings.mongo_url)
-        yield DocumentStores(stored(MongoMarket(database)), MongoReports(database))
+        yield DocumentStores(
+            stored(MongoMarket(database)), MongoReports(database), MongoReference(database)
+        )
         database.client.close()
 
     @provide
@@ -138,6 +146,10 @@ class DocumentProvider(Provider):
     @provide
     def reports(self, stores: DocumentStores) -> Reports:
         return stores.reports
+
+    @provide
+    def reference(self, stores: DocumentStores) -> ReferenceStore:
+        return stores.reference
 
 
 class RedisProvider(Provider):

@@ -23,6 +23,7 @@ from rebalancer.application import (
     market_schedule,
     portfolios,
     rebalance,
+    reference_data,
     training,
     transactions,
 )
@@ -78,6 +79,9 @@ class UseCaseProvider(Provider):
         portfolios.RevisePortfolio,
         decisions.AcceptProposal,
         rebalance.BuildContext,
+        reference_data.ReadFacts,
+        reference_data.ReadSeries,
+        reference_data.RefreshReference,
         decisions.CancelProposal,
         decisions.CollectFills,
         rebalance.ProposeForPortfolio,

@@ -19,6 +19,7 @@ from rebalancer.application.ports.clock import Clock
 from rebalancer.entrypoints.http.app import application
 from rebalancer.wiring.container import build_async_container
 from rebalancer.wiring.market import Sources
+from tests.contracts.provider_hosts import KEY, FredHost
 from tests.entrypoints.http.conftest import (
     PASSWORD,
     WITHOUT_LIMITS,
@@ -76,7 +77,8 @@ def open_network(folder: Path, **settings: Any) -> Iterator[Network]:
     wired = build_async_container(
         Sources("store"), provide_values(ports), ThreadExecutor(), settings=values
     )
-    with Internet(world.hosts()) as internet, environment(internet.environment(folder)):
+    hosts = world.hosts() | dict.fromkeys(FredHost().hosts(), FredHost().answer)
+    with Internet(hosts) as internet, environment(internet.environment(folder)):
         app = application(wired, fetches_assets=True)
         with TestClient(app, raise_server_exceptions=False) as client:
             credentials = {"email": "ada@example.org", "password": PASSWORD}
@@ -137,6 +139,42 @@ def test_assets_of_other_sources_cannot_be_fetched(ada: ApiUser) -> None:
     expect_problem(ada.post(PATH, {"symbols": ["VTI"]}), 409)
     refused = ada.post("/api/portfolios", {"name": "x", "targets": {"NOSUCH": 1}})
     assert "/api/market/assets" not in expect_problem(refused, 422)
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[Network]:
+    """As `network`, with FRED."""
+    yield from open_network(tmp_path, providers=("yahoo", "fred"), fred_key=KEY)
+
+
+def test_economic_series_has_what_was_known_on_a_day(library: Network) -> None:
+    path = "/api/market/series/ABC%2FRATE"
+    found = library.user.get(path).json()
+    assert (found["title"], found["provider"], found["note"]) == ("Rate", "fred", "")
+    assert found["observations"] == [
+        {"date": "2024-01-31", "value": 5.25, "known": "2024-02-01"},
+        {"date": "2024-03-31", "value": 5.5, "known": "2024-04-01"},
+    ]
+    earlier = library.user.get(path, params={"known_by": "2024-03-01"}).json()
+    assert [one["value"] for one in earlier["observations"]] == [5.25]
+    later = library.user.get(path, params={"since": "2024-03-01"}).json()
+    assert [one["value"] for one in later["observations"]] == [5.5]
+    assert len(library.internet.requests("api.stlouisfed.org")) == 2  # it is stored
+    expect_problem(library.user.get("/api/market/series/NOSUCH"), 404)
+
+
+def test_fundamentals_are_stored(library: Network) -> None:
+    path = "/api/market/fundamentals/VTI"
+    found = library.user.get(path).json()
+    assert found["figures"]["price_to_earnings"] == 21.5
+    assert (found["texts"]["sector"], found["provider"]) == ("Everything", "yahoo")
+    library.world.down = True
+    assert library.user.get(path).json() == found
+
+
+def test_fundamentals_of_a_provider_that_is_down_are_unavailable(library: Network) -> None:
+    library.world.down = True
+    expect_problem(library.user.get("/api/market/fundamentals/VTI"), 503)
 
 
 def test_search_merges_assets_of_providers(network: Network) -> None:

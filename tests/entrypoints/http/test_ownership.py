@@ -75,6 +75,7 @@ def plain(path: str, **values: object) -> str:
         ("entry_id", "uuid"),
         ("job_id", "uuid"),
         ("symbol", "path"),
+        ("series", "path"),
         ("name", "str"),
     ):
         path = path.replace(f"{{{name}:{kind}}}", str(values.get(name, UNKNOWN_ID)))

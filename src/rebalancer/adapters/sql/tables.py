@@ -446,6 +446,30 @@ scheduled_tasks = Table(
     _one_of("state", TaskState),
 )
 
+fundamentals = Table(
+    "fundamentals",
+    metadata,
+    Column("symbol", Text, primary_key=True),
+    Column("provider", Text, nullable=False),
+    Column("fetched", Moment, nullable=False),
+    Column("as_of", Date),
+    _document("document"),
+)
+
+economic_series = Table(
+    "economic_series",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("provider", Text, nullable=False),
+    Column("fetched", Moment, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("unit", Text, nullable=False),
+    # Packed as `application.packed_series` states.
+    Column("days", LargeBinary, nullable=False),
+    Column("known", LargeBinary, nullable=False),
+    Column("figures", LargeBinary, nullable=False),
+)
+
 reports = Table(
     "reports",
     metadata,

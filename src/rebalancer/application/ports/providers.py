@@ -17,6 +17,8 @@ import attrs
 from rebalancer.domain.errors import RebalancerError, Unavailable
 from rebalancer.domain.market.actions import CorporateAction
 from rebalancer.domain.market.bars import Bars
+from rebalancer.domain.market.economics import EconomicSeries
+from rebalancer.domain.market.fundamentals import Facts
 from rebalancer.domain.market.instruments import AssetClass, Instrument
 
 
@@ -122,47 +124,6 @@ class Listing:
     exchange: str = ""
     isin: str | None = None
     figi: str | None = None
-
-
-@attrs.frozen
-class Facts:
-    """Fundamentals of a company or fund.
-
-    Attributes:
-        figures: Numbers by name, such as ``price_to_earnings``, in the units that the name states.
-        texts: Texts by name, such as ``sector``.
-        as_of: Day of the figures; None if it is not stated.
-    """
-
-    symbol: str
-    figures: dict[str, float]
-    texts: dict[str, str]
-    as_of: date | None = None
-
-
-@attrs.frozen
-class Observation:
-    """Value of an economic series.
-
-    Attributes:
-        day: Day or first day of the period.
-        value: In the unit of the series.
-        known: Day from which on this figure was published; None without vintages.
-    """
-
-    day: date
-    value: float
-    known: date | None = None
-
-
-@attrs.frozen
-class EconomicSeries:
-    """Economic series of a provider, oldest observation first."""
-
-    id: str
-    title: str
-    unit: str
-    observations: tuple[Observation, ...]
 
 
 class MarketProvider(Protocol):

@@ -18,8 +18,6 @@ from rebalancer.adapters.market_data.providers.http import TIMEOUT, HttpClient
 from rebalancer.adapters.market_data.providers.rows import UNREADABLE, bars_of_columns, finite
 from rebalancer.adapters.market_data.providers.sessions import closed_sessions
 from rebalancer.application.ports.providers import (
-    EconomicSeries,
-    Facts,
     Fetched,
     Garbled,
     Listing,
@@ -32,6 +30,8 @@ from rebalancer.application.ports.providers import (
 )
 from rebalancer.domain.market.actions import ActionKind, CorporateAction
 from rebalancer.domain.market.bars import Bars
+from rebalancer.domain.market.economics import EconomicSeries
+from rebalancer.domain.market.fundamentals import Facts
 from rebalancer.domain.market.instruments import AssetClass, Instrument
 
 _COLUMNS = {

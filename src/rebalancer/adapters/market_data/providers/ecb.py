@@ -12,8 +12,6 @@ import numpy as np
 from rebalancer.adapters.market_data.providers.http import TIMEOUT, HttpClient
 from rebalancer.adapters.market_data.providers.rows import UNREADABLE
 from rebalancer.application.ports.providers import (
-    EconomicSeries,
-    Facts,
     Fetched,
     Garbled,
     Listing,
@@ -22,6 +20,8 @@ from rebalancer.application.ports.providers import (
 )
 from rebalancer.domain.market.bars import Bars
 from rebalancer.domain.market.currencies import rate_currencies
+from rebalancer.domain.market.economics import EconomicSeries
+from rebalancer.domain.market.fundamentals import Facts
 
 
 class EuropeanCentralBank:

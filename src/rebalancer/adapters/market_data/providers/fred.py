@@ -15,17 +15,16 @@ import msgspec
 from rebalancer.adapters.market_data.providers.http import TIMEOUT, HttpClient
 from rebalancer.adapters.market_data.providers.rows import UNREADABLE, finite
 from rebalancer.application.ports.providers import (
-    EconomicSeries,
-    Facts,
     Fetched,
     Garbled,
     Listing,
-    Observation,
     Offer,
     ProviderFault,
     Refused,
     UnknownSymbol,
 )
+from rebalancer.domain.market.economics import EconomicSeries, Observation
+from rebalancer.domain.market.fundamentals import Facts
 
 _EARLIEST, _LATEST = "1776-07-04", "9999-12-31"
 """Bounds of FRED's vintages."""

@@ -16,8 +16,6 @@ import stamina
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.providers import (
     NEVER_RETRIED,
-    EconomicSeries,
-    Facts,
     Fetched,
     Garbled,
     Listing,
@@ -31,6 +29,8 @@ from rebalancer.application.ports.providers import (
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.resilience import CircuitBreaker, OutageLog
 from rebalancer.domain.errors import RebalancerError
+from rebalancer.domain.market.economics import EconomicSeries
+from rebalancer.domain.market.fundamentals import Facts
 
 T = TypeVar("T")
 

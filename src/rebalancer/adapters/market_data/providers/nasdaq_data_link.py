@@ -18,12 +18,9 @@ from rebalancer.adapters.market_data.providers.http import TIMEOUT, HttpClient
 from rebalancer.adapters.market_data.providers.rows import UNREADABLE, bars_of_columns, finite
 from rebalancer.adapters.market_data.providers.sessions import closed_sessions
 from rebalancer.application.ports.providers import (
-    EconomicSeries,
-    Facts,
     Fetched,
     Garbled,
     Listing,
-    Observation,
     Offer,
     ProviderFault,
     QuotaSpent,
@@ -33,6 +30,8 @@ from rebalancer.application.ports.providers import (
 )
 from rebalancer.domain.market.actions import ActionKind, CorporateAction
 from rebalancer.domain.market.bars import Bars
+from rebalancer.domain.market.economics import EconomicSeries, Observation
+from rebalancer.domain.market.fundamentals import Facts
 from rebalancer.domain.market.instruments import Instrument
 
 _MOST_PAGES = 100

@@ -14,8 +14,6 @@ from rebalancer.adapters.market_data.providers.http import TIMEOUT, HttpClient
 from rebalancer.adapters.market_data.providers.rows import UNREADABLE, bars_of_columns
 from rebalancer.adapters.market_data.providers.sessions import closed_sessions
 from rebalancer.application.ports.providers import (
-    EconomicSeries,
-    Facts,
     Fetched,
     Garbled,
     Listing,
@@ -24,6 +22,8 @@ from rebalancer.application.ports.providers import (
 )
 from rebalancer.domain.market.actions import ActionKind, CorporateAction
 from rebalancer.domain.market.bars import BAR_FIELDS, Bars
+from rebalancer.domain.market.economics import EconomicSeries
+from rebalancer.domain.market.fundamentals import Facts
 from rebalancer.domain.market.instruments import AssetClass, Instrument
 
 _FIRST = date(1962, 1, 2)

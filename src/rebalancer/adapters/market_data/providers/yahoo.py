@@ -33,8 +33,6 @@ from rebalancer.adapters.market_data.providers.yahoo_session import (
     session_type,
 )
 from rebalancer.application.ports.providers import (
-    EconomicSeries,
-    Facts,
     Fetched,
     Garbled,
     Listing,
@@ -44,6 +42,8 @@ from rebalancer.application.ports.providers import (
     UnknownSymbol,
     Unreachable,
 )
+from rebalancer.domain.market.economics import EconomicSeries
+from rebalancer.domain.market.fundamentals import Facts
 
 _HOST = "https://query2.finance.yahoo.com"
 _TIMEOUT = 20.0

@@ -29,6 +29,7 @@ from rebalancer.entrypoints.cli.options import (
     settings,
     sources,
 )
+from rebalancer.entrypoints.cli.reference import fundamentals, series
 from rebalancer.entrypoints.cli.screen import (
     caution,
     changed_text,
@@ -63,6 +64,8 @@ market.add_command(providers)
 market.add_command(schedule)
 market.add_command(issues)
 market.add_command(search)
+market.add_command(series)
+market.add_command(fundamentals)
 
 
 @market.command("import")

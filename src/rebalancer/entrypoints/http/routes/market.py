@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from typing import Annotated, Any
-from urllib.parse import unquote
 
 from dishka.integrations.litestar import DishkaRouter, FromDishka
 from litestar import Request, get
@@ -31,7 +30,7 @@ from rebalancer.domain.market.synchronization import TaskState
 from rebalancer.domain.market.technical import INDICATORS, parse_indicators
 from rebalancer.entrypoints.http.auth import authenticate
 from rebalancer.entrypoints.http.errors import problem_responses
-from rebalancer.entrypoints.http.parameters import Limit
+from rebalancer.entrypoints.http.parameters import Limit, rest_of_path
 from rebalancer.entrypoints.schemas.wire import (
     CURRENCY,
     LONGEST_SYMBOL,
@@ -234,7 +233,7 @@ async def read_closes(
 
     Special characters of the symbol are percent-encoded, such as `BTC%2FUSDT`.
     """
-    symbol = normalize_symbol(_symbol_in(request, symbol))
+    symbol = normalize_symbol(rest_of_path(request, "/market/data/", symbol))
     wanted = None if indicators is None else parse_indicators(indicators)
     if wanted is not None and interval is not PriceInterval.DAY:
         raise InvalidRequest(
@@ -299,17 +298,6 @@ async def read_schedule(use: FromDishka[ReadSchedule]) -> list[ScheduledTaskView
     It is empty until assets are synchronized with providers.
     """
     return [ScheduledTaskView.of(task) for task in await sync_to_thread(use)]
-
-
-def _symbol_in(request: Request[Any, Any, Any], decoded: str) -> str:
-    """Return the symbol at the end of a path.
-
-    A server decodes ``%2F`` before the path is split, so that only the raw path tells how many
-    slashes a symbol has.
-    """
-    raw: bytes = request.scope.get("raw_path") or b""
-    _, found, symbol = raw.partition(b"?")[0].partition(b"/market/data/")
-    return unquote(symbol.decode("latin-1")) if found else decoded.removeprefix("/")
 
 
 router = DishkaRouter(
