@@ -189,7 +189,10 @@ def _whole_number_as_text(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         return ""
     number = Decimal(value)
-    fits = number.is_finite() and abs(number) < 10**15 and number == int(number)
+    if not number:
+        return "0"
+    # Arithmetic would overflow for exponents that only `EXACT` can hold.
+    fits = number.is_finite() and 0 <= number.adjusted() < 15 and number == int(number)
     return str(int(number)) if fits else ""
 
 
