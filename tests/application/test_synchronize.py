@@ -10,6 +10,7 @@ import pytest
 
 from rebalancer.adapters.memory.market import MemoryCalendars, MemoryMarket
 from rebalancer.adapters.memory.stores import MemoryWork
+from rebalancer.application.market_issues import ListIssues
 from rebalancer.application.ports.providers import (
     Fetched,
     Offer,
@@ -25,6 +26,7 @@ from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.actions import ActionKind, CorporateAction
 from rebalancer.domain.market.bars import Bars
 from rebalancer.domain.market.instruments import Instrument, Instruments
+from rebalancer.domain.market.quality import Rule
 
 DAYS = np.arange("2024-01-01", "2024-06-01", dtype="datetime64[D]")
 WEEKDAYS = DAYS[np.is_busday(DAYS)]
@@ -35,8 +37,10 @@ class Source:
 
     title, terms = "A source", "none"
 
-    def __init__(self, name="source", known=("AAA", "BBB", "CCC"), offers=(Offer.BARS,)):
-        self.name, self.known, self.offers = name, known, frozenset(offers)
+    def __init__(
+        self, name="source", known=("AAA", "BBB", "CCC"), offers=(Offer.BARS,), price=100.0
+    ):
+        self.name, self.known, self.offers, self.price = name, known, frozenset(offers), price
         self.asked, self.faults, self.actions = [], {}, ()
 
     def bars(self, symbol, *, since, now):
@@ -50,7 +54,7 @@ class Source:
         ]
         if since is not None:
             days = days[days >= np.datetime64(since)]
-        bars = Bars(symbol, days, np.full(len(days), 100.0), adjusted=False)
+        bars = Bars(symbol, days, np.full(len(days), self.price), adjusted=False)
         return Fetched(bars, self.actions, Instrument(symbol, currency="USD", market="XNYS"))
 
     def close(self):
@@ -223,3 +227,58 @@ def test_many_assets_are_all_stored(clock):
     report = sync(symbols, progress=told.append)
     assert [one.symbol for one in report.outcomes] == symbols
     assert len(told) == len(sync.market.store.bars()) == 150
+
+
+def test_figures_of_the_first_source_stay_and_a_disagreement_becomes_a_finding(clock):
+    first, second = Source("first"), Source("second", price=103.0)
+    sync = syncing(clock, first, second)
+    sync(["AAA"])
+    (outcome,) = sync(["AAA"], provider="second", since=date(2024, 3, 6)).outcomes
+    assert (outcome.days, outcome.disagreements) == (0, 1)
+    assert set(sync.market.store.bars()["AAA"].close) == {100.0}
+    (finding,) = ListIssues(sync.market, sync.market)()
+    assert (finding.rule, finding.day) == (Rule.SOURCES_DISAGREE, date(2024, 3, 6))
+    assert finding.text == (
+        "AAA closed on 2024-03-06 at 100 by first, which is used, and at 103 by second "
+        "and 2 more days"
+    )
+    second.price = 100.1
+    (outcome,) = sync(["AAA"], provider="second", since=date(2024, 3, 6)).outcomes
+    assert (outcome.days, outcome.disagreements) == (0, 0)
+    assert ListIssues(sync.market, sync.market)() == []
+
+
+def test_later_days_come_from_the_source_that_answers(clock):
+    first, second = Source("first"), Source("second", price=100.2)
+    sync = syncing(clock, first, second)
+    sync(["AAA"])
+    first.faults = {"AAA": Unreachable("first did not answer")}
+    clock.now += timedelta(days=3)
+    (outcome,) = sync(["AAA"]).outcomes
+    assert (outcome.provider, outcome.days, outcome.disagreements) == ("second", 1, 0)
+    assert sync.market.store.bars()["AAA"].close[-2:].tolist() == [100.0, 100.2]
+    second.price = 101.0  # its own figures are corrected
+    clock.now += timedelta(days=1)
+    sync(["AAA"])
+    assert sync.market.store.bars()["AAA"].close[-3:].tolist() == [100.0, 101.0, 101.0]
+
+
+def test_actions_of_two_sources_are_not_mixed(clock):
+    def paid(day, amount):
+        return CorporateAction(
+            "AAA", date(2024, 3, day), ActionKind.DIVIDEND, Decimal(amount), "USD"
+        )
+
+    first, second = Source("first"), Source("second")
+    first.actions = (paid(4, "0.50"), paid(5, "0.70"))
+    second.actions = (paid(4, "0.502"), paid(6, "0.70"))
+    sync = syncing(clock, first, second)
+    sync(["AAA"])
+    (outcome,) = sync(["AAA"], provider="second", since=date(2024, 3, 1)).outcomes
+    assert (outcome.actions, outcome.disagreements) == (0, 2)
+    assert [one.ex_day.day for one in sync.market.store.actions()] == [4, 5]
+    texts = [one.text for one in ListIssues(sync.market, sync.market)()]
+    assert texts == [
+        "AAA has a dividend of 0.7 on 2024-03-05 by first, not by second",
+        "AAA has a dividend of 0.7 on 2024-03-06 by second alone, which is not used",
+    ]

@@ -585,3 +585,17 @@ def test_preparing_again_changes_nothing(market):
     market.prepare()
     assert same(market.store.bars()["A"], some_bars("A"))
     assert list(market.instruments()) == LIST
+
+
+def test_years_have_the_source_of_each_day(market):
+    days = some_days()
+    market.save_bars([some_bars("A", days[:10]), some_bars("B", days)], source="first")
+    market.save_bars([some_bars("A", days[10:], seed=1)], source="second")
+    before, after = market.store.years("A")
+    assert set(before.sources) == {"first"}
+    assert (after.bars.days[0], after.bars.days[-1]) == (np.datetime64("2021-01-01"), days[-1])
+    count = int((days[:10] >= after.bars.days[0]).sum())
+    assert after.sources.tolist() == ["first"] * count + ["second"] * (len(after) - count)
+    (alone,) = market.store.years("A", since=date(2021, 1, 5))
+    assert alone.bars.days.tolist() == after.bars.days.tolist()
+    assert market.store.years("NONE") == ()

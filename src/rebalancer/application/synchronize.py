@@ -23,6 +23,11 @@ from rebalancer.application.provider_chain import Answered, ProviderChain
 from rebalancer.application.stored_market import StoredMarket
 from rebalancer.domain.market.currencies import is_rate_symbol, quote_unit
 from rebalancer.domain.market.instruments import Instrument, Instruments
+from rebalancer.domain.market.source_comparison import (
+    SourceComparison,
+    compare_sources,
+    update_disagreements,
+)
 from rebalancer.domain.market.synchronization import SyncState
 
 log = logging.getLogger("rebalancer.market")
@@ -50,6 +55,7 @@ class SyncOutcome:
         actions: Corporate actions that are new or different.
         through: Day of the last stored bar; None without any.
         fault: Why no provider answered; None after an answer.
+        disagreements: Findings that its figures differ from those of another source.
         unknown: Whether no provider knows the symbol.
         current: Whether no session has ended since the last answer, so that no request was made.
     """
@@ -62,6 +68,7 @@ class SyncOutcome:
     fault: str | None = None
     unknown: bool = False
     current: bool = False
+    disagreements: int = 0
 
 
 @attrs.frozen
@@ -213,16 +220,33 @@ class SyncMarket:
         """Store actions, then bars, then the state: a repetition completes what a kill left."""
         bars, source = answer.fetched.bars, answer.provider
         actions = days = 0
-        if answer.fetched.actions:
-            actions = self.market.save_actions(answer.fetched.actions, known=now, source=source)
-        if len(bars):
-            days = self.market.save_bars([bars], known=now, source=source)
+        compared = self._compare(state, answer, now)
+        if compared.actions:
+            actions = self.market.save_actions(compared.actions, known=now, source=source)
+        if len(compared.bars):
+            days = self.market.save_bars([compared.bars], known=now, source=source)
         through = bars.days[-1].item() if len(bars) else state.through
         if through is not None and state.through is not None:
             through = max(through, state.through)
         with self.work.begin() as tx:
             tx.syncs.save(SyncState(state.symbol, source, through, checked=now))
-        return SyncOutcome(state.symbol, source, days, actions, through)
+        differing = len(compared.findings)
+        return SyncOutcome(state.symbol, source, days, actions, through, disagreements=differing)
+
+    def _compare(self, state: SyncState, answer: Answered, now: datetime) -> SourceComparison:
+        """Compare an answer with the stored figures of other sources; store disagreements."""
+        bars, given = answer.fetched.bars, answer.fetched.actions
+        first = bars.days[0].item() if len(bars) else None
+        stored = () if first is None else self.market.store.years(state.symbol, since=first)
+        known = {name for year in stored for name in np.unique(year.sources).tolist()}
+        if not known - {"", answer.provider}:
+            return SourceComparison(bars, given)
+        actions = self.market.store.actions().by_symbol.get(state.symbol, ())
+        found = compare_sources(bars, given, stored, actions, source=answer.provider, known=now)
+        changed = update_disagreements(self.market.verdicts(), state.symbol, found, known=now)
+        if changed:
+            self.market.save_verdicts(changed)
+        return found
 
     def _save_instruments(self, fetched: Iterable[Fetched]) -> None:
         """List new assets, and complete listed ones; what is stated already stays."""

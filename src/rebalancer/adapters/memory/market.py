@@ -114,6 +114,12 @@ class MemoryMarket:
         with self._lock:
             return tuple(sorted({symbol for (symbol, _), year in self._years.items() if len(year)}))
 
+    def years(self, symbol: str, *, since: date | None = None) -> tuple[BarYear, ...]:
+        first = 0 if since is None else since.year
+        with self._lock:
+            own = {key: year for key, year in self._years.items() if key[0] == symbol}
+        return tuple(own[key] for key in sorted(own) if key[1] >= first and len(own[key]))
+
     def save_instruments(self, instruments: Instruments) -> int:
         with self._lock:
             stored = self._instruments.by_symbol

@@ -136,6 +136,15 @@ class MongoMarket:
         with translated():
             return tuple(sorted(self.database.bars.distinct("symbol")))
 
+    def years(self, symbol: str, *, since: date | None = None) -> tuple[BarYear, ...]:
+        query: Document = {"symbol": symbol}
+        if since is not None:
+            query["year"] = {"$gte": since.year}
+        with translated():
+            found = list(self.database.bars.find(query, {"_id": False}, sort=[("year", 1)]))
+        years = (_year_of(each) for each in found)
+        return tuple(year for year in years if len(year))
+
     def save_instruments(self, instruments: Instruments) -> int:
         self._collections.prepare_once()
         with self._changing("instruments") as announce, translated():

@@ -93,6 +93,14 @@ class SqlMarket:
         with reading(self.engine) as connection:
             return tuple(sorted(connection.scalars(select(price_years.c.symbol).distinct())))
 
+    def years(self, symbol: str, *, since: date | None = None) -> tuple[BarYear, ...]:
+        query = select(price_years).where(price_years.c.symbol == symbol)
+        if since is not None:
+            query = query.where(price_years.c.year >= since.year)
+        with reading(self.engine) as connection:
+            rows = connection.execute(query.order_by(price_years.c.year)).mappings().all()
+        return tuple(unpack_year(symbol, _decoded(row)) for row in rows)
+
     def save_instruments(self, instruments: Instruments) -> int:
         with writing(self.engine) as connection:
             _lock_revision(connection, "instruments")

@@ -10,6 +10,7 @@ import attrs
 
 from rebalancer.domain.arrays import Dates
 from rebalancer.domain.market.actions import Actions, CorporateAction
+from rebalancer.domain.market.bar_years import BarYear
 from rebalancer.domain.market.bars import BAR_FIELDS, Bars, MarketSnapshot
 from rebalancer.domain.market.currencies import ExchangeRates
 from rebalancer.domain.market.instruments import Instruments
@@ -247,6 +248,14 @@ class MarketStore(Protocol):
             since: First day; None: all days.
             known_by: Figures as they were known at a time: later days are missing, and a corrected
                 figure is the earlier one. None: as they are known now.
+        """
+
+    def years(self, symbol: str, *, since: date | None = None) -> tuple[BarYear, ...]:
+        """Return the stored years of an asset with the source of each day, oldest first.
+
+        Args:
+            symbol: The asset.
+            since: Only years from that of this day on; None: all.
         """
 
     def save_actions(

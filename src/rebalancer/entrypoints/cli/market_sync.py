@@ -276,6 +276,13 @@ def _print_report(outcomes: Iterable[SyncOutcome], *, err: bool = False) -> None
             f"{count_assets(len(current))}: no session has ended since the last time.", err=err
         )
     screen = console(stderr=True)
+    for one in every:
+        if one.disagreements:
+            caution(
+                screen,
+                f"{one.provider} disagrees with the stored figures of {one.symbol}, which stay; "
+                "see `rebalancer market issues`.",
+            )
     for one in failed[:_MOST_FAULTS]:
         caution(screen, f"{one.symbol} was not synchronized: {one.fault}.")
     if len(failed) > _MOST_FAULTS:
