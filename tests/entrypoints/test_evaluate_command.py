@@ -34,7 +34,7 @@ def test_json_output_has_documented_fields(rebalancer, market):
     assert (done.code, done.stderr) == (0, "")
     found = done.json
     assert list(found) == [
-        *("costs", "trials", "counted", "cautions", "caution_codes", "chosen_rule"),
+        *("costs", "currency", "trials", "counted", "cautions", "caution_codes", "chosen_rule"),
         *("panels", "pooled", "promotion", "summary"),
     ]
     assert (found["costs"], found["trials"]) == ("10 bps of traded value, each side", 2)
