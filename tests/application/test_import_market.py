@@ -9,6 +9,7 @@ from rebalancer.application.market_import import ImportMarket
 from rebalancer.application.stored_market import StoredMarket
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.market.actions import ActionKind, Actions, CorporateAction
+from rebalancer.domain.market.bar_rows import BarRows
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from tests.builders import prices
@@ -135,3 +136,41 @@ def test_dividend_in_another_unit_of_the_currency_explains_restated_closes():
     told = done(restated, usual=NOTHING, actions=Actions.of([dividend]))
     assert told.inferred == ()
     np.testing.assert_allclose(market.closes().traded[[0, 49, 50], 0], [1.0, 1.0, 0.98])
+
+
+def rows(symbol, days, close):
+    """Return bars as traded, as a file has them."""
+    empty = np.full(len(days), np.nan)
+    codes = np.zeros(len(days), dtype=np.int32)
+    return BarRows((symbol,), codes, days, np.full(len(days), close), empty, empty, empty, empty)
+
+
+def test_bars_that_begin_after_adjusted_closes_are_noted():
+    market = StoredMarket(MemoryMarket())
+    done = importing(market)
+    done(adjusted(80, A=np.full(80, 10.0)), usual=NOTHING)
+    assert done(None, usual=NOTHING, bars=rows("A", DAYS[78:80], 10.0)).notes == (
+        "Bars replace adjusted closes, also those of earlier days, which are no longer used: "
+        f"A (78 from {DAYS[0]} on; its bars begin on {DAYS[78]}). Import bars of these days, too.",
+    )
+    assert done(None, usual=NOTHING, bars=rows("A", DAYS[:80], 10.0)).notes == ()
+
+
+@pytest.mark.parametrize("first", ["prices", "bars"])
+def test_exchange_rates_of_both_kinds_of_files_come_together(first):
+    market = StoredMarket(MemoryMarket())
+    done = importing(market)
+
+    def import_prices():
+        both = {"A": np.full(70, 10.0), "EURUSD": np.full(70, 1.1)}
+        assert done(adjusted(70, **both), usual=NOTHING).notes == ()
+
+    if first == "prices":
+        import_prices()
+    imported = done(None, usual=NOTHING, bars=rows("EURUSD", DAYS[60:80], 1.2))
+    assert (imported.rates, imported.notes) == (1, ())
+    if first == "bars":
+        import_prices()
+    (rates,) = market.store.bars(["close"], symbols=["EURUSD"]).values()
+    split = 60 if first == "prices" else 70
+    assert rates.close.tolist() == [1.1] * split + [1.2] * (80 - split)

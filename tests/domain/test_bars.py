@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.bar_years import YearColumns, join_years, years_to_correct
 from rebalancer.domain.market.bars import (
     BAR_FIELDS,
     Bars,
@@ -157,3 +158,17 @@ def test_snapshot_has_every_day_of_an_asset():
 
 def test_no_bars_make_no_history():
     assert MarketSnapshot.of([]).history() is None
+
+
+def test_exchange_rates_have_one_basis_whatever_is_stored():
+    dates = np.arange("2023-12-01", "2024-02-01", dtype="datetime64[D]")
+    rates = np.full(len(dates), 1.1)
+    assert not Bars("EURUSD", dates, rates, adjusted=True).adjusted
+    newer = {("EURUSD", 2024): Bars("EURUSD", dates[31:], rates[31:], adjusted=False)}
+    assert years_to_correct(newer, {("EURUSD", 2023): True, ("EURUSD", 2024): True}) == newer
+    years = [
+        YearColumns({"days": dates[:31], "close": rates[:31]}, adjusted=True),
+        YearColumns({"days": dates[31:], "close": rates[31:]}, adjusted=False),
+    ]
+    assert len(join_years({"EURUSD": years})["EURUSD"]) == len(dates)
+    assert len(join_years({"A": years})["A"]) == 31

@@ -228,6 +228,6 @@ def test_pence_keep_their_digits_as_pounds(digits: int, places: int) -> None:
     assert np.isnan(pounds[1, 0])
 
 
-def test_currencies_beside_pence_stay() -> None:
+def test_currencies_next_to_pence_stay() -> None:
     divided = divide_quotes(np.array([[877.18, 193.4]]), np.array([100.0, 1.0]))
     assert divided.tolist() == [[8.7718, 193.4]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import groupby
 
@@ -35,6 +35,9 @@ from rebalancer.domain.market.restatement import infer_actions
 
 _MOST_NAMED = 10
 """Symbols that a note names."""
+
+_A_YEAR = timedelta(days=366)
+"""Time before the first bar in which an asset's stored closes show their basis."""
 
 _NO_SOURCES: Mapping[str, str] = {}
 
@@ -123,6 +126,7 @@ class ImportMarket:
         inferred, kept_as_traded = self._infer(adjusted, {one.symbol for one in traded})
         for source, found_actions in groupby(inferred, key=lambda one: one.source):
             self.store.save_actions(found_actions, known=known, source=source)
+        lost = list(self._lost_days(traded))
         days = 0
         for part, series in (("bars", traded), ("prices", adjusted)):
             if series:
@@ -151,6 +155,7 @@ class ImportMarket:
             notes=(
                 *_notes(checked),
                 *_not_adjusted(kept_as_traded),
+                *lost,
                 *self._without_prices(actions),
             ),
             ended=self._ended(),
@@ -206,6 +211,29 @@ class ImportMarket:
                 unit = instruments[given.symbol].currency
                 found += _restated(before, given, known.get(given.symbol, ()), unit)
         return sorted(found, key=lambda one: (one.source, one.key)), sorted(as_traded)
+
+    def _lost_days(self, traded: Sequence[Bars]) -> Iterable[str]:
+        """Yield for which earlier days bars replace adjusted closes without having bars."""
+        given = {one.symbol: one for one in traded if len(one) and not is_rate_symbol(one.symbol)}
+        if not given:
+            return
+        first: date = min(one.days[0] for one in given.values()).item()
+        recent = self.store.store.bars(["close"], symbols=given, since=first - _A_YEAR)
+        adjusted = [symbol for symbol, bars in recent.items() if bars.adjusted]
+        stored = self.store.store.bars(["close"], symbols=adjusted) if adjusted else {}
+        lost = {}
+        for symbol, bars in stored.items():
+            earlier = int(np.count_nonzero(bars.days < given[symbol].days[0]))
+            if earlier:
+                lost[symbol] = (
+                    f"{symbol} ({earlier} from {bars.days[0]} on; its bars begin on "
+                    f"{given[symbol].days[0]})"
+                )
+        if lost:
+            yield (
+                "Bars replace adjusted closes, also those of earlier days, which are no longer "
+                f"used: {_name_some(sorted(lost.values()))}. Import bars of these days, too."
+            )
 
     def _instruments(
         self, listed: Instruments | None, usual: Instruments, priced: Iterable[str]

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rebalancer.domain.market.bars import BAR_FIELDS, Bars
+from rebalancer.domain.market.currencies import is_rate_symbol
 
 YearKey = tuple[str, int]
 """Symbol and calendar year."""
@@ -108,7 +109,8 @@ def years_to_correct(
     """Return the bars to save by year, under the rule that an asset has one basis.
 
     Adjusted bars of an asset with bars as traded are left out. Bars as traded replace the adjusted
-    ones of all years: a year without bars as traded is in the result without days.
+    ones of all years: a year without bars as traded is in the result without days. Exchange rates
+    have no basis, whatever earlier versions stored.
 
     Args:
         given: Bars by year, see `split_by_year`.
@@ -119,7 +121,8 @@ def years_to_correct(
     now_traded = {symbol for (symbol, _), bars in wanted.items() if not bars.adjusted}
     nothing = np.empty(0)
     for key, adjusted in stored.items():
-        if adjusted and key[0] in now_traded and key not in wanted:
+        replaced = adjusted and not is_rate_symbol(key[0])
+        if replaced and key[0] in now_traded and key not in wanted:
             no_days = nothing.astype("datetime64[D]")
             wanted[key] = Bars(key[0], no_days, nothing, adjusted=False)
     return wanted
@@ -174,8 +177,8 @@ def join_years(parts: Mapping[str, Sequence[YearColumns]]) -> dict[str, Bars]:
     found = {}
     for symbol, years in parts.items():
         filled = [year for year in years if len(year.columns["days"])]
-        adjusted = all(year.adjusted for year in years)
-        columns = [year.columns for year in filled if year.adjusted == adjusted]
+        adjusted, is_rate = all(year.adjusted for year in years), is_rate_symbol(symbol)
+        columns = [year.columns for year in filled if is_rate or year.adjusted == adjusted]
         if columns:
             found[symbol] = Bars.concatenate(symbol, columns, adjusted=adjusted)
     return found

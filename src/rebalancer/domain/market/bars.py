@@ -13,6 +13,7 @@ from rebalancer.domain.arrays import Bools, Dates, Floats, Rows
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.actions import NO_ACTIONS, Actions
 from rebalancer.domain.market.assembly import US_DOLLARS, PricingTerms, assemble_history
+from rebalancer.domain.market.currencies import is_rate_symbol
 from rebalancer.domain.market.prices import HIGHEST, PriceHistory
 
 BAR_FIELDS = ("close", "open", "high", "low", "volume")
@@ -29,7 +30,7 @@ class Bars:
         open, high, low: As ``close``, or None.
         volume: Units traded, shape (T,), >= 0; or None.
         adjusted: Whether prices are adjusted for splits and distributions; otherwise they are as
-            traded.
+            traded. Exchange rates never are.
     """
 
     symbol: str
@@ -46,6 +47,8 @@ class Bars:
             raise InvalidRequest(
                 "the symbol is empty; enter one", field="symbol", code="empty_symbol"
             )
+        if self.adjusted and is_rate_symbol(self.symbol):
+            object.__setattr__(self, "adjusted", False)
         days = np.asarray(self.days, dtype="datetime64[D]")
         if days.ndim != 1 or np.any(np.isnat(days)) or np.any(np.diff(days.astype(np.int64)) <= 0):
             raise InvalidRequest(
