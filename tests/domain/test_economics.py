@@ -30,7 +30,7 @@ FIRST = Observation(JANUARY, 5.0, date(2024, 2, 1))
 REVISED = Observation(JANUARY, 5.5, date(2024, 3, 1))
 
 
-def test_last_vintage_counts_and_earlier_ones_tell_what_was_known():
+def test_last_vintage_counts_and_earlier_ones_stay_readable():
     rate = series([FIRST, REVISED])
     assert rate.published() == (REVISED,)
     assert rate.published(known_by=date(2024, 2, 29)) == (FIRST,)

@@ -1,4 +1,4 @@
-"""Bars as traded from CSV files, plain or gzipped; errors name their place.
+"""Bars as traded from CSV and Parquet files; errors name their place.
 
 Files are read in blocks of rows, so that millions of rows need little more memory than their
 figures.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ import attrs
 import numpy as np
 
 from rebalancer.adapters.market_data.price_files.numbers import MISSING
+from rebalancer.adapters.market_data.price_files.parquet import is_parquet, read_as_csv
 from rebalancer.adapters.market_data.price_files.sheet import quote, unreadable
 from rebalancer.domain.arrays import Floats
 from rebalancer.domain.errors import InvalidRequest
@@ -32,17 +34,34 @@ _REQUIRED = ("date", "symbol", "close")
 _BLOCK = 100_000
 """Rows that are converted at once."""
 
-_DAY = re.compile(r"\d{4}-\d\d-\d\d([T ]00:00(:00(\.0+)?)?)?(Z|\+00:00)?", flags=re.ASCII)
+_STOOQ = {
+    "<ticker>": "symbol",
+    "<date>": "date",
+    "<open>": "open",
+    "<high>": "high",
+    "<low>": "low",
+    "<close>": "close",
+    "<vol>": "volume",
+}
+"""Usual titles by those of Stooq's files."""
+
+_PERIOD, _DAILY = "<per>", "d"
+"""Title of the period in files of Stooq, and the period of daily bars."""
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d([T ]00:00(:00(\.0+)?)?)?(Z|\+00:00)?|\d{8}", flags=re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", flags=re.ASCII)
 _NAN = float("nan")
 
 
 @attrs.frozen
 class CsvBars:
-    """Bars from a CSV file with a row for each asset and day, in any order.
+    """Bars from a file with a row for each asset and day, in any order.
+
+    The file is CSV, plain or gzipped, or Parquet, by its name.
 
     Columns: ``date`` (YYYY-MM-DD), ``symbol`` and ``close`` are required, ``open``, ``high``,
-    ``low`` and ``volume`` may be absent or blank; others are ignored. Prices are as traded, not
+    ``low`` and ``volume`` may be absent or blank; others are ignored. The titles of Stooq, such as
+    ``<TICKER>``, and its days (YYYYMMDD) are understood as well. Prices are as traded, not
     adjusted, in the quote unit of the asset.
     """
 
@@ -69,8 +88,10 @@ class CsvBars:
 
 @contextmanager
 def _open(path: Path) -> Iterator[TextIO]:
-    """Open a file as text; gzip by its name."""
-    if path.suffix.lower() == ".gz":
+    """Open a file as text; gzip and Parquet by its name."""
+    if is_parquet(path):
+        yield io.StringIO(read_as_csv(path, "bars").decode(), newline="")
+    elif path.suffix.lower() == ".gz":
         with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as file:
             yield file
     else:
@@ -92,9 +113,7 @@ class _Reader:
         if not header:
             raise _wrong(name, f"the file is empty; begin with a header such as {_EXAMPLE}")
         mark = max(",;\t|", key=header.count)
-        titles = [
-            cell.strip().casefold() for cell in next(csv.reader([header], delimiter=mark), [])
-        ]
+        titles = [_simple(cell) for cell in next(csv.reader([header], delimiter=mark), [])]
         self.columns = {
             title: at for at, title in enumerate(titles) if title in (*_REQUIRED, *_FIELDS)
         }
@@ -106,6 +125,7 @@ class _Reader:
                 shown = quote(header.strip())
                 raise _wrong(name, f"the header {shown} has no column {title}; add it", line=1)
         self.width = len(titles)
+        self.period = titles.index(_PERIOD) if _PERIOD in titles else None
         self.reader = csv.reader(file, delimiter=mark, strict=True)
 
     def read(self) -> BarRows:
@@ -149,6 +169,8 @@ class _Reader:
             lines, rows = [line for line, _ in numbered], [row for _, row in numbered]
             self._check_widths(lines, rows)
         columns: list[tuple[str, ...]] = list(zip(*rows, strict=True)) or [()] * self.width
+        if self.period is not None:
+            self._check_periods(columns[self.period], lines)
         found: list[np.ndarray] = [
             self._assets(columns[self.columns["symbol"]], lines),
             self._days(columns[self.columns["date"]], lines),
@@ -172,6 +194,15 @@ class _Reader:
                     line=line,
                 )
 
+    def _check_periods(self, cells: tuple[str, ...], lines: Sequence[int]) -> None:
+        for at, cell in enumerate(cells):
+            if cell.strip().casefold() != _DAILY:
+                raise _wrong(
+                    self.name,
+                    f"the period {quote(cell)} is not that of daily bars (D); give daily bars",
+                    line=lines[at],
+                )
+
     def _assets(self, cells: tuple[str, ...], lines: Sequence[int]) -> np.ndarray:
         numbers = self.numbers
         for spelling in dict.fromkeys(cells):
@@ -193,6 +224,8 @@ class _Reader:
             try:
                 if not _DAY.fullmatch(plain):
                     raise ValueError
+                if plain.isdigit():
+                    plain = f"{plain[:4]}-{plain[4:6]}-{plain[6:]}"
                 days[text] = int(np.datetime64(plain[:10], "D").astype(np.int64))
             except ValueError:
                 raise self._wrong_cell(
@@ -239,6 +272,12 @@ class _Reader:
     def _wrong_cell(self, what: str, line: int, column: int) -> InvalidRequest:
         title = next(title for title, at in self.columns.items() if at == column)
         return _wrong(self.name, what, line=line, place=f", column {column + 1} ({quote(title)})")
+
+
+def _simple(title: str) -> str:
+    """Return a title in small letters, and the usual one for a title of Stooq."""
+    plain = title.strip().casefold()
+    return _STOOQ.get(plain, plain)
 
 
 def _wrong(name: str, what: str, *, line: int | None = None, place: str = "") -> InvalidRequest:

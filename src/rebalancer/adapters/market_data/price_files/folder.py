@@ -11,13 +11,19 @@ import numpy as np
 
 from rebalancer.adapters.market_data.price_files.layouts import read_table
 from rebalancer.adapters.market_data.price_files.options import LayoutOptions
-from rebalancer.adapters.market_data.price_files.sheet import read_content
+from rebalancer.adapters.market_data.price_files.parquet import SUFFIX, is_parquet, read_as_csv
+from rebalancer.adapters.market_data.price_files.sheet import read_content as read_text
 from rebalancer.adapters.market_data.price_files.table import PriceTable, has_header
 from rebalancer.domain.arrays import Floats, Rows
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.symbols import normalize_symbol
 
-_ENDINGS = (".csv", ".txt", ".tsv")
+_ENDINGS = (".csv", ".txt", ".tsv", SUFFIX)
+
+
+def read_content(path: Path, field: str) -> bytes:
+    """Read a file as text in bytes, unzipped; Parquet as CSV."""
+    return read_as_csv(path, field) if is_parquet(path) else read_text(path, field)
 
 
 def read_path(path: Path, options: LayoutOptions) -> PriceTable:

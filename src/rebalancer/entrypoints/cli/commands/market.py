@@ -73,9 +73,9 @@ market.add_command(fundamentals)
     "--bars",
     type=FILE,
     metavar="FILE.csv",
-    help="CSV with the columns date, symbol, open, high, low, close and volume, a row for each "
-    "asset and day: prices as traded, not adjusted. Exchange rates are symbols such as EURUSD, "
-    "US dollars per euro.",
+    help="CSV or Parquet with the columns date, symbol, open, high, low, close and volume, a row "
+    "for each asset and day, or a file of Stooq: prices as traded, not adjusted. Exchange rates "
+    "are symbols such as EURUSD, US dollars per euro.",
 )
 @click.option(
     "--actions",
