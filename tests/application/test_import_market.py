@@ -174,3 +174,20 @@ def test_exchange_rates_of_both_kinds_of_files_come_together(first):
     (rates,) = market.store.bars(["close"], symbols=["EURUSD"]).values()
     split = 60 if first == "prices" else 70
     assert rates.close.tolist() == [1.1] * split + [1.2] * (80 - split)
+
+
+def test_closes_that_a_restated_file_lacks_are_restated_too():
+    market = StoredMarket(MemoryMarket())
+    done = importing(market)
+    walk = 400.0 + np.round(np.sin(np.arange(80.0)) * 20, 2)
+    traded = np.where(np.arange(80) < 60, walk, walk / 4)
+    done(adjusted(50, SPL=walk[:50]), usual=NOTHING)
+    later = np.delete(np.arange(30, 80), 7)  # of which day 37 is missing
+    tail = PriceHistory.of(("SPL",), DAYS[later], (walk / 4)[later, None])
+    imported = done(tail, usual=NOTHING)
+    assert [one["kind"] for one in imported.inferred] == ["split"]
+    split = CorporateAction("SPL", DAYS[60].item(), ActionKind.SPLIT, Decimal(4))
+    done(None, usual=NOTHING, actions=Actions.of([split]))
+    np.testing.assert_allclose(market.closes().traded[:, 0], traded, rtol=1e-12)
+    again = done(tail, usual=NOTHING)
+    assert (again.days, again.inferred) == (0, ())

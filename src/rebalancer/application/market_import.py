@@ -123,7 +123,7 @@ class ImportMarket:
             new_actions = self.store.save_actions(
                 actions, known=known, source=sources.get("actions", "")
             )
-        inferred, kept_as_traded = self._infer(adjusted, {one.symbol for one in traded})
+        adjusted, inferred, kept_as_traded = self._infer(adjusted, {one.symbol for one in traded})
         for source, found_actions in groupby(inferred, key=lambda one: one.source):
             self.store.save_actions(found_actions, known=known, source=source)
         lost = list(self._lost_days(traded))
@@ -191,26 +191,32 @@ class ImportMarket:
 
     def _infer(
         self, adjusted: Sequence[Bars], traded: Collection[str]
-    ) -> tuple[list[CorporateAction], list[str]]:
-        """Return the actions that restated closes show, sorted by source and key.
+    ) -> tuple[list[Bars], list[CorporateAction], list[str]]:
+        """Return adjusted closes to save, actions that restated ones show, and what is not saved.
 
-        And the symbols of adjusted closes that are not saved, since the asset has bars as traded.
+        The closes to save include stored ones that the file lacks and that its source has restated.
+        Actions are sorted by source and key. Not saved are closes of the assets that have bars as
+        traded; their symbols are sorted.
         """
         symbols = [one.symbol for one in adjusted if not is_rate_symbol(one.symbol)]
         if not symbols:
-            return [], []
+            return list(adjusted), [], []
         stored = self.store.store.bars(["close"], symbols=symbols)
         known, instruments = self.store.store.actions().by_symbol, self.store.instruments()
         found: list[CorporateAction] = []
-        as_traded = []
+        as_traded, saved = [], []
         for given in adjusted:
             before = stored.get(given.symbol)
+            saved.append(given)
+            if is_rate_symbol(given.symbol):
+                continue
             if given.symbol in traded or (before is not None and not before.adjusted):
                 as_traded.append(given.symbol)
             elif before is not None and len(before):
                 unit = instruments[given.symbol].currency
-                found += _restated(before, given, known.get(given.symbol, ()), unit)
-        return sorted(found, key=lambda one: (one.source, one.key)), sorted(as_traded)
+                actions, saved[-1] = _restated(before, given, known.get(given.symbol, ()), unit)
+                found += actions
+        return saved, sorted(found, key=lambda one: (one.source, one.key)), sorted(as_traded)
 
     def _lost_days(self, traded: Sequence[Bars]) -> Iterable[str]:
         """Yield for which earlier days bars replace adjusted closes without having bars."""
@@ -294,13 +300,13 @@ class ImportMarket:
 
 def _restated(
     before: Bars, given: Bars, known: Sequence[CorporateAction], unit: str | None
-) -> tuple[CorporateAction, ...]:
-    """Return the actions that follow from stored and given adjusted closes of an asset."""
+) -> tuple[tuple[CorporateAction, ...], Bars]:
+    """Return the actions that follow from stored and given adjusted closes, and closes to save."""
     days, here, there = np.intersect1d(
         before.days, given.days, assume_unique=True, return_indices=True
     )
     if np.array_equal(before.close[here], given.close[there]):
-        return ()
+        return (), given
 
     own = [_in_unit(action, unit) for action in known]
 
@@ -309,7 +315,7 @@ def _restated(
         return float(action.value) if paid else float("nan")
 
     traded = undo_adjustment(before.days, before.close, own, value)
-    found = infer_actions(
+    restated = infer_actions(
         given.symbol,
         days,
         before.close[here],
@@ -318,10 +324,18 @@ def _restated(
         traded=traded[here],
         known=own,
     )
-    return tuple(
+    actions = tuple(
         attrs.evolve(one, currency=unit) if one.kind in DISTRIBUTIONS else one
-        for one in found.actions
+        for one in restated.actions
     )
+    if restated.factors is None:
+        return actions, given
+    lacking = before.at(np.flatnonzero(~np.isin(before.days, given.days)))
+    # A close that the file lacks has the factor of the next day in both.
+    factors = np.append(restated.factors, 1.0)[np.searchsorted(days, lacking.days)]
+    scaled = Bars(given.symbol, lacking.days, lacking.close * factors)
+    changed = scaled.at(np.flatnonzero(factors != 1.0))
+    return actions, changed.merged_with(given) if len(changed) else given
 
 
 def _in_unit(action: CorporateAction, unit: str | None) -> CorporateAction:

@@ -63,17 +63,20 @@ _UNITS = (100, 1000)
 """Factors of a changed unit, as between pence and pounds, which is no split."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Restatement:
     """What restated closes show.
 
     Attributes:
         actions: Inferred ones that were not known, by ex-day.
         corrections: Number of closes that changed otherwise.
+        factors: What the source multiplied each close by, shape (T,) as the days in both; None: it
+            restated nothing, or not by actions. Closes that the new file lacks need it, too.
     """
 
     actions: tuple[CorporateAction, ...] = ()
     corrections: int = 0
+    factors: Floats | None = None
 
 
 @attrs.frozen
@@ -157,7 +160,25 @@ def infer_actions(
             CorporateAction(symbol, begins.item(), kind, value, source=source)
             for kind, value in inferred
         ]
-    return Restatement(tuple(found))
+    return Restatement(tuple(found), factors=_factors(levels, len(days)))
+
+
+def _factors(levels: Sequence[_Level], count: int) -> Floats | None:
+    """Return the factor of each row, shape (count,); None if all are 1.
+
+    A factor of a usual split is exact, others are the middle of their bounds.
+    """
+    if all(level.is_one for level in levels):
+        return None
+    factors = np.ones(count)
+    for level in levels:
+        exact = (1.0 / float(one) for one in _RATIOS)
+        within = [one for one in exact if level.low <= one <= level.high]
+        middle = (level.low + level.high) / 2
+        factors[level.start : level.stop] = (
+            1.0 if level.is_one else within[0] if len(within) == 1 else middle
+        )
+    return factors
 
 
 def _levels(old: Floats, new: Floats) -> list[_Level] | None:
