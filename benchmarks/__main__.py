@@ -25,6 +25,7 @@ SUBJECTS = (
     "api",
     "stores",
     "market",
+    "sync",
     "queues",
 )
 
@@ -35,7 +36,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="name", help=f"some of {', '.join(SUBJECTS)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also save the figures")
     parser.add_argument("--date", metavar="DAY", help="date to save with the figures")
-    parser.add_argument("--symbols", type=int, help="assets of the benchmark of stored markets")
+    parser.add_argument("--symbols", type=int, help="assets of the benchmarks market and sync")
     asked = parser.parse_args()
     unknown = [name for name in asked.names if name not in SUBJECTS]
     if unknown:
@@ -48,8 +49,9 @@ def main() -> None:
 
     if asked.symbols:
         import benchmarks.market
+        import benchmarks.sync
 
-        benchmarks.market.SYMBOLS = asked.symbols
+        benchmarks.market.SYMBOLS = benchmarks.sync.SYMBOLS = asked.symbols
     found = {}
     # In reverse, because `monthly` loads the peers' libraries, which would slow the others down.
     for name in reversed(SUBJECTS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+import attrs
 import numpy as np
 import pytest
 
@@ -282,3 +283,51 @@ def test_actions_of_two_sources_are_not_mixed(clock):
         "AAA has a dividend of 0.7 on 2024-03-05 by first, not by second",
         "AAA has a dividend of 0.7 on 2024-03-06 by second alone, which is not used",
     ]
+
+
+def test_an_action_to_come_is_stored_on_its_day(sync, source, clock):
+    split = CorporateAction("AAA", date(2024, 3, 14), ActionKind.SPLIT, Decimal(2))
+    source.actions = (split,)
+    assert sync(["AAA"]).outcomes[0].actions == 0
+    clock.now = datetime(2024, 3, 14, 22, tzinfo=UTC)
+    assert sync(["AAA"]).outcomes[0].actions == 1
+    assert tuple(sync.market.store.actions()) == (split,)
+    clock.now = datetime(2024, 3, 15, 22, tzinfo=UTC)
+    assert sync(["AAA"]).outcomes[0].actions == 0
+
+
+def test_a_corrected_action_counts_as_changed(sync, source, clock):
+    paid = CorporateAction("AAA", date(2024, 3, 5), ActionKind.DIVIDEND, Decimal("0.5"), "USD")
+    source.actions = (paid,)
+    sync(["AAA", "BBB"])
+    source.actions = (attrs.evolve(paid, value=Decimal("0.6")),)
+    (outcome,) = sync(["AAA"], since=date(2024, 3, 1)).outcomes
+    assert (outcome.actions, outcome.days) == (1, 0)
+    assert sync.market.store.actions().entries[0].value == Decimal("0.6")
+
+
+def test_equal_faults_are_logged_as_one_line(sync, source, caplog):
+    caplog.set_level("INFO")
+    symbols = [f"S{number:03}" for number in range(40)]
+    source.faults = {
+        symbol: Unreachable(f"A source failed with status 503 for {symbol}; repeat it later")
+        for symbol in symbols
+    }
+    source.faults["A"] = Refused("A source refused A")
+    assert len(sync([*symbols, "A"]).failed) == 41
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "INFO"]
+    assert lines[0] == (
+        "cannot synchronize S000 and 39 others: A source failed with status 503 for ...; "
+        "repeat it later"
+    )
+    assert len(lines) == 2
+
+
+def test_the_log_of_many_different_faults_is_limited(sync, source, caplog):
+    caplog.set_level("INFO")
+    symbols = [f"S{number:03}" for number in range(40)]
+    source.faults = {symbol: Refused(f"refused for reason {symbol}x") for symbol in symbols}
+    sync(symbols)
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "INFO"]
+    assert len(lines) == 6
+    assert lines[-1] == "cannot synchronize 35 further assets"

@@ -160,7 +160,6 @@ class RunSchedule:
             log.warning("task %s is run by another worker by now", task.name)
             return task
         except RebalancerError as error:
-            log.warning("task %s failed: %s", task.name, error)
             detail, failed = error.message, True
         now = self.clock()
         due = self.next_due(task.name, now)
@@ -169,7 +168,8 @@ class RunSchedule:
         )
         with self.work.begin() as tx:
             tx.tasks.save(ended, expected=task.started)
-        log.info("task %s is done: %s", task.name, detail)
+        level, how = (logging.WARNING, "failed in part") if failed else (logging.INFO, "is done")
+        log.log(level, "task %s %s: %s", task.name, how, detail)
         return ended
 
     def _do(

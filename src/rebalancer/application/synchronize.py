@@ -1,13 +1,16 @@
 """Bring stored market data up to date from providers, one asset at a time.
 
-Each asset is a unit of work: what is fetched is saved at once, so that an interrupted run continues
-where it ended, without requests for what it has. An asset is asked for only if a session of
+Each asset is a unit of work: what is fetched is saved within a second, so that an interrupted run
+continues where it ended, without requests for what it has. An asset is asked for only if a session of
 its market has ended since it was last asked for.
 """
 
 from __future__ import annotations
 
 import logging
+import re
+import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import UTC, date, datetime, timedelta
@@ -21,6 +24,8 @@ from rebalancer.application.ports.providers import Fetched, ProviderFault, Unkno
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.provider_chain import Answered, ProviderChain
 from rebalancer.application.stored_market import StoredMarket
+from rebalancer.domain.market.actions import ActionKind, CorporateAction
+from rebalancer.domain.market.bars import Bars
 from rebalancer.domain.market.currencies import is_rate_symbol, quote_unit
 from rebalancer.domain.market.instruments import Instrument, Instruments
 from rebalancer.domain.market.source_comparison import (
@@ -41,8 +46,17 @@ DELAY = timedelta(minutes=30)
 PATIENCE = timedelta(hours=1)
 """Time until a provider that had no newer bar is asked again."""
 
+_MOST_LOGGED = 5
+"""Different faults of a run that are logged."""
+
+_GATHER = 0.5
+"""Seconds between two times that answers are saved, unless all have come or they are many."""
+
 _BATCH = 32
 """Assets that are saved together at most."""
+
+
+_ActionsByKey = dict[tuple[str, date, ActionKind, str], CorporateAction]
 
 
 @attrs.frozen
@@ -132,6 +146,8 @@ class SyncMarket:
                 progress(done)
             else:
                 asked.append(symbol)
+        actions = {one.key: one for one in self.market.store.actions()} if asked else {}
+        saved = time.monotonic()
         with ThreadPoolExecutor(self.workers, thread_name_prefix="sync") as pool:
             running: dict[Future[Answered], SyncState] = {}
             queue = iter(asked)
@@ -144,14 +160,20 @@ class SyncMarket:
                             break
                     if not running:
                         break
-                    ended, _ = wait(running, return_when=FIRST_COMPLETED)
+                    wait(running, return_when=FIRST_COMPLETED)
+                    # Those that end soon are saved together, which takes a fraction of the time.
+                    ended, _ = wait(running, max(saved + _GATHER - time.monotonic(), 0.0))
                     some = [(running.pop(future), future) for future in list(ended)[:_BATCH]]
-                    for done in self._save(some):
+                    ended_outcomes = self._save(some, actions)
+                    saved = time.monotonic()
+                    for done in ended_outcomes:
                         outcomes[done.symbol] = done
                         progress(done)
             finally:
                 pool.shutdown(cancel_futures=True)
-        return SyncReport(tuple(outcomes[symbol] for symbol in wanted))
+        report = SyncReport(tuple(outcomes[symbol] for symbol in wanted))
+        _log_faults(report)
+        return report
 
     def with_rates(
         self,
@@ -189,20 +211,26 @@ class SyncMarket:
             begins = state.through - OVERLAP
         return self.chain.bars(state.symbol, since=begins, now=self.clock(), provider=provider)
 
-    def _save(self, fetched: Iterable[tuple[SyncState, Future[Answered]]]) -> list[SyncOutcome]:
-        """Store answers and faults; return what they changed."""
+    def _save(
+        self, fetched: Iterable[tuple[SyncState, Future[Answered]]], actions: _ActionsByKey
+    ) -> list[SyncOutcome]:
+        """Store answers and faults; return what they changed.
+
+        Args:
+            fetched: States before, and what came.
+            actions: Those that are stored; new ones are added.
+        """
         now = self.clock()
         answers: list[tuple[SyncState, Answered]] = []
+        states: list[SyncState] = []
         outcomes: list[SyncOutcome] = []
         for state, future in fetched:
             try:
                 answers.append((state, future.result()))
             except ProviderFault as fault:
-                log.info("%s cannot be synchronized: %s", state.symbol, fault)
                 unknown = isinstance(fault, UnknownSymbol)
                 if not unknown or state.checked is not None:  # no mistyped symbol is remembered
-                    with self.work.begin() as tx:
-                        tx.syncs.save(attrs.evolve(state, failed=now, fault=fault.message))
+                    states.append(attrs.evolve(state, failed=now, fault=fault.message))
                 outcomes.append(
                     SyncOutcome(
                         state.symbol,
@@ -213,37 +241,88 @@ class SyncMarket:
                 )
         if answers:
             self._save_instruments([answer.fetched for _, answer in answers])
-        outcomes += [self._save_answer(state, answer, now) for state, answer in answers]
+        for source in dict.fromkeys(answer.provider for _, answer in answers):
+            given = [(state, one.fetched) for state, one in answers if one.provider == source]
+            saved = self._save_answers(given, source, now, actions)
+            outcomes += saved
+            states += [SyncState(one.symbol, source, one.through, checked=now) for one in saved]
+        if states:
+            with self.work.begin() as tx:
+                for state in states:
+                    tx.syncs.save(state)
         return outcomes
 
-    def _save_answer(self, state: SyncState, answer: Answered, now: datetime) -> SyncOutcome:
-        """Store actions, then bars, then the state: a repetition completes what a kill left."""
-        bars, source = answer.fetched.bars, answer.provider
-        actions = days = 0
-        compared = self._compare(state, answer, now)
-        if compared.actions:
-            actions = self.market.save_actions(compared.actions, known=now, source=source)
-        if len(compared.bars):
-            days = self.market.save_bars([compared.bars], known=now, source=source)
-        through = bars.days[-1].item() if len(bars) else state.through
-        if through is not None and state.through is not None:
-            through = max(through, state.through)
-        with self.work.begin() as tx:
-            tx.syncs.save(SyncState(state.symbol, source, through, checked=now))
-        differing = len(compared.findings)
-        return SyncOutcome(state.symbol, source, days, actions, through, disagreements=differing)
+    def _save_answers(
+        self,
+        given: Sequence[tuple[SyncState, Fetched]],
+        source: str,
+        now: datetime,
+        stored: _ActionsByKey,
+    ) -> list[SyncOutcome]:
+        """Store the actions, then the bars of answers of one provider, together.
 
-    def _compare(self, state: SyncState, answer: Answered, now: datetime) -> SourceComparison:
+        The states follow them, so that a repetition completes what an interruption has left.
+        """
+        before = self._stored_bars([one.bars for _, one in given if len(one.bars)])
+        compared = [
+            self._compare(one, source, now, stored)
+            if state.symbol in before
+            else SourceComparison(one.bars, one.actions)
+            for state, one in given
+        ]
+        latest = (now + timedelta(days=1)).date()  # of markets that are ahead; others may change
+        changed = {
+            action.key: attrs.evolve(action, source=source)
+            for one in compared
+            for action in one.actions
+            if action.ex_day <= latest and stored.get(action.key) != action
+        }
+        if changed:
+            self.market.save_actions(changed.values(), known=now, source=source)
+            stored.update(changed)
+        bars = [one.bars for one in compared if len(one.bars)]
+        if bars:
+            self.market.save_bars(bars, known=now, source=source)
+        actions = Counter(action.symbol for action in changed.values())
+        outcomes = []
+        for (state, answer), one in zip(given, compared, strict=True):
+            known = before.get(state.symbol)
+            days = len(one.bars) if known is None else int(one.bars.changes_since(known).sum())
+            last = answer.bars.days[-1].item() if len(answer.bars) else None
+            outcomes.append(
+                SyncOutcome(
+                    state.symbol,
+                    source,
+                    days,
+                    actions[state.symbol],
+                    max(filter(None, (last, state.through)), default=None),
+                    disagreements=len(one.findings),
+                )
+            )
+        return outcomes
+
+    def _stored_bars(self, bars: Sequence[Bars]) -> dict[str, Bars]:
+        """Return the stored bars of the same assets and time."""
+        if not bars:
+            return {}
+        since = min(one.days[0] for one in bars).item()
+        return self.market.store.bars(symbols=[one.symbol for one in bars], since=since)
+
+    def _compare(
+        self, answer: Fetched, source: str, now: datetime, actions: _ActionsByKey
+    ) -> SourceComparison:
         """Compare an answer with the stored figures of other sources; store disagreements."""
-        bars, given = answer.fetched.bars, answer.fetched.actions
-        first = bars.days[0].item() if len(bars) else None
-        stored = () if first is None else self.market.store.years(state.symbol, since=first)
+        bars, given = answer.bars, answer.actions
+        stored = self.market.store.years(bars.symbol, since=bars.days[0].item())
         known = {name for year in stored for name in np.unique(year.sources).tolist()}
-        if not known - {"", answer.provider}:
+        if not known - {"", source}:
             return SourceComparison(bars, given)
-        actions = self.market.store.actions().by_symbol.get(state.symbol, ())
-        found = compare_sources(bars, given, stored, actions, source=answer.provider, known=now)
-        changed = update_disagreements(self.market.verdicts(), state.symbol, found, known=now)
+        own = sorted(
+            (one for one in actions.values() if one.symbol == bars.symbol),
+            key=lambda one: (one.ex_day, one.kind),
+        )
+        found = compare_sources(bars, given, stored, own, source=source, known=now)
+        changed = update_disagreements(self.market.verdicts(), bars.symbol, found, known=now)
         if changed:
             self.market.save_verdicts(changed)
         return found
@@ -271,6 +350,21 @@ class SyncMarket:
         if ended is None or state.through is None:
             return now - state.checked < PATIENCE
         return state.through >= ended or now - state.checked < PATIENCE
+
+
+def _log_faults(report: SyncReport) -> None:
+    """Log each fault once, with the number of its assets, as one line."""
+    by_fault: dict[str, list[str]] = {}
+    for one in report.failed:
+        name = rf"(?<![\w.-]){re.escape(one.symbol)}(?![\w.-]*\w)"
+        by_fault.setdefault(re.sub(name, "...", one.fault or ""), []).append(one.symbol)
+    for fault, symbols in list(by_fault.items())[:_MOST_LOGGED]:
+        more = len(symbols) - 1
+        others = f" and {more} other{'s' if more > 1 else ''}" if more else ""
+        log.info("cannot synchronize %s%s: %s", symbols[0], others, fault)
+    if len(by_fault) > _MOST_LOGGED:
+        rest = sum(len(symbols) for symbols in list(by_fault.values())[_MOST_LOGGED:])
+        log.info("cannot synchronize %d further assets", rest)
 
 
 def last_ended_session(calendars: Calendars, market: str | None, now: datetime) -> date | None:

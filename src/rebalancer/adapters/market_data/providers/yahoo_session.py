@@ -37,7 +37,7 @@ def session_type() -> Any:
             try:
                 answer = super().request(method, url, *args, **options)
             except requests.exceptions.RequestException as error:
-                said = quote(str(error).partition(" See http")[0])
+                said = quote(str(error).partition(" See http")[0]).rstrip(".")
                 raise Unreachable(f"{TITLE} did not answer for {subject}: {said}") from None
             fault = _fault_of(answer, str(url), subject)
             if fault is not None:
