@@ -87,7 +87,7 @@ def _chart(number: int, first: str | None = None) -> bytes:
     stamps = (days.astype("datetime64[s]").astype(int) + 52_200).tolist()
     columns = {"open": close, "high": close * spread, "low": close / spread, "close": close}
     quote = {name: _float32(values[asked]) for name, values in columns.items()}
-    quote["volume"] = random.integers(1e5, 1e7, len(days))[asked].tolist()
+    quote["volume"] = random.integers(100_000, 10_000_000, len(days))[asked].tolist()
     paid = {str(stamps[at]): {"amount": 0.25, "date": stamps[at]} for at in range(30, 2500, 63)}
     split = {"date": stamps[1000], "numerator": 4.0, "denominator": 1.0}
     result = {
@@ -118,8 +118,8 @@ def _read(content: bytes) -> object:
 
     from rebalancer.adapters.market_data.providers.yahoo_chart import ChartAnswer, read_chart
 
-    (chart,) = msgspec.json.decode(content, type=ChartAnswer).chart.result or ()
-    return read_chart("S1", chart, None, _NOW)
+    charts = msgspec.json.decode(content, type=ChartAnswer).chart.result or []
+    return read_chart("S1", charts[0], None, _NOW)
 
 
 @contextmanager
