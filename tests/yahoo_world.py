@@ -105,11 +105,17 @@ class World:
         days = [since + timedelta(n) for n in range((self.today - since).days + 1)]
         return [day for day in days if day >= FIRST and (every_day or day.weekday() < 5)]
 
+    def _session(self) -> dict[str, int]:
+        """Return the begin and the end of today's session, in seconds since 1970."""
+        begins, ends = (datetime.combine(self.today, time(hour), UTC) for hour in (8, 16))
+        return {"start": int(begins.timestamp()), "end": int(ends.timestamp())}
+
     def _chart(self, asset: WorldAsset, request: Request) -> Any:
         begins = datetime.fromtimestamp(int(request.parameter("period1") or 0), UTC).date()
         days = self._days(max(begins, FIRST), every_day=asset.every_day)
         prices = [asset.price(day) for day in days]
         quote = {name: list(prices) for name in ("open", "high", "low", "close")}
+        hours = {} if asset.every_day else {"currentTradingPeriod": {"regular": self._session()}}
         return {
             "chart": {
                 "result": [
@@ -121,6 +127,7 @@ class World:
                             "instrumentType": asset.kind,
                             "gmtoffset": 0,
                             "longName": asset.name,
+                            **hours,
                         },
                         "timestamp": [
                             int(datetime.combine(day, time(8), UTC).timestamp()) for day in days

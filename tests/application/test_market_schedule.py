@@ -159,3 +159,29 @@ def test_fundamentals_and_series_are_fetched_again_when_old(schedule, clock, ref
     clock.now = FRIDAY + timedelta(days=8)
     schedule()
     assert reference.facts("AAA").fetched == clock.now
+
+
+def test_bars_that_are_published_late_are_asked_for_again(schedule, source, clock):
+    schedule.synchronize(["AAA", "BBB"])
+    schedule()
+    source.last = {"BBB": date(2024, 3, 8)}
+    clock.now = datetime(2024, 3, 11, 21, 30, tzinfo=UTC)
+    done = {task.name: task for task in schedule()}["bars:XNYS"]
+    assert (done.state, done.due) == (TaskState.DONE, clock.now + RETRY)
+    assert done.detail == "2 assets, 1 days new or changed, 1 not published yet"
+    source.asked, source.last = [], {}
+    clock.now = done.due
+    (done,) = schedule()
+    assert [symbol for symbol, _ in source.asked] == ["BBB"]
+    assert done.due == datetime(2024, 3, 12, 21, 30, tzinfo=UTC)
+
+
+def test_bars_that_never_come_are_left_for_the_next_close(schedule, source, clock):
+    schedule.synchronize(["AAA"])
+    schedule()
+    source.asked, source.last = [], {"AAA": date(2024, 3, 8)}
+    clock.now = datetime(2024, 3, 11, 21, 30, tzinfo=UTC)
+    while clock.now < datetime(2024, 3, 12, 21, 30, tzinfo=UTC):
+        schedule()
+        clock.now += timedelta(minutes=10)
+    assert len(source.asked) == 5

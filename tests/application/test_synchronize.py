@@ -42,7 +42,7 @@ class Source:
         self, name="source", known=("AAA", "BBB", "CCC"), offers=(Offer.BARS,), price=100.0
     ):
         self.name, self.known, self.offers, self.price = name, known, frozenset(offers), price
-        self.asked, self.faults, self.actions = [], {}, ()
+        self.asked, self.faults, self.actions, self.last = [], {}, (), {}
 
     def bars(self, symbol, *, since, now):
         self.asked.append((symbol, since))
@@ -55,6 +55,8 @@ class Source:
         ]
         if since is not None:
             days = days[days >= np.datetime64(since)]
+        if symbol in self.last:
+            days = days[days <= np.datetime64(self.last[symbol])]
         bars = Bars(symbol, days, np.full(len(days), self.price), adjusted=False)
         return Fetched(bars, self.actions, Instrument(symbol, currency="USD", market="XNYS"))
 
@@ -331,3 +333,12 @@ def test_the_log_of_many_different_faults_is_limited(sync, source, caplog):
     lines = [record.getMessage() for record in caplog.records if record.levelname == "INFO"]
     assert len(lines) == 6
     assert lines[-1] == "cannot synchronize 35 further assets"
+
+
+def test_a_clock_that_was_ahead_prevents_no_request(sync, source, clock):
+    clock.now = datetime(2026, 3, 9, 22, tzinfo=UTC)
+    source.last = {"AAA": date(2024, 3, 8)}
+    sync(["AAA"])
+    clock.now, source.last = datetime(2024, 3, 11, 22, tzinfo=UTC), {}
+    (outcome,) = sync(["AAA"]).outcomes
+    assert outcome.through == date(2024, 3, 11)

@@ -302,6 +302,22 @@ def test_an_odd_value_anywhere_is_a_fault_or_harmless(provider, host, internet):
     assert {Fetched, Garbled} <= set(outcomes)
 
 
+@pytest.mark.parametrize(("hour", "last"), [(20, DAYS[-2]), (22, DAYS[-1])])
+def test_a_session_is_complete_soon_after_its_end(provider, host, internet, hour, last):
+    if host.name == "yahoo":  # it states the end
+        begins = int(datetime(2024, 3, 8, 14, 30, tzinfo=UTC).timestamp())
+        hours = {"regular": {"start": begins, "end": begins + 23_400}}
+
+        def answer(request):
+            whole = json.loads(host.answer(request).body)
+            whole["chart"]["result"][0]["meta"]["currentTradingPeriod"] = hours
+            return Reply(body=json.dumps(whole))
+
+        answer_with(internet, answer)
+    now = datetime(2024, 3, 8, hour, tzinfo=UTC)
+    assert fetch(provider, now=now).bars.days[-1].item() == last
+
+
 def test_threads_share_a_provider(provider, host, internet):
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: fetch(provider), range(64)))

@@ -19,12 +19,14 @@ import numpy as np
 
 from rebalancer.adapters.market_data.providers.tiingo import Tiingo
 from rebalancer.adapters.memory.market import MemoryCalendars, MemoryMarket
+from rebalancer.adapters.memory.reference import MemoryReference
 from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.market import SqlMarket
 from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.application.market_schedule import ABANDONED, CLEAN_UP, RunSchedule
 from rebalancer.application.provider_chain import ProviderChain
+from rebalancer.application.reference_data import ReadFacts, ReadSeries, RefreshReference
 from rebalancer.application.stored_market import StoredMarket
 from rebalancer.application.synchronize import SyncMarket
 from rebalancer.domain.market.synchronization import TaskState
@@ -88,9 +90,9 @@ def rows(path, query):
             return []
 
 
-def test_a_killed_sync_goes_on_without_asking_again_for_what_is_stored(tmp_path):
+def test_a_killed_sync_goes_on_without_asking_again_for_what_is_stored(tmp_path, record_property):
     seed = int(time.time())
-    print("seed", seed)  # pytest prints it on failure
+    record_property("seed", seed)
     dice = random.Random(seed)
     shop = Shop(datetime.now(UTC).date() - timedelta(1))
     path = tmp_path / "rebalancer.db"
@@ -187,8 +189,10 @@ def schedule_of(url, now, *, stuck_at=None):
     clock.now = now
     market = StoredMarket(SqlMarket(engine), check_interval=0.0)
     calendars = MemoryCalendars({"XNYS": WEEKDAYS})
-    sync = SyncMarket(market, ProviderChain({"source": source}), work, calendars, clock)
-    return RunSchedule(sync, work, clock)
+    chain = ProviderChain({"source": source})
+    sync = SyncMarket(market, chain, work, calendars, clock)
+    reading = [one(MemoryReference(), chain, clock) for one in (ReadFacts, ReadSeries)]
+    return RunSchedule(sync, work, clock, RefreshReference(*reading))
 
 
 def test_a_second_worker_completes_the_scheduled_run_of_a_killed_one(tmp_path, sqlite_template):

@@ -17,7 +17,7 @@ import numpy as np
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.reference_data import RefreshReference
-from rebalancer.application.synchronize import DELAY, SyncMarket
+from rebalancer.application.synchronize import DELAY, SyncMarket, SyncReport, last_ended_session
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.domain.market.currencies import is_rate_symbol
 from rebalancer.domain.market.synchronization import ScheduledTask, TaskState
@@ -35,6 +35,9 @@ RETRY = timedelta(hours=1)
 
 ABANDONED = timedelta(minutes=15)
 """Time without a sign of life after which another worker takes over a run."""
+
+LATE = timedelta(hours=4)
+"""Time after a close in which bars that a provider has not published yet are asked for again."""
 
 HEARTBEAT = timedelta(minutes=1)
 
@@ -64,6 +67,20 @@ class TakenOver(RebalancerError):
     """Another worker runs the task by now, because this one gave no sign of life."""
 
     default_code = "task_taken_over"
+
+
+@attrs.frozen
+class _Outcome:
+    """What a run did.
+
+    Attributes:
+        failed: Whether it failed in part.
+        late: Number of assets whose last bar may yet be published.
+    """
+
+    detail: str
+    failed: bool = False
+    late: int = 0
 
 
 @attrs.frozen
@@ -147,9 +164,8 @@ class RunSchedule:
         self, task: ScheduledTask, symbols: Sequence[str], should_stop: Callable[[], bool]
     ) -> ScheduledTask:
         """Run a claimed task, and store how it ended."""
-        failed = False
         try:
-            detail, failed = self._do(task, symbols, should_stop)
+            outcome = self._do(task, symbols, should_stop)
         except Stopped:
             now = self.clock()
             waiting = attrs.evolve(task, state=TaskState.WAITING, alive=None, due=now)
@@ -160,27 +176,27 @@ class RunSchedule:
             log.warning("task %s is run by another worker by now", task.name)
             return task
         except RebalancerError as error:
-            detail, failed = error.message, True
+            outcome = _Outcome(error.message, failed=True)
         now = self.clock()
-        due = self.next_due(task.name, now)
-        ended = task.finish(
-            now, due=min(due, now + RETRY) if failed else due, detail=detail, failed=failed
-        )
+        due, failed = self.next_due(task.name, now), outcome.failed
+        if failed or outcome.late:
+            due = min(due, now + RETRY)
+        ended = task.finish(now, due=due, detail=outcome.detail, failed=failed)
         with self.work.begin() as tx:
             tx.tasks.save(ended, expected=task.started)
         level, how = (logging.WARNING, "failed in part") if failed else (logging.INFO, "is done")
-        log.log(level, "task %s %s: %s", task.name, how, detail)
+        log.log(level, "task %s %s: %s", task.name, how, outcome.detail)
         return ended
 
     def _do(
         self, task: ScheduledTask, symbols: Sequence[str], should_stop: Callable[[], bool]
-    ) -> tuple[str, bool]:
-        """Return what was done, and whether it failed in part."""
+    ) -> _Outcome:
+        """Return what was done."""
         if task.name == CLEAN_UP:
             before = str((self.clock() - _KEPT).astimezone(UTC).date())
             with self.work.begin() as tx:
                 deleted = tx.quotas.delete_before(before)
-            return f"{deleted} old quotas deleted", False
+            return _Outcome(f"{deleted} old quotas deleted")
         alive = [self.clock()]
 
         def beat() -> None:
@@ -200,13 +216,30 @@ class RunSchedule:
             detail = f"{due} fetched again"
             if faults:
                 detail += f", {len(faults)} failed: {faults[0]}"
-            return detail, bool(faults)
+            return _Outcome(detail, bool(faults))
         report = self.synchronize(symbols, progress=lambda _: beat())
         days = sum(one.days for one in report.outcomes)
         detail = f"{len(symbols)} assets, {days} days new or changed"
         if report.failed:
             detail += f", {len(report.failed)} failed: {report.failed[0].fault}"
-        return detail, bool(report.failed)
+        late = self._count_late(task, report)
+        if late:
+            detail += f", {late} not published yet"
+        return _Outcome(detail, bool(report.failed), late)
+
+    def _count_late(self, task: ScheduledTask, report: SyncReport) -> int:
+        """Return the number of assets whose last bar may yet be published."""
+        market, now = task.name.removeprefix(_BARS), self.clock()
+        calendars = self.synchronize.calendars
+        if market == task.name or calendars.closing_times(market) is None:
+            return 0
+        last = last_ended_session(calendars, market, now)
+        if last is None or last == last_ended_session(calendars, market, now - LATE):
+            return 0  # the last close is too long ago
+        return sum(
+            one.fault is None and one.through is not None and one.through < last
+            for one in report.outcomes
+        )
 
 
 @attrs.frozen

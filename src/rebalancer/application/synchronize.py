@@ -1,8 +1,8 @@
 """Bring stored market data up to date from providers, one asset at a time.
 
 Each asset is a unit of work: what is fetched is saved within a second, so that an interrupted run
-continues where it ended, without requests for what it has. An asset is asked for only if a session of
-its market has ended since it was last asked for.
+continues where it ended, without requests for what it has. An asset is asked for only if a session
+of its market has ended since it was last asked for.
 """
 
 from __future__ import annotations
@@ -347,9 +347,11 @@ class SyncMarket:
         if state.checked is None or (state.failed is not None and state.failed > state.checked):
             return False
         ended = last_ended_session(self.calendars, instrument.market, now)
-        if ended is None or state.through is None:
-            return now - state.checked < PATIENCE
-        return state.through >= ended or now - state.checked < PATIENCE
+        # A time in the future is that of a clock which was wrong.
+        is_recent = timedelta(0) <= now - state.checked < PATIENCE
+        return is_recent or (
+            ended is not None and state.through is not None and state.through >= ended
+        )
 
 
 def _log_faults(report: SyncReport) -> None:

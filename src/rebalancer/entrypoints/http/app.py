@@ -61,7 +61,12 @@ from rebalancer.entrypoints.http.openapi import (
 from rebalancer.entrypoints.http.rate_limits import RateLimiter
 from rebalancer.entrypoints.http.request_batching import RequestBatcher
 from rebalancer.entrypoints.http.routes.rebalance import is_quick
-from rebalancer.entrypoints.maintenance import Maintenance, MarketSchedule, PeriodicTasks
+from rebalancer.entrypoints.maintenance import (
+    SCHEDULE_INTERVAL,
+    Maintenance,
+    MarketSchedule,
+    PeriodicTasks,
+)
 from rebalancer.entrypoints.processes import termination_event
 from rebalancer.entrypoints.schemas.proposal import DISCLAIMER
 from rebalancer.entrypoints.schemas.wire import DecimalText
@@ -78,6 +83,7 @@ def application(
     does_jobs: bool = False,
     fetches_assets: bool = False,
     job_streams: JobStreams | None = None,
+    schedule_interval: float = SCHEDULE_INTERVAL,
     max_body: int = 1_000_000,
 ) -> Litestar:
     """Build the API over the use cases of a container.
@@ -88,6 +94,7 @@ def application(
         does_jobs: Whether this process maintains the jobs, in place of a worker.
         fetches_assets: Whether assets that the store lacks can be fetched.
         job_streams: Streams the progress of jobs; None: with default intervals.
+        schedule_interval: Seconds between two looks at the schedule of market data.
         max_body: Bytes of a request body; a portfolio of 500 assets takes a tenth of the default.
     """
     streams = JobStreams() if job_streams is None else job_streams
@@ -110,7 +117,8 @@ def application(
             recover, delete = await container.get(RecoverJobs), await container.get(DeleteExpired)
             fills = await container.get(CollectFills)
             background.append(Maintenance(recover, fills, delete, clock))
-            background.append(MarketSchedule(await container.get(RunSchedule)))
+            run = await container.get(RunSchedule)
+            background.append(MarketSchedule(run, interval=schedule_interval))
         yield
         for thread in reversed(background):
             await sync_to_thread(thread.stop)
