@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hmmlearn.hmm import GaussianHMM
 
 from rebalancer.adapters.rl import regimes
 from rebalancer.adapters.rl.regimes import StoredRegimes, read_regimes
@@ -46,6 +45,8 @@ def kept(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_it_filters_as_hmmlearn_does(seed: int) -> None:
+    from hmmlearn.hmm import GaussianHMM  # slow, and few workers need it
+
     model = StoredRegimes().model()
     library = GaussianHMM(n_components=3, covariance_type="full", init_params="")
     library.startprob_, library.transmat_ = model.start, model.transition

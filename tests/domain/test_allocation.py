@@ -6,19 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from skfolio import RiskMeasure
-from skfolio.cluster import HierarchicalClustering, LinkageMethod
-from skfolio.datasets import load_sp500_dataset
-from skfolio.moments import LedoitWolf
-from skfolio.optimization import (
-    HierarchicalRiskParity,
-    InverseVolatility,
-    MeanRisk,
-    ObjectiveFunction,
-    RiskBudgeting,
-)
-from skfolio.prior import EmpiricalPrior
-from skfolio.seriation import HierarchicalSeriation
 
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market import indicators
@@ -291,11 +278,14 @@ def test_rounding_does_not_turn_the_tree(seed: int) -> None:
     assert again == pytest.approx(weights, abs=1e-9)
 
 
-# Against skfolio, on real prices
+# Against skfolio, on real prices. Tests import it, because each worker collects all tests and few
+# run these.
 
 
 @cache
 def stocks() -> PriceHistory:
+    from skfolio.datasets import load_sp500_dataset
+
     frame = load_sp500_dataset().drop(columns="RRC").loc["2000":]
     return PriceHistory.of(
         list(frame.columns), frame.index.to_numpy("datetime64[D]"), frame.to_numpy()
@@ -313,6 +303,8 @@ def of_all(moments: indicators.ShrunkCovariance):
 
 @windows
 def test_inverse_volatility_agrees_with_skfolio(row: int, days: int) -> None:
+    from skfolio.optimization import InverseVolatility
+
     market = stocks().until(row)
     volatility = indicators.volatility(market, days)[None]
     weights = allocation.inverse_volatility(volatility, np.ones_like(volatility, dtype=bool))
@@ -323,6 +315,9 @@ def test_inverse_volatility_agrees_with_skfolio(row: int, days: int) -> None:
 
 @windows
 def test_risk_parity_agrees_with_skfolio(row: int, days: int) -> None:
+    from skfolio import RiskMeasure
+    from skfolio.optimization import RiskBudgeting
+
     market = stocks().until(row)
     covariance = indicators.covariance(market, days)[None]
     weights = allocation.risk_parity(covariance, everything(covariance))
@@ -333,6 +328,11 @@ def test_risk_parity_agrees_with_skfolio(row: int, days: int) -> None:
 
 @windows
 def test_minimum_variance_agrees_with_skfolio(row: int, days: int) -> None:
+    from skfolio import RiskMeasure
+    from skfolio.moments import LedoitWolf
+    from skfolio.optimization import MeanRisk, ObjectiveFunction
+    from skfolio.prior import EmpiricalPrior
+
     market = stocks().until(row)
     covariance = of_all(indicators.shrunk_covariance(market, days))
     weights = allocation.minimum_variance(covariance, everything(covariance))
@@ -349,6 +349,10 @@ def test_minimum_variance_agrees_with_skfolio(row: int, days: int) -> None:
 
 @windows
 def test_hierarchical_risk_parity_agrees_with_skfolio(row: int, days: int) -> None:
+    from skfolio.cluster import HierarchicalClustering, LinkageMethod
+    from skfolio.optimization import HierarchicalRiskParity
+    from skfolio.seriation import HierarchicalSeriation
+
     market = stocks().until(row)
     covariance = indicators.covariance(market, days)[None]
     weights = allocation.hierarchical_risk_parity(covariance, everything(covariance))

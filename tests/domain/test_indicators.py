@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.covariance import LedoitWolf
 
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market import indicators
@@ -152,6 +151,8 @@ def test_shrinkage_by_hand() -> None:
     slots=st.integers(1, 12),
 )
 def test_shrinkage_of_sub_universe_equals_that_of_it_alone(seed, days, universe, slots) -> None:
+    from sklearn.covariance import LedoitWolf  # slow, and few workers need it
+
     slots = min(slots, universe)
     history = random_history(days + 5, universe, seed)
     rng = np.random.default_rng(seed)

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from skfolio import measures
 
 from rebalancer.domain.backtest import metrics
 from rebalancer.domain.errors import InvalidRequest
@@ -204,6 +203,8 @@ paths = arrays(np.float64, st.integers(3, 60), elements=st.floats(-0.25, 0.25, w
 
 @given(paths, st.sampled_from([0.5, 0.8, 0.9, 0.95, 0.975, 0.99]))
 def test_tail_measures_agree_with_skfolio(returns, level: float) -> None:
+    from skfolio import measures  # slow, and few workers need it
+
     worst = metrics.value_at_risk(returns, level)
     tail = metrics.expected_shortfall(returns, level)
 

@@ -1,3 +1,5 @@
+from functools import cache
+
 import attrs
 import numpy as np
 import pytest
@@ -22,21 +24,26 @@ def an_evaluation(*names, history, bills=False, **options):
 
 
 NAMES = ("trend:window=40", "weekly")
-PANELS = [
-    an_evaluation(*NAMES, history=prices(4, 500, seed=1), bills=True, chosen_rule="band", trials=3),
-    an_evaluation(*NAMES, history=prices(3, 400, seed=2), chosen_rule="band", trials=3),
-]
+
+
+@cache
+def two_panels():
+    first, second = prices(4, 500, seed=1), prices(3, 400, seed=2)
+    return [
+        an_evaluation(*NAMES, history=first, bills=True, chosen_rule="band", trials=3),
+        an_evaluation(*NAMES, history=second, chosen_rule="band", trials=3),
+    ]
 
 
 def test_each_comparison_is_pooled_over_panels():
-    for at, pooled in enumerate(pool(PANELS, seed=4)):
+    for at, pooled in enumerate(pool(two_panels(), seed=4)):
         assert pooled.policy == NAMES[at]
         for cash, comparisons in ((0, pooled.at_zero), (-1, pooled.strictest)):
-            judgements = [panel.policies[at].judgements[cash] for panel in PANELS]
+            judgements = [panel.policies[at].judgements[cash] for panel in two_panels()]
             for place, comparison in enumerate(comparisons):
                 pairs = [
                     judgement.pair(judgement.comparisons[place])
-                    for judgement, panel in zip(judgements, PANELS, strict=True)
+                    for judgement, panel in zip(judgements, two_panels(), strict=True)
                 ]
                 expected = pooled_gain(pairs, seed=4, trials=3)
                 assert comparison.against == judgements[0].comparisons[place].against
@@ -48,24 +55,24 @@ def test_each_comparison_is_pooled_over_panels():
 
 
 def test_strictest_uses_returns_of_cash_where_they_are_known():
-    (pooled, _) = pool(PANELS)
-    gains = [panel.policies[0].strictest.baseline.gain.estimate for panel in PANELS]
+    (pooled, _) = pool(two_panels())
+    gains = [panel.policies[0].strictest.baseline.gain.estimate for panel in two_panels()]
     assert pooled.strictest[0].gain.estimate == pytest.approx(np.mean(gains))
     assert pooled.strictest[0].gain.estimate != pooled.at_zero[0].gain.estimate
-    (plain, _) = pool(PANELS[1:])
+    (plain, _) = pool(two_panels()[1:])
     assert plain.strictest is plain.at_zero
 
 
 def test_pool_of_one_panel_equals_the_panel():
-    (pooled, _) = pool(PANELS[1:])
-    comparison = PANELS[1].policies[0].strictest.baseline
+    (pooled, _) = pool(two_panels()[1:])
+    comparison = two_panels()[1].policies[0].strictest.baseline
     assert pooled.strictest[0].gain.low == pytest.approx(comparison.gain.low, abs=1e-9)
     assert pooled.strictest[0].probability == comparison.probability
 
 
 def test_short_panels_are_left_out():
     short = an_evaluation(*NAMES, history=prices(3, 200, seed=3), chosen_rule="band", trials=3)
-    (pooled, _) = pool([*PANELS, short])
+    (pooled, _) = pool([*two_panels(), short])
     assert {comparison.panels for comparison in pooled.at_zero} == {2}
     (inconclusive, _) = pool([short])
     assert inconclusive.verdict.finding is Finding.INCONCLUSIVE
@@ -89,7 +96,7 @@ def test_pooled_verdicts():
     (lost,) = pool(bad)
     assert lost.verdict.finding is Finding.LOSS
     assert "lower" in lost.verdict.sentence
-    (_, weekly) = pool(PANELS)
+    (_, weekly) = pool(two_panels())
     assert weekly.verdict.finding is Finding.NONE
     (monthly,) = pool([an_evaluation("monthly", history=prices(2, 400))])
     assert monthly.verdict.sentence.startswith("this is monthly itself")
@@ -105,7 +112,7 @@ def _swap(evaluation):
 
 
 def test_findings_name_the_chosen_rule():
-    panels = dict(zip("ab", PANELS, strict=True))
+    panels = dict(zip("ab", two_panels(), strict=True))
     choice = choose_best_rule([backtest_settings(prices(3, 120), first=60)], ["band", "weekly"])
     found = conclude(panels, PromotionThresholds(), choice=choice, counted="Trials: 3.")
     assert found.trials == 3

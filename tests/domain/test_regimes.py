@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import multivariate_normal
 
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory
@@ -64,6 +63,8 @@ def test_week_without_moves_is_finite_and_calm() -> None:
 
 
 def test_the_forward_pass_sums_over_all_paths() -> None:
+    from scipy.stats import multivariate_normal  # slow, and few workers need it
+
     seen = np.array([[0.3, -0.7], [0.1, 0.2], [-1.9, 0.5]])
     weight = np.zeros(3)
     for states in itertools.product(range(3), repeat=3):
