@@ -237,6 +237,22 @@ def test_renamed_asset_keeps_its_unit_and_class_under_the_new_symbol():
     assert market.store.instruments()["NEW"] == Instrument("NEW", currency="GBX")
 
 
+def test_wrong_exchange_rates_are_found_and_not_used():
+    market = Deployment()
+    market.add(close=np.full(60, 100.0))
+    rates = np.full(60, 1.25)
+    rates[50:] = 125.0
+    (found,) = market.add("EURUSD", close=rates).findings
+    assert (found["symbol"], found["rule"]) == ("EURUSD", "unit_change")
+    assert market.issues() == [(Rule.UNIT_CHANGE, day(50), OPEN)]
+    assert market.store.closes().in_currency("EUR").last_prices.tolist() == [80.0]
+    market.decide("accept", "EURUSD")
+    assert market.issues() == []
+    assert market.store.closes().in_currency("EUR").last_prices.tolist() == [0.8]
+    market.add("EURUSD", close=np.full(60, 1.25))
+    assert market.store.closes().in_currency("EUR").last_prices.tolist() == [80.0]
+
+
 def test_symbols_of_actions_without_prices_are_named():
     market = Deployment()
     market.add(close=np.full(60, 100.0))

@@ -28,7 +28,12 @@ from rebalancer.domain.market.bar_rows import BarRows, SortedBars
 from rebalancer.domain.market.bars import Bars, bars_of_history
 from rebalancer.domain.market.currencies import is_rate_symbol, quote_unit
 from rebalancer.domain.market.instruments import Instrument, Instruments
-from rebalancer.domain.market.issues import closes_on, find_action_issues, update_verdicts
+from rebalancer.domain.market.issues import (
+    closes_on,
+    find_action_issues,
+    rate_findings,
+    update_verdicts,
+)
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.quality import Verdict
 from rebalancer.domain.market.restatement import infer_actions
@@ -295,7 +300,10 @@ class ImportMarket:
         return tuple(one for one in history.withheld if history.ending(one) is not None)
 
     def _findings(self, symbols: set[str]) -> Iterable[dict[str, str]]:
-        return (describe_finding(one) for one in self.store.findings() if one.symbol in symbols)
+        history = self.store.history()
+        rates = () if history is None else rate_findings(history)
+        found = (*self.store.findings(), *rates)
+        return (describe_finding(one) for one in found if one.symbol in symbols)
 
 
 def _restated(

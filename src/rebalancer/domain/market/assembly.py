@@ -29,6 +29,7 @@ from rebalancer.domain.market.adjustment import (
     splice_renamed,
     undo_adjustment,
 )
+from rebalancer.domain.market.close_quality import check_closes
 from rebalancer.domain.market.currencies import (
     NO_RATES,
     ExchangeRates,
@@ -126,7 +127,7 @@ def assemble_history(
     days, closes = _until(names, days, closes, terms)
     pairs = [at for at, symbol in enumerate(names) if is_rate_symbol(symbol)]
     if pairs:
-        exchange = _rates_of(names, days, closes, pairs).with_fallback(exchange)
+        exchange = _rates_of(names, days, closes, pairs, terms).with_fallback(exchange)
         assets = sorted(set(range(len(names))) - set(pairs))
         names, closes = tuple(names[at] for at in assets), closes[:, assets]
     renames = [one for one in actions if one.kind is ActionKind.RENAME]
@@ -244,16 +245,28 @@ def _join_columns(parts: Iterable[PriceHistory], count: int) -> PriceHistory:
 
 
 def _rates_of(
-    symbols: Sequence[str], days: Dates, closes: Floats, columns: Sequence[int]
+    symbols: Sequence[str],
+    days: Dates,
+    closes: Floats,
+    columns: Sequence[int],
+    terms: PricingTerms,
 ) -> ExchangeRates:
-    """Return the exchange rates in some columns of a table (T, N)."""
+    """Return the exchange rates in some columns of a table (T, N), without those that are wrong.
+
+    They are checked like closes, so that a slipped decimal point or another unit does not count.
+    """
+    names, table = [symbols[column] for column in columns], closes[:, list(columns)]
+    wrong, findings = check_closes(
+        names, days, table, accepted=terms.accepted, decisions=terms.decisions
+    )
+    used = table if wrong is None else np.where(wrong, np.nan, table)
     series = []
-    for column in columns:
-        pair = rate_currencies(symbols[column])
+    for at, name in enumerate(names):
+        pair = rate_currencies(name)
         assert pair is not None
-        known = ~np.isnan(closes[:, column])
-        series.append(RateSeries(*pair, days[known], closes[known, column]))
-    return ExchangeRates.of(series)
+        known = ~np.isnan(used[:, at])
+        series.append(RateSeries(*pair, days[known], used[known, at]))
+    return ExchangeRates.of(series, findings)
 
 
 def quote_history(
@@ -282,7 +295,8 @@ def quote_history(
     pairs = [symbol for symbol in history.symbols if is_rate_symbol(symbol)]
     if pairs:
         columns = [history.column(symbol) for symbol in pairs]
-        own = _rates_of(history.symbols, history.dates, history.reported_closes, columns)
+        reported = history.reported_closes
+        own = _rates_of(history.symbols, history.dates, reported, columns, terms)
         exchange = own.with_fallback(exchange)
         assets = [symbol for symbol in history.symbols if symbol not in pairs]
         if not assets:

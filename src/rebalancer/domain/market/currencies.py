@@ -17,6 +17,7 @@ import numpy as np
 
 from rebalancer.domain.arrays import Dates, Floats
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.quality import Finding
 from rebalancer.domain.money import Currency
 
 Pair = tuple[str, str]
@@ -168,32 +169,34 @@ class ExchangeRates:
         fallback: Rates for pairs that ``series`` do not connect; read only when one is needed.
         version: Text that changes with the series, so that a digest need not read them; None: the
             series themselves count.
+        findings: What the check of the rates found; wrong ones are not in the series.
     """
 
     series: Mapping[Pair, RateSeries] = attrs.field(factory=dict)
     fallback: ExchangeRates | None = None
     version: str | None = None
+    findings: tuple[Finding, ...] = ()
     _paths: dict[Pair, Steps | None] = attrs.field(factory=dict, init=False, repr=False)
     _joined: dict[Pair, RateSeries] = attrs.field(factory=dict, init=False, repr=False)
 
     def __getstate__(self) -> tuple[object, ...]:
         """Return the state for a pickle: series that are read later are read for it."""
-        return dict(self.series), self.fallback, self.version
+        return dict(self.series), self.fallback, self.version, self.findings
 
     def __setstate__(self, state: tuple[object, ...]) -> None:
         """Restore the state of a pickle."""
-        names = ("series", "fallback", "version", "_paths", "_joined")
+        names = ("series", "fallback", "version", "findings", "_paths", "_joined")
         for name, value in zip(names, (*state, {}, {}), strict=True):
             object.__setattr__(self, name, value)
 
     @classmethod
-    def of(cls, series: Iterable[RateSeries]) -> ExchangeRates:
+    def of(cls, series: Iterable[RateSeries], findings: Iterable[Finding] = ()) -> ExchangeRates:
         """Collect series; of the same pair, the first one counts."""
         found: dict[Pair, RateSeries] = {}
         for one in series:
             if len(one.days):
                 found.setdefault((one.base, one.quoted), one)
-        return cls(found)
+        return cls(found, findings=tuple(findings))
 
     def with_fallback(self, other: ExchangeRates) -> ExchangeRates:
         """Return these rates, and the other's for pairs that they cannot convert."""

@@ -145,12 +145,18 @@ def _computed(history: PriceHistory, actions: Actions) -> tuple[Issue, ...]:
     def compute() -> tuple[Issue, ...]:
         return (
             *(_of_finding(finding) for finding in history.findings),
+            *(_of_finding(finding) for finding in rate_findings(history)),
             *_stale(history),
             *_wrong_sessions(history),
             *_wrong_actions(history, actions),
         )
 
     return history.memo(("issues", actions.digest), compute)
+
+
+def rate_findings(history: PriceHistory) -> tuple[Finding, ...]:
+    """Return the findings about the exchange rates among the prices."""
+    return () if history.quotes is None else history.quotes.exchange.findings
 
 
 def _of_finding(finding: Finding) -> Issue:
