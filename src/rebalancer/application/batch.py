@@ -12,7 +12,7 @@ from uuid import UUID, uuid5
 
 import attrs
 
-from rebalancer.application.corporate_actions import BookActions
+from rebalancer.application.corporate_actions import BookActions, BookedPortfolio
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.rebalance import (
@@ -168,8 +168,8 @@ class ProposeForEveryone:
     ) -> int:
         """Process a chunk; return the number of portfolios that this process finished."""
         with self.work.read() as tx:
-            portfolios = tx.portfolios.chunk(after=chunk.after, until=chunk.until)
-        portfolios = self._book_actions(portfolios)
+            stored = tx.portfolios.chunk(after=chunk.after, until=chunk.until)
+        portfolios = self._book_actions(stored)
         records, failures = self._propose(portfolios, context, chunk.run, latest, now)
         proposed = sum(record.stage is Stage.PROPOSED for record in records)
         try:
@@ -184,46 +184,49 @@ class ProposeForEveryone:
 
     def _book_actions(
         self, chunk: Sequence[ManagedPortfolio | UnreadablePortfolio]
-    ) -> list[ManagedPortfolio | UnreadablePortfolio]:
+    ) -> list[BookedPortfolio | UnreadablePortfolio]:
         """Return the portfolios with the corporate actions that are due."""
         readable = [one for one in chunk if isinstance(one, ManagedPortfolio)]
         booked = self.book.many(readable, self.prices.closes())
-        current = {one.portfolio.id: one.portfolio for one in booked}
-        return [current.get(one.id, one) for one in chunk]
+        current = {one.portfolio.id: one for one in booked}
+        return [one if isinstance(one, UnreadablePortfolio) else current[one.id] for one in chunk]
 
     def _propose(
         self,
-        chunk: Sequence[ManagedPortfolio | UnreadablePortfolio],
+        chunk: Sequence[BookedPortfolio | UnreadablePortfolio],
         context: RebalanceContext,
         run: UUID,
         latest: PriceHistory,
         now: datetime,
     ) -> tuple[list[ProposalRecord], list[tuple[UUID, str]]]:
         """Return the proposals, and the portfolios without one, each with the reason."""
-        books: dict[int, tuple[RebalanceContext, list[tuple[ManagedPortfolio, Portfolio]]]] = {}
+        books: dict[int, tuple[RebalanceContext, list[tuple[BookedPortfolio, Portfolio]]]] = {}
         records: list[ProposalRecord] = []
         failures: list[tuple[UUID, str]] = []
-        for portfolio in chunk:
-            if isinstance(portfolio, UnreadablePortfolio):
-                failures.append((portfolio.id, portfolio.reason))
+        for booked in chunk:
+            if isinstance(booked, UnreadablePortfolio):
+                failures.append((booked.id, booked.reason))
                 continue
+            portfolio = booked.portfolio
             try:
                 portfolio = at_close(portfolio, context, self.work)
                 snapshot = policy_input(portfolio, context, _NO_CASH_FLOW)
-            except InvalidRequest as error:
+                booked.check_units(context.market.last_date)
+            except (InvalidRequest, Conflict) as error:
                 failures.append((portfolio.id, str(error)))
                 continue
             own = own_context(portfolio, context, self.work)
-            books.setdefault(id(own), (own, []))[1].append((portfolio, snapshot))
+            books.setdefault(id(own), (own, []))[1].append((booked, snapshot))
         for own, inputs in books.values():
             results = propose_book([snapshot for _, snapshot in inputs], own)
-            for (portfolio, snapshot), result in zip(inputs, results, strict=True):
+            for (booked, snapshot), result in zip(inputs, results, strict=True):
+                portfolio = booked.portfolio
                 if isinstance(result, Failure):
                     failures.append((portfolio.id, str(result.error)))
                     continue
                 records.append(
                     record_proposal(
-                        result,
+                        attrs.evolve(result, notes=(*result.notes, *booked.notes)),
                         snapshot,
                         portfolio,
                         own,

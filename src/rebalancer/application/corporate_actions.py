@@ -8,8 +8,9 @@ an action became known. In others the actions wait for their owner, see
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
 from uuid import UUID
 
 import attrs
@@ -18,6 +19,7 @@ from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.worksheets import cancel_worksheets
 from rebalancer.domain.errors import Conflict, InvalidRequest, RebalancerError
+from rebalancer.domain.market.actions import DISTRIBUTIONS
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.action_reviews import review_actions
 from rebalancer.domain.portfolio.corporate_actions import (
@@ -50,10 +52,34 @@ class BookedPortfolio:
 
     Attributes:
         notes: What is not booked, as sentences.
+        pending: Actions that are not booked; they wait for the owner, or cannot be booked.
     """
 
     portfolio: ManagedPortfolio
     notes: tuple[str, ...] = ()
+    pending: tuple[ActionReview, ...] = ()
+
+    def check_units(self, until: date) -> None:
+        """Check that no pending action changes the units that are held.
+
+        Args:
+            until: Actions of later days do not count.
+
+        Raises:
+            Conflict: a split or the like of a held asset is not booked.
+        """
+        for review in self.pending:
+            changes = review.action.kind not in DISTRIBUTIONS
+            if changes and review.on <= until and review.action.symbol in self._held:
+                raise Conflict(
+                    f"the action {review.key} is not booked, so the units of "
+                    f"{review.action.symbol} are not those of today; confirm or dismiss it first",
+                    code="action_pending",
+                )
+
+    @property
+    def _held(self) -> Mapping[str, Decimal]:
+        return self.portfolio.positions.holdings
 
 
 @attrs.frozen
@@ -65,12 +91,14 @@ class DueBooking:
         mandate: With new symbols.
         entries: To append to the ledger.
         notes: What cannot be booked, and what waits for the owner, as sentences.
+        pending: Actions that cannot be booked, or that wait for the owner.
     """
 
     ledger: Ledger
     mandate: Mandate
     entries: tuple[Entry, ...] = ()
     notes: tuple[str, ...] = ()
+    pending: tuple[ActionReview, ...] = ()
 
 
 def find_due(
@@ -87,7 +115,7 @@ def find_due(
     terms = BookingTerms.of(portfolio, market)
     if mandate.corporate_actions is ActionBooking.CONFIRM:
         waiting = _pending(review_actions(ledger, terms, now))
-        return DueBooking(ledger, mandate, notes=_waiting_note(waiting))
+        return DueBooking(ledger, mandate, notes=_waiting_note(waiting), pending=tuple(waiting))
     followed = follow_renames(mandate, market)
     pending = _pending(review_actions(ledger, terms, now))
     entries = tuple(entry for review in pending for entry in review.due)
@@ -108,17 +136,19 @@ def _book_singly(
 ) -> DueBooking:
     """Book each action that can be booked, in turn."""
     booked: list[Entry] = []
-    notes = []
-    for key in [review.key for review in pending]:
+    notes, left = [], []
+    for review in pending:
+        key = review.key
         reviews = review_actions(ledger, terms, now, only=[key])
-        due = [entry for review in reviews if review.key == key for entry in review.due]
+        due = [entry for one in reviews if one.key == key for entry in one.due]
         try:
             ledger = ledger.extended_by(due)
         except (Conflict, InvalidRequest) as error:
             notes.append(f"The action {key} could not be booked: {error.message}.")
+            left.append(review)
             continue
         booked += due
-    return DueBooking(ledger, mandate, tuple(booked), tuple(notes))
+    return DueBooking(ledger, mandate, tuple(booked), tuple(notes), tuple(left))
 
 
 def _pending(reviews: Sequence[ActionReview]) -> list[ActionReview]:
@@ -175,6 +205,21 @@ def extend_and_book(
     return booked, [*entries, *due.entries]
 
 
+def unbooked_notes(
+    portfolio: ManagedPortfolio, market: PriceHistory, work: UnitOfWork, now: datetime
+) -> tuple[str, ...]:
+    """Return what is not booked in a portfolio that was stored with `extend_and_book`.
+
+    Its ledger is read only if it may lack an action.
+    """
+    digest = _digest(market)
+    if digest is None or digest == portfolio.booked_actions:
+        return ()
+    with work.read() as tx:
+        ledger = tx.portfolios.ledger(portfolio.id)
+    return find_due(portfolio, ledger, market, now).notes
+
+
 def _digest(market: PriceHistory) -> str | None:
     due = due_actions(market)
     return due.digest if due.entries or due.withdrawn else None
@@ -225,7 +270,7 @@ class BookActions:
             if due.entries or due.mandate is not portfolio.mandate:
                 found[portfolio.id] = self._write(portfolio, market, digest, now)
                 continue
-            found[portfolio.id] = BookedPortfolio(portfolio, due.notes)
+            found[portfolio.id] = BookedPortfolio(portfolio, due.notes, due.pending)
             if not due.notes:
                 unconcerned[portfolio.id] = portfolio.version
         if unconcerned:
@@ -250,7 +295,7 @@ class BookActions:
                 stored = tx.portfolios.get(portfolio.id, owner=portfolio.owner)
                 due = find_due(stored, tx.portfolios.ledger(stored.id), market, now)
                 if not due.entries and due.mandate is stored.mandate:
-                    return BookedPortfolio(stored, due.notes)
+                    return BookedPortfolio(stored, due.notes, due.pending)
                 booked = stored.book(
                     due.ledger,
                     now,
@@ -263,4 +308,4 @@ class BookActions:
             if attempts <= 1:
                 raise
             return self._write(portfolio, market, digest, now, attempts - 1)
-        return BookedPortfolio(booked, due.notes)
+        return BookedPortfolio(booked, due.notes, due.pending)

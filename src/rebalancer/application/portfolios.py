@@ -17,6 +17,7 @@ import numpy as np
 from rebalancer.application.accounts import load_account
 from rebalancer.application.corporate_actions import (
     BookActions,
+    extend_and_book,
     open_and_book,
 )
 from rebalancer.application.idempotency import ClientRequest
@@ -24,6 +25,7 @@ from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.application.trade_amounts import traded_value
 from rebalancer.application.valuation import ValuedPortfolio, value_booked, value_committed
+from rebalancer.application.worksheets import cancel_worksheets
 from rebalancer.domain.backtest.track_record import TrackRecord, measure_track_record
 from rebalancer.domain.errors import Conflict, FaultCollector, InvalidRequest, NotFound
 from rebalancer.domain.market.convertible import check_convertible
@@ -222,7 +224,12 @@ class RevisePortfolio:
         revised = stored.revise(mandate, now)
         with self.work.begin() as tx:
             tx.portfolios.get(id, owner=owner)  # NotFound if it was closed meanwhile
-            tx.portfolios.save(revised)
+            ledger = tx.portfolios.ledger(id)
+            revised, booked = extend_and_book(
+                attrs.evolve(revised, version=stored.version), ledger, [], market, now
+            )
+            tx.portfolios.save(revised, entries=booked)
+            cancel_worksheets(tx, revised, booked, now)
         return value_committed(revised, lambda: market, self.work)
 
 
@@ -265,7 +272,8 @@ class MeasurePerformance:
         market = self.prices.closes()
         with self.work.read() as tx:
             portfolio = tx.portfolios.get(portfolio_id, owner=owner)
-        portfolio = self.book(portfolio, market).portfolio
+        booked = self.book(portfolio, market)
+        portfolio = booked.portfolio
         with self.work.read() as tx:
             ledger = tx.portfolios.ledger(portfolio_id)
         record = measure_track_record(
@@ -275,7 +283,7 @@ class MeasurePerformance:
             benchmark=benchmark,
             currency=portfolio.mandate.currency.code,
         )
-        return portfolio, record
+        return portfolio, attrs.evolve(record, notes=(*record.notes, *booked.notes))
 
 
 def check_amount(amount: Decimal, currency: Currency, *, field: str) -> Decimal:

@@ -200,20 +200,22 @@ class ProposeForPortfolio:
             found = tx.portfolios.get_many({ask.portfolio_id for ask in asks})
             answers = _find_earlier(tx, asks, latest)
         booked = self.book.many(list(found.values()), latest)
-        stored = {one.portfolio.id: one.portfolio for one in booked}
+        stored = {one.portfolio.id: one for one in booked}
         for index, ask in enumerate(asks):
             if index in answers:
                 continue
-            portfolio = stored.get(ask.portfolio_id)
-            if portfolio is None or portfolio.owner != ask.owner:
+            known = stored.get(ask.portfolio_id)
+            if known is None or known.portfolio.owner != ask.owner:
                 answers[index] = NOT_FOUND["portfolio"](ask.portfolio_id)
                 continue
             try:
+                portfolio = known.portfolio
                 context, snapshot = self._inputs(ask, portfolio)
+                known.check_units(context.market.last_date)
             except RebalancerError as error:
                 answers[index] = error
                 continue
-            book = next((rows for known, rows in books if known is context), None)
+            book = next((rows for of, rows in books if of is context), None)
             if book is None:
                 books.append((context, book := []))
             book.append((index, ask, portfolio, snapshot))
@@ -223,6 +225,7 @@ class ProposeForPortfolio:
                 if isinstance(made, Failure):
                     answers[index] = made.error
                     continue
+                made = attrs.evolve(made, notes=(*made.notes, *stored[portfolio.id].notes))
                 record = record_proposal(
                     made,
                     snapshot,

@@ -10,7 +10,7 @@ from decimal import Decimal, localcontext
 import attrs
 import numpy as np
 
-from rebalancer.application.corporate_actions import BookedPortfolio
+from rebalancer.application.corporate_actions import BookedPortfolio, unbooked_notes
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.quotes import NOTABLE_RATE_AGE
@@ -107,7 +107,7 @@ def value_portfolio(
     }
     exact = market.exact_closes()
     prices = {
-        symbol: HeldPrice(exact[columns[symbol]], market.last_date)
+        symbol: HeldPrice(exact[columns[symbol]], market.newest_close([symbol]))
         for symbol in held
         if symbol not in reasons
     }
@@ -209,7 +209,9 @@ def value_committed(
     It does not raise, because an error would mean that the change was rejected.
     """
     try:
-        return value_portfolio(portfolio, market(), work)
+        prices = market()
+        notes = unbooked_notes(portfolio, prices, work, portfolio.changed)
+        return value_booked(BookedPortfolio(portfolio, notes), prices, work)
     except Exception:
         log.exception("portfolio %s is stored, but cannot be valued", portfolio.id)
         note = "The portfolio is stored, but its value could not be computed; read it again later."

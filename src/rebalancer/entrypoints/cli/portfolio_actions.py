@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
@@ -92,7 +93,7 @@ def _print_actions(views: Sequence[ActionView]) -> None:
     )
     for view in views:
         booked = [entry for entry in (*view.entries, *view.due) if entry.voids is None]
-        paid = [entry for entry in booked if entry.cash and entry.kind != "exchange"]
+        paid = [entry for entry in booked if Decimal(entry.cash) and entry.kind != "exchange"]
         value = " ".join(filter(None, [view.value, view.currency, view.other]))
         amount = f"{paid[-1].cash} {paid[-1].currency}" if paid else ""
         name = view.key or f"{view.symbol} {view.kind}"

@@ -153,7 +153,7 @@ def print_portfolio(
             f"{entry.price:f}" if entry.price is not None else "",
             _amount(entry),
             f"{entry.cost:f}" if entry.cost else "",
-            f"{entry.cash:+,f} {entry.currency or ''}".rstrip() if entry.cash else "",
+            _cash(entry),
         )
     screen.print(table)
 
@@ -161,6 +161,12 @@ def print_portfolio(
 def _price(price: Decimal, code: str, base: Currency) -> str:
     """Return a price, with its currency unless that is the base currency."""
     return f"{price:f}" if code in ("", base.code) else f"{price:f} {code}"
+
+
+def _cash(entry: Entry) -> str:
+    """Return the changes of cash by currency, a line each."""
+    changes = [(code or "", change) for code, change in entry.cash_changes if change]
+    return "\n".join(f"{change:+,f} {code}".rstrip() for code, change in changes)
 
 
 def _amount(entry: Entry) -> str:
