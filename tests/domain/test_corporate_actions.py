@@ -63,6 +63,7 @@ def book(booked: Ledger, *actions: CorporateAction, **others: Any) -> Ledger:
     """Book everything that is due, and check that nothing is due afterwards."""
     due = [one for found in review(booked, *actions, **others) for one in found.due]
     longer = booked.extended_by(due)
+    assert len({one.id for one in longer.entries}) == len(longer.entries)
     assert all(not found.due for found in review(longer, *actions, **others))
     return longer
 

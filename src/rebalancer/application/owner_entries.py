@@ -16,7 +16,7 @@ from rebalancer.application.portfolios import (
     find_market_day,
     get_close,
 )
-from rebalancer.application.trade_amounts import check_plausible, traded_amount, traded_value
+from rebalancer.application.trade_amounts import check_plausible, traded_amount
 from rebalancer.domain.errors import FaultCollector, InvalidRequest
 from rebalancer.domain.market.currencies import NO_RATES, ExchangeRates, missing_rate
 from rebalancer.domain.market.prices import PriceHistory
@@ -282,7 +282,7 @@ class Recording:
             currency = self._currency(stated, "currency")
         with faults.collect():
             if flow.price is None:
-                price = get_close(symbol, market, on, field="symbol")
+                price = self._transfer_price(symbol, on, currency)
             elif symbol not in self.ledger.symbols:
                 check_tradable(symbol, market, on, field="symbol")
         faults.raise_any()
@@ -291,9 +291,7 @@ class Recording:
             kind=flow.kind,
             on=on,
             recorded=self.now,
-            amount=traded_value(flow.quantity, price, currency)
-            if flow.amount is None
-            else check_amount(flow.amount, currency, field="amount"),
+            amount=traded_amount(flow.quantity, price, flow.amount, currency),
             symbol=symbol,
             quantity=flow.quantity,
             price=price,
@@ -301,6 +299,26 @@ class Recording:
             currency=self._foreign(currency.code),
             cost_basis=flow.cost_basis,
         )
+
+    def _transfer_price(self, symbol: str, on: date, currency: Currency) -> Decimal:
+        """Return the close of a day; raise InvalidRequest without one in the currency."""
+        own = self.currency_of(symbol)
+        if own != currency.code:
+            raise InvalidRequest(
+                f"the closes of {symbol} are in {own}; state the price in {currency}, or omit the "
+                "currency",
+                field="price",
+                code="missing_value",
+            )
+        try:
+            return get_close(symbol, self.market, on, field="symbol")
+        except InvalidRequest as error:
+            if error.code != "no_current_price":
+                raise
+            problem = error.message.partition(";")[0]
+            raise InvalidRequest(
+                f"{problem}; state the price", field="price", code=error.code
+            ) from None
 
     def _check_symbol(self, flow: CashFlow) -> None:
         if flow.symbol is None:

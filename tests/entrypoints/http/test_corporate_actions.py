@@ -301,3 +301,70 @@ def test_proposal_for_a_past_day_knows_no_later_action(api: RunningApi, ada: Api
     assert holdings(found) == {"BBB": str(100 - sold), "SPL": "88"}
     # The dividend is that of the units that were left.
     assert Decimal(found["cash"]) == Decimal(proposal["cash_after"]) + 2 * (100 - sold)
+
+
+def test_pending_split_is_stated_everywhere_and_prevents_proposals(
+    api: RunningApi, ada: ApiUser
+) -> None:
+    before = opened(api, ada, corporate_actions="confirm")
+    path = f"/api/portfolios/{before['id']}"
+    serve(api, SPLIT)
+    (note,) = ada.get(path).json()["notes"]
+    assert note.startswith("1 corporate action waits for confirmation")
+    assert note in ada.get(path + "/performance").json()["notes"]
+    paid = ada.post(path + "/cash-flows", json={"kind": "deposit", "amount": "10"})
+    assert paid.json()["portfolio"]["notes"] == [note]
+    body = {"portfolio_id": before["id"], "policy": "band"}
+    refused = ada.post("/api/rebalance/predict", json=body)
+    expect_problem(refused, 409)
+    assert refused.json()["code"] == "action_pending"
+    confirmed = {"decisions": [{"key": "SPL 2026-10-11 split"}]}
+    assert ada.post(path + "/actions", json=confirmed).json()["portfolio"]["notes"] == []
+    bought = ada.proposal(before["id"], policy="band")["orders"]
+    assert [one["quantity"] for one in bought] == ["2"]  # with the deposit
+
+
+def test_pending_dividend_is_stated_in_proposals(api: RunningApi, ada: ApiUser) -> None:
+    before = opened(api, ada, corporate_actions="confirm")
+    serve(api, action("dividend", "2"))
+    notes = ada.proposal(before["id"], policy="band")["notes"]
+    assert any("waits for confirmation" in note for note in notes)
+
+
+def test_change_of_a_portfolio_books_its_actions(api: RunningApi, ada: ApiUser) -> None:
+    before = opened(api, ada)
+    path = f"/api/portfolios/{before['id']}"
+    tag = ada.get(path).headers["ETag"]
+    serve(api, SPLIT)
+    changed = ada.ask("PATCH", path, json={"name": "Renamed"}, headers={"If-Match": tag})
+    assert (changed.json()["value"], changed.json()["version"]) == ("10000.00", 2)
+    assert holdings(changed.json())["SPL"] == "48"
+    assert ada.get(path).json() == changed.json()
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"amount": "500"}, "amount"),
+        ({"amount": "0", "currency": "USD"}, "price"),
+    ],
+)
+def test_transfer_in_kind_agrees_with_its_price(
+    api: RunningApi, ada: ApiUser, fields: dict[str, str], field: str
+) -> None:
+    path = f"/api/portfolios/{opened(api, ada)['id']}/cash-flows"
+    body = {"kind": "deposit", "symbol": "LSE", "quantity": "10"}
+    expect_problem(ada.post(path, json=body | fields), 422, field)
+
+
+def test_etag_changes_with_a_corrected_exchange_rate(api: RunningApi, ada: ApiUser) -> None:
+    before = opened(api, ada, holdings={"EUX": "10"})
+    path = f"/api/portfolios/{before['id']}"
+    tag = ada.get(path).headers["ETag"]
+    serve(api)
+    assert ada.get(path, headers={"If-None-Match": tag}).status_code == 304
+    closes = {"SPL": [400.0] * 20, "BBB": [50.0] * 20, "EUX": [20.0] * 20}
+    rates = {"EURUSD": [1.25] * 19 + [1.5]}
+    api.market.serve(quoted_prices(closes | rates, start=FIRST, terms=TERMS))
+    changed = ada.get(path, headers={"If-None-Match": tag})
+    assert (changed.status_code, changed.json()["value"]) == (200, "500.00")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from typing import Annotated
 
 import attrs
@@ -16,7 +17,7 @@ from rebalancer.entrypoints.schemas.decoding import Malformed
 _ELEMENT = re.compile(r'[ \t]*(?:(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*)?(?:,|\Z)')
 """An element of a list of entity tags; empty ones are allowed (RFC 9110, section 5.6.1.2)."""
 
-_UNQUOTED = r"[1-9][0-9]{0,8}(\.[0-9-]{10})?"
+_UNQUOTED = r"[1-9][0-9]{0,8}(\.[0-9-]{10}(\.[0-9a-f]{8})?)?"
 """A tag without quotation marks, which old clients of ours send."""
 
 _PATTERN = rf'^(\*|{_UNQUOTED}|(W/)?"[!#-~]*"([ ]*,[ ]*(W/)?"[!#-~]*")*)$'
@@ -25,7 +26,7 @@ _PATTERN = rf'^(\*|{_UNQUOTED}|(W/)?"[!#-~]*"([ ]*,[ ]*(W/)?"[!#-~]*")*)$'
 # "--gzip", others ";br" or ":gzip". The mark names an encoding; the state stays the same.
 _CODING = "gzip|x-gzip|gz|br|brotli|zstd|deflate|compress|df"
 _STATE = re.compile(
-    rf"(?P<state>[0-9]{{1,9}}(?:\.[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})?)(?:[-;:+/._]{{1,2}}(?:{_CODING}))?"
+    rf"(?P<state>[0-9]{{1,9}}(?:\.[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(?:\.[0-9a-f]{{8}})?)?)(?:[-;:+/._]{{1,2}}(?:{_CODING}))?"
 )
 
 IfMatch = Annotated[
@@ -47,9 +48,16 @@ IfNoneMatch = Annotated[
 
 
 def etag(valued: ValuedPortfolio) -> str:
-    """Identify the state of a portfolio by its version and the day of its prices, if any."""
-    day = "" if valued.as_of is None else f".{valued.as_of}"
-    return f'"{valued.portfolio.version}{day}"'
+    """Identify the state of a portfolio by its version, the day of its prices, and its value.
+
+    The value is there as a digest, with its prices and notes: closes and exchange rates of that day
+    may be corrected.
+    """
+    if valued.as_of is None:
+        return f'"{valued.portfolio.version}"'
+    shown = (valued.value, sorted(valued.prices.items()), valued.notes)
+    digest = sha256(repr(shown).encode()).hexdigest()[:8]
+    return f'"{valued.portfolio.version}.{valued.as_of}.{digest}"'
 
 
 @attrs.frozen
@@ -57,7 +65,8 @@ class Condition:
     """The tags that a precondition names.
 
     Attributes:
-        states: States named, such as ``3.2022-12-28``, without the marks of proxies; None: any.
+        states: States named, such as ``3.2022-12-28.5d41402a``, without the marks of proxies; None:
+            any.
     """
 
     states: frozenset[str] | None
