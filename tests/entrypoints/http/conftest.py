@@ -24,6 +24,7 @@ from litestar.testing import TestClient
 from sqlalchemy import Engine, event
 
 from rebalancer.adapters.memory.market import MemoryInstruments
+from rebalancer.adapters.memory.reference import MemoryReference
 from rebalancer.adapters.memory.reports import MemoryReports
 from rebalancer.adapters.memory.revocations import MemoryRevocations
 from rebalancer.adapters.memory.stores import MemoryWork
@@ -34,11 +35,16 @@ from rebalancer.application.job_worker import Handlers, JobExecutor, JobSettings
 from rebalancer.application.ports.accounts import Passwords, Revocations
 from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
+from rebalancer.application.ports.providers import Fetched, Listing, Offer, UnknownSymbol
+from rebalancer.application.ports.reference import ReferenceStore
 from rebalancer.application.ports.reports import Reports
 from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.provider_chain import ProviderChain
 from rebalancer.config import Settings
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.market.assembly import PricingTerms, quote_history
+from rebalancer.domain.market.economics import EconomicSeries, Observation
+from rebalancer.domain.market.fundamentals import Facts
 from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
 from rebalancer.entrypoints.http.app import application
 from rebalancer.entrypoints.http.job_streams import JobStreams
@@ -86,6 +92,33 @@ class SequentialIds:
 
     def __call__(self) -> UUID:
         return uuid5(UNKNOWN_ID, str(next(self._numbers)))
+
+
+class FakeLibrary:
+    """Provider of fundamentals of C, and of one economic series; it finds no assets."""
+
+    name, title, terms = "library", "The library", "none"
+    offers = frozenset({Offer.FACTS, Offer.SEARCH, Offer.SERIES})
+
+    def find(self, text: str, *, limit: int) -> Sequence[Listing]:
+        return []
+
+    def facts(self, symbol: str) -> Facts:
+        if symbol != "C":
+            raise UnknownSymbol(f"the library does not know {symbol}")
+        return Facts(symbol, {"beta": 1.5}, {"sector": "Banks"}, date(2024, 3, 1))
+
+    def series(self, id: str, *, since: date | None) -> EconomicSeries:
+        if id != "DGS10":
+            raise UnknownSymbol(f"the library does not know {id}")
+        observed = Observation(date(2024, 3, 1), 4.25, date(2024, 3, 4))
+        return EconomicSeries(id, "Yield", "Percent", (observed,))
+
+    def bars(self, symbol: str, *, since: date | None, now: datetime) -> Fetched:
+        raise UnknownSymbol("the library has no prices")
+
+    def close(self) -> None:
+        pass
 
 
 class UnvaluableHistory(PriceHistory):
@@ -495,6 +528,8 @@ def run_api(
         Revocations: fakes.ended,
         JobSettings: JobSettings(attempts=1, poll_interval=0.005),
         Reports: fakes.reports,
+        ReferenceStore: MemoryReference(),
+        ProviderChain: ProviderChain({"library": FakeLibrary()}),
     }
     replaced = (provide_values(ports), ThreadExecutor(), *overrides)
     wired = build_async_container(Sources(), *replaced, settings=settings)

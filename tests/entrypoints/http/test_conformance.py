@@ -63,6 +63,7 @@ def test_responses_conform_to_the_document(
         ],
         "entry_id": ada.get(f"/api/portfolios/{portfolio}/transactions").json()["items"][0]["id"],
         "symbol": "C",
+        "series": "DGS10",
         "name": "trend",
     }
     document = api.client.get("/docs/openapi.json").json()

@@ -34,6 +34,7 @@ _PREFIX = "#/components/schemas/"
 
 _EXAMPLES = {
     "portfolio_id": str(examples.PORTFOLIO),
+    "series": "DGS10",
     "symbol": "KO",
     "name": "band",
     "If-Match": "*",
