@@ -231,3 +231,18 @@ def test_pence_keep_their_digits_as_pounds(digits: int, places: int) -> None:
 def test_currencies_next_to_pence_stay() -> None:
     divided = divide_quotes(np.array([[877.18, 193.4]]), np.array([100.0, 1.0]))
     assert divided.tolist() == [[8.7718, 193.4]]
+
+
+def test_missing_rate_of_a_quote_unit_names_its_currency() -> None:
+    error = missing_rate("GBX", "EUR", field="cash.GBX")
+    assert (error.code, error.field) == ("quote_unit", "cash.GBX")
+    assert error.message == ("GBX is a quote unit of prices, not a currency; state amounts in GBP")
+
+
+def test_missing_rate_of_an_early_day_names_the_first_one() -> None:
+    exchange = ExchangeRates.of([series("EURUSD", 1.1, 1.1), series("USDJPY", 140, days=DAYS[2:3])])
+    error = missing_rate("EUR", "JPY", exchange=exchange)
+    assert error.message.startswith(
+        "the exchange rate from EUR to JPY is not known before 2022-03-03"
+    )
+    assert missing_rate("EUR", "CHF", exchange=exchange).message.endswith("to a third currency")

@@ -207,8 +207,13 @@ class BacktestSettings:
                 if later.size
                 else "choose other assets"
             )
+            quotes = self.prices.quotes
+            has_close = not np.isnan(self.prices.traded[self.first, wanted]).all()
+            missing = "price"
+            if has_close and quotes is not None and quotes.rates is not None:
+                missing = f"exchange rate to {quotes.currency}"
             raise InvalidRequest(
-                f"{names}: no price on {self.prices.dates[self.first]}; {remedy}",
+                f"{names}: no {missing} on {self.prices.dates[self.first]}; {remedy}",
                 field="from",
                 code="no_price_at_start",
             )

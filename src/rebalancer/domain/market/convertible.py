@@ -32,4 +32,5 @@ def check_convertible(
     if first is None and lacking and len(lacking) == len(asked):
         first = asked[0]
     if first is not None:
-        raise missing_rate(lacking[first], market.quotes.currency)
+        quotes = market.quotes
+        raise missing_rate(lacking[first], market.quotes.currency, exchange=quotes.exchange)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from functools import lru_cache
 from hashlib import sha256
 
@@ -241,6 +242,15 @@ class ExchangeRates:
             )
         return ConvertedRates(rates, oldest)
 
+    def first_day(self, source: str, target: str) -> date | None:
+        """Return the first day with a rate from a currency to another; None without a path."""
+        steps = self.path(source, target)
+        if not steps:
+            return None
+        joined = self._with_fallback_series()
+        first: date = max(joined[base, quoted].days[0] for base, quoted, _ in steps).item()
+        return first
+
     @property
     def digest(self) -> str:
         """SHA-256 of the rates, the fallback included; equal for equal ones."""
@@ -293,8 +303,36 @@ def _search(series: Mapping[Pair, RateSeries], source: str, target: str) -> Step
 NO_RATES = ExchangeRates()
 
 
-def missing_rate(source: str, target: str, *, field: str = "currency") -> InvalidRequest:
-    """Return the error for currencies that no exchange rate connects."""
+def missing_rate(
+    source: str,
+    target: str,
+    *,
+    field: str = "currency",
+    exchange: ExchangeRates | None = None,
+) -> InvalidRequest:
+    """Return the error for currencies that no exchange rate connects, or none on a day.
+
+    Args:
+        source: Currency to convert from.
+        target: Currency to convert into.
+        field: Field of the request that needs the rate.
+        exchange: Rates, of which the first one may be of a later day.
+    """
+    unit = next((code for code in (source, target) if code in _UNITS), None)
+    if unit is not None:
+        return InvalidRequest(
+            f"{unit} is a quote unit of prices, not a currency; state amounts in {_UNITS[unit]}",
+            field=field,
+            code="quote_unit",
+        )
+    first = None if exchange is None else exchange.first_day(source, target)
+    if first is not None:
+        return InvalidRequest(
+            f"the exchange rate from {source} to {target} is not known before {first}; choose a "
+            "later day, or import earlier rates",
+            field=field,
+            code="no_exchange_rate",
+        )
     return InvalidRequest(
         f"no exchange rate from {source} to {target} is known; import {source}{target} or "
         f"{target}{source}, or rates of both to a third currency",

@@ -86,7 +86,8 @@ class ObservationFrequency:
     @property
     def sentence(self) -> str:
         """Statement for readers of figures a year."""
-        number = f"{self.periods_per_year:.6g}"
+        digits = 4 if self.name == "irregular" else 6
+        number = f"{self.periods_per_year:.{digits}g}"
         if self.name == "stated":
             return f"A year counts as {number} closes, as stated."
         if self.name == "irregular":

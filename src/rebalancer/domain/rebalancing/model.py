@@ -447,7 +447,8 @@ class RebalanceContext:
         for code, amount in portfolio.foreign_cash.items():
             rate = self.market.last_rate(code)
             if rate is None:
-                raise missing_rate(code, self.currency, field=f"cash.{code}")
+                exchange = None if self.market.quotes is None else self.market.quotes.exchange
+                raise missing_rate(code, self.currency, field=f"cash.{code}", exchange=exchange)
             value += float(amount) * rate
         return value
 
