@@ -74,6 +74,31 @@ def test_bars_are_read_as_written(market):
     assert all(same(found[one.symbol], one) for one in given_bars)
 
 
+def test_closes_are_those_of_the_bars(market):
+    """Of assets with several years, with gaps, as traded or adjusted, and of both bases."""
+    days = some_days("2019-11-01", "2022-02-01")
+    given_bars = [
+        some_bars("A", days[::2]),
+        attrs.evolve(some_bars("B", days[200:], seed=1), adjusted=False),
+        some_bars("C", days, seed=2, figures=("close",)),
+        some_bars("D", days[:5], seed=3),
+        some_bars("E", days, seed=4),
+        some_bars("EURUSD", days, seed=6, figures=("close",)),
+    ]
+    market.save_bars(given_bars)
+    market.save_bars([attrs.evolve(some_bars("C", days[300:400], seed=5), adjusted=False)])
+    wanted = ["EURUSD", "E", "C", "B", "A", "UNKNOWN"]
+    bars = market.store.bars(["close"], symbols=wanted)
+    found = market.store.closes(wanted)
+    assert found.symbols == tuple(bars) == ("A", "B", "C", "E", "EURUSD")
+    assert found.counts.tolist() == [len(one) for one in bars.values()]
+    assert found.adjusted == {"A", "E"}
+    assert np.array_equal(found.closes, np.concatenate([one.close for one in bars.values()]))
+    read = np.concatenate([one.days for one in bars.values()])
+    assert np.array_equal(found.days.astype("datetime64[D]"), read)
+    assert market.store.closes(["UNKNOWN"]).symbols == ()
+
+
 FIGURE = st.floats(min_value=1e-300, max_value=1e11) | st.sampled_from([5e-324, 1e-308, 0.1 + 0.2])
 
 

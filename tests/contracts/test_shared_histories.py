@@ -17,12 +17,15 @@ import pytest
 
 from rebalancer.adapters.mapped import histories
 from rebalancer.adapters.mapped.histories import MappedHistories
-from rebalancer.adapters.memory.market import MemoryMarket
+from rebalancer.adapters.memory.market import MemoryCalendars, MemoryMarket
 from rebalancer.application.stored_market import StoredMarket
+from rebalancer.domain.arrays import Dates, Floats
+from rebalancer.domain.market import assembly, history_tables
 from rebalancer.domain.market.actions import ActionKind, Actions, CorporateAction
-from rebalancer.domain.market.assembly import PricingTerms
+from rebalancer.domain.market.assembly import US_DOLLARS, PricingTerms
 from rebalancer.domain.market.bars import Bars, MarketSnapshot
 from rebalancer.domain.market.currencies import ExchangeRates, RateSeries
+from rebalancer.domain.market.history_tables import OpenTables
 from rebalancer.domain.market.instruments import Instrument, Instruments
 from rebalancer.domain.market.prices import PriceHistory
 
@@ -55,7 +58,7 @@ def history() -> PriceHistory:
 HISTORY = history()
 
 
-def never() -> PriceHistory:
+def never(_: OpenTables) -> PriceHistory:
     raise AssertionError("the shared history must be used")
 
 
@@ -68,7 +71,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def test_history_is_read_as_built(tmp_path: Path) -> None:
-    shared(tmp_path).get("1", lambda: HISTORY)
+    shared(tmp_path).get("1", lambda _: HISTORY)
     found = shared(tmp_path).get("1", never)
     assert found is not None
     assert found.digest == HISTORY.digest
@@ -85,7 +88,7 @@ def test_history_is_read_as_built(tmp_path: Path) -> None:
 
 
 def test_shared_arrays_are_read_only_and_not_copied(tmp_path: Path) -> None:
-    found = shared(tmp_path).get("1", lambda: HISTORY)
+    found = shared(tmp_path).get("1", lambda _: HISTORY)
     assert found is not None
     assert not found.closes.flags.owndata
     with pytest.raises(ValueError, match="read-only"):
@@ -95,10 +98,10 @@ def test_shared_arrays_are_read_only_and_not_copied(tmp_path: Path) -> None:
 
 
 def test_next_key_replaces_the_file(tmp_path: Path) -> None:
-    first = shared(tmp_path).get("1", lambda: HISTORY)
+    first = shared(tmp_path).get("1", lambda _: HISTORY)
     assert first is not None
     shorter = HISTORY.until(50)
-    shared(tmp_path).get("2", lambda: shorter)
+    shared(tmp_path).get("2", lambda _: shorter)
     assert len(files(tmp_path)) == 1
     again = shared(tmp_path).get("2", never)
     assert again is not None
@@ -107,7 +110,7 @@ def test_next_key_replaces_the_file(tmp_path: Path) -> None:
 
 
 def test_other_code_builds_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shared(tmp_path).get("1", lambda: HISTORY)
+    shared(tmp_path).get("1", lambda _: HISTORY)
     monkeypatch.setattr(histories, "_code", lambda: "another version")
     with pytest.raises(AssertionError, match="must be used"):
         shared(tmp_path).get("1", never)
@@ -115,8 +118,8 @@ def test_other_code_builds_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_small_and_missing_histories_are_not_shared(tmp_path: Path) -> None:
     large = shared(tmp_path, least=HISTORY.nbytes + 1)
-    assert large.get("1", lambda: HISTORY) is HISTORY
-    assert large.get("2", lambda: None) is None
+    assert large.get("1", lambda _: HISTORY) is HISTORY
+    assert large.get("2", lambda _: None) is None
     assert files(tmp_path) == []
 
 
@@ -126,7 +129,8 @@ def cut(path: Path) -> None:
 
 def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
-    content[400] ^= 1
+    description = histories._HEADER.unpack_from(content)[1]
+    content[description + 400] ^= 1
     path.write_bytes(content)
 
 
@@ -138,13 +142,13 @@ class Harm:
 
 
 def foreign(path: Path) -> None:
-    with path.open("wb") as file:
-        histories._write(file, attrs.evolve(HISTORY, excluded={"A": Harm()}))  # type: ignore[dict-item]
+    harmful = attrs.evolve(HISTORY, excluded={"A": Harm()})  # type: ignore[dict-item]
+    histories._Tables(path.parent, 1).save(harmful, path)
 
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
     "empty": lambda path: path.write_bytes(b""),
-    "short": lambda path: path.write_bytes(b"rebalpx1"),
+    "short": lambda path: path.write_bytes(b"rebalpx2"),
     "cut": cut,
     "flipped": flip,
     "another object": foreign,
@@ -155,11 +159,11 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_damaged_file_is_replaced(tmp_path: Path, damage: Callable[[Path], object]) -> None:
-    shared(tmp_path).get("1", lambda: HISTORY)
+    shared(tmp_path).get("1", lambda _: HISTORY)
     (path,) = files(tmp_path)
     damage(path)
     built = []
-    found = shared(tmp_path).get("1", lambda: built.append(1) or HISTORY)
+    found = shared(tmp_path).get("1", lambda _: built.append(1) or HISTORY)
     assert built == [1]
     assert found is not None
     assert found.digest == HISTORY.digest
@@ -169,17 +173,17 @@ def test_damaged_file_is_replaced(tmp_path: Path, damage: Callable[[Path], objec
 def test_failures_are_raised_and_not_cached(tmp_path: Path) -> None:
     with pytest.raises(AssertionError):
         shared(tmp_path).get("1", never)
-    assert shared(tmp_path).get("1", lambda: HISTORY) is not None
+    assert shared(tmp_path).get("1", lambda _: HISTORY) is not None
 
 
 def test_unusable_folder_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     place = shared(tmp_path / "file" / "below")
-    assert place.get("1", lambda: HISTORY) is HISTORY
+    assert place.get("1", lambda _: HISTORY) is HISTORY
     open_to_all = tmp_path / "open"
     open_to_all.mkdir()
     open_to_all.chmod(0o777)
-    assert shared(open_to_all).get("1", lambda: HISTORY) is HISTORY
+    assert shared(open_to_all).get("1", lambda _: HISTORY) is HISTORY
     assert files(open_to_all) == []
 
 
@@ -187,7 +191,7 @@ def test_one_thread_builds_for_all(tmp_path: Path) -> None:
     built, together = [], threading.Barrier(6)
 
     def ask(_: int) -> str:
-        def build() -> PriceHistory:
+        def build(_: OpenTables) -> PriceHistory:
             built.append(1)
             return HISTORY
 
@@ -204,7 +208,7 @@ def test_one_thread_builds_for_all(tmp_path: Path) -> None:
 def test_process_builds_itself_after_the_time_limit(tmp_path: Path) -> None:
     entered, leave = threading.Event(), threading.Event()
 
-    def slowly() -> PriceHistory:
+    def slowly(_: OpenTables) -> PriceHistory:
         entered.set()
         leave.wait(20)
         return HISTORY
@@ -212,7 +216,7 @@ def test_process_builds_itself_after_the_time_limit(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(shared(tmp_path).get, "1", slowly)
         assert entered.wait(20)
-        found = shared(tmp_path, patience=0.1).get("1", lambda: HISTORY)
+        found = shared(tmp_path, patience=0.1).get("1", lambda _: HISTORY)
         leave.set()
         assert found is not None
         assert first.result() is not None
@@ -225,7 +229,7 @@ def _elsewhere(folder: Path) -> str:
 
 
 def test_other_processes_use_the_file(tmp_path: Path) -> None:
-    shared(tmp_path).get("1", lambda: HISTORY)
+    shared(tmp_path).get("1", lambda _: HISTORY)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(_elsewhere, (tmp_path,)) == HISTORY.digest
 
@@ -247,3 +251,92 @@ def test_store_shares_histories_until_its_data_or_terms_change(tmp_path: Path) -
     assert files(tmp_path) != [path]
     store.save_bars([Bars("A", days[:1], np.array([7.0]), adjusted=False)])
     assert market().closes().closes[0, 0] == 7.0
+
+
+def large_market() -> MarketSnapshot:
+    """Many assets, of which only later ones have gaps, errors and actions."""
+    random = np.random.default_rng(7)
+
+    def walk(days: Dates) -> Floats:
+        return 20.0 * np.exp(np.cumsum(random.normal(0, 0.01, len(days))))
+
+    bars = [Bars(f"S{at}", WEEKDAYS, walk(WEEKDAYS), adjusted=False) for at in range(8)]
+    bars.append(Bars("T0", np.delete(WEEKDAYS, [7, 8, 50]), walk(WEEKDAYS[3:]), adjusted=False))
+    jumping = walk(WEEKDAYS)
+    jumping[70:] *= 100
+    bars.append(Bars("T1", WEEKDAYS, jumping, adjusted=False))
+    bars.append(Bars("T2", WEEKDAYS[30:], walk(WEEKDAYS[30:]), adjusted=False))
+    dividend = CorporateAction("T2", date(2020, 5, 4), ActionKind.DIVIDEND, Decimal("0.5"))
+    return MarketSnapshot.of(bars, Actions.of([dividend]))
+
+
+def test_history_that_is_assembled_in_the_file_is_that_of_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = large_market().history()
+    assert alone is not None
+    monkeypatch.setattr(assembly, "_BLOCK", 2)
+    monkeypatch.setattr(history_tables, "_BLOCK", 3)
+    built = shared(tmp_path).get("1", lambda tables: large_market().history(US_DOLLARS, tables))
+    read = shared(tmp_path).get("1", never)
+    for found in (built, read):
+        assert found is not None
+        assert found.digest == alone.digest
+        assert found.findings == alone.findings
+        for name in ("closes", "carried", "reported", "traded"):
+            ours, theirs = getattr(found, name), getattr(alone, name)
+            assert np.array_equal(ours, theirs, equal_nan=name != "carried"), name
+            assert not ours.flags.owndata
+            assert not ours.flags.writeable
+
+
+def test_full_disk_leaves_a_history_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(assembly, "_BLOCK", 2)
+    monkeypatch.setattr(histories._Tables, "write", full)
+    found = shared(tmp_path).get("1", lambda tables: large_market().history(US_DOLLARS, tables))
+    assert found is not None
+    alone = large_market().history()
+    assert alone is not None
+    assert found.digest == alone.digest
+    assert list(tmp_path.glob("*")) == [tmp_path / "building.lock"]
+
+
+def test_shared_history_serves_later_days_until_a_hidden_one_comes(tmp_path: Path) -> None:
+    store = MemoryMarket()
+    later = np.array([*WEEKDAYS[:20], np.datetime64("2020-03-04")])
+    store.save_bars([Bars("A", later, np.arange(1.0, 22.0), adjusted=False)])
+    store.save_instruments(Instruments.of([Instrument("A", market="XNYS")]))
+    clock = [date(2020, 2, 1)]
+
+    def market() -> StoredMarket:
+        """Return the market of a new process, whose calendar ends later each day."""
+        ends = np.datetime64(clock[0], "D") + 366
+        calendars = MemoryCalendars({"XNYS": np.arange(DAYS[0], ends)})
+        return StoredMarket(
+            store,
+            shared=shared(tmp_path),
+            calendars=calendars,
+            check_interval=0,
+            today=lambda: clock[0],
+        )
+
+    running = market()
+    assert len(running.closes()) == 20
+    (path,) = files(tmp_path)
+    for clock[0] in (date(2020, 2, 2), date(2020, 2, 28), date(2020, 3, 2)):
+        assert len(running.closes()) == len(market().closes()) == 20
+        assert files(tmp_path) == [path]
+    clock[0] = date(2020, 3, 3)
+    assert len(running.closes()) == len(market().closes()) == 21
+    (path,) = files(tmp_path)
+    for clock[0] in (date(2020, 3, 4), date(2020, 12, 30)):
+        assert len(running.closes()) == len(market().closes()) == 21
+        assert files(tmp_path) == [path]
+    clock[0] = date(2020, 12, 31)
+    market().closes()
+    assert files(tmp_path) != [path], "sessions of another year count"

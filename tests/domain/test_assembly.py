@@ -12,6 +12,7 @@ from rebalancer.domain.market import assembly
 from rebalancer.domain.market.actions import ActionKind, Actions, CorporateAction
 from rebalancer.domain.market.assembly import PricingTerms
 from rebalancer.domain.market.bars import Bars, MarketSnapshot
+from rebalancer.domain.market.close_columns import close_columns, join_closes
 from rebalancer.domain.market.instruments import Instrument, Instruments
 
 DAYS = np.arange("2020-01-01", "2020-07-01", dtype="datetime64[D]")
@@ -88,22 +89,24 @@ def test_assembly_in_blocks_gives_the_same_history(
     assert again.quotes.adjusted == whole.quotes.adjusted
 
 
-def test_snapshots_of_parts_of_a_market_are_joined() -> None:
+def test_parts_of_a_market_are_joined() -> None:
     whole = market()
-    apart = [
-        MarketSnapshot(
-            whole.symbols[start : start + 4],
-            whole.days[rows],
-            whole.closes[rows, start : start + 4],
-            whole.adjusted & frozenset(whole.symbols[start : start + 4]),
+    apart = []
+    for start in range(0, len(whole.symbols), 4):
+        columns = range(start, min(start + 4, len(whole.symbols)))
+        known = [~np.isnan(whole.closes[:, column]) for column in columns]
+        apart.append(
+            close_columns(
+                [whole.symbols[column] for column in columns],
+                [whole.days[rows] for rows in known],
+                [whole.closes[rows, at] for rows, at in zip(known, columns, strict=True)],
+                whole.adjusted & {whole.symbols[column] for column in columns},
+            )
         )
-        for start in range(0, len(whole.symbols), 4)
-        for rows in [~np.isnan(whole.closes[:, start : start + 4]).all(axis=1)]
-    ]
-    joined = MarketSnapshot.join(apart, whole.actions)
+    joined = MarketSnapshot.of_table(join_closes(apart, capacity=20), whole.actions)
     assert joined.symbols == whole.symbols
     assert joined.adjusted == whole.adjusted == {"G"}
     assert joined.actions is whole.actions
     assert np.array_equal(joined.days, whole.days)
     assert np.array_equal(joined.closes, whole.closes, equal_nan=True)
-    assert MarketSnapshot.join([]).history() is None
+    assert MarketSnapshot.of_table(join_closes([], capacity=0)).history() is None

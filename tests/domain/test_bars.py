@@ -12,8 +12,10 @@ from rebalancer.domain.market.bars import (
     Bars,
     MarketSnapshot,
     bars_of_history,
+    columns_of_bars,
     split_by_year,
 )
+from rebalancer.domain.market.close_columns import CloseColumns, join_closes
 from rebalancer.domain.market.gaps import history_of
 from rebalancer.domain.market.prices import PriceHistory
 from tests.builders import prices
@@ -172,3 +174,39 @@ def test_exchange_rates_have_one_basis_whatever_is_stored():
     ]
     assert len(join_years({"EURUSD": years})["EURUSD"]) == len(dates)
     assert len(join_years({"A": years})["A"]) == 31
+
+
+@pytest.mark.parametrize(
+    ("numbers", "closes", "message"),
+    [
+        ([4, 5, 6, 6], [1.0] * 4, "B.days: the days do not increase"),
+        ([4, 3, 6, 7], [1.0] * 4, "A.days: the days do not increase"),
+        ([4, 5, 3, 7], [1.0, 2.0, np.nan, 1.0], "B.close: nan is not a valid close"),
+        ([4, 5, 3, 7], [1.0, 1e12, 1.0, 1.0], "A.close: 1000000000000.0 is not a valid close"),
+    ],
+)
+def test_invalid_closes_of_many_assets_name_the_asset(numbers, closes, message):
+    with pytest.raises(InvalidRequest, match=re.escape(message)):
+        CloseColumns(
+            ("A", "B"), np.array([2, 2]), np.array(numbers, dtype=np.int32), np.array(closes)
+        )
+
+
+def test_snapshot_grows_by_days_that_no_asset_before_has():
+    parts = [
+        columns_of_bars([bars({5: 1.0, 7: 2.0}, "A"), bars({5: 3.0}, "B")]),
+        columns_of_bars([bars({5: 4.0, 7: 5.0}, "C")]),
+        columns_of_bars([]),
+        columns_of_bars([bars({3: 6.0, 6: 7.0, 9: 8.0}, "D", adjusted=False)]),
+    ]
+    found = MarketSnapshot.of_table(join_closes(parts, capacity=9))
+    assert found.symbols == ("A", "B", "C", "D")
+    assert found.adjusted == {"A", "B", "C"}
+    assert (found.days - np.datetime64("2021-01-01")).astype(int).tolist() == [3, 5, 6, 7, 9]
+    expected = [
+        [np.nan, 1, np.nan, 2, np.nan],
+        [np.nan, 3, np.nan, np.nan, np.nan],
+        [np.nan, 4, np.nan, 5, np.nan],
+        [6, np.nan, 7, np.nan, 8],
+    ]
+    assert np.array_equal(found.closes.T, expected, equal_nan=True)

@@ -45,6 +45,41 @@ def test_closes_without_gaps_are_returned_as_they_are():
     assert carry_forward(weekdays("2024-01-01", 3), closes) == (closes, None)
 
 
+def carried_row_by_row(dates, closes):
+    """Return what `carry_forward` states, for each missing close by itself."""
+    counted = np.busday_count(dates[:1], dates).astype(float)
+    filled, carried = closes.copy(), np.zeros(closes.shape, bool)
+    for column in range(closes.shape[1]):
+        for row in np.flatnonzero(np.isnan(closes[:, column])).tolist():
+            known = np.flatnonzero(~np.isnan(closes[:row, column]))
+            if not len(known):
+                continue
+            intervals = np.diff(counted[known])[-8:]
+            usual = float(np.median(intervals)) if len(intervals) else 0.0
+            if counted[row] - counted[known[-1]] <= max(GRACE, 2 * usual):
+                filled[row, column] = closes[known[-1], column]
+                carried[row, column] = True
+    return filled, carried
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_closes_are_carried_as_each_by_itself(data):
+    seed = data.draw(st.integers(0, 2**32 - 1))
+    shares = data.draw(st.lists(st.sampled_from([0.02, 0.06, 0.3, 0.9, 1.0]), min_size=1))
+    random = np.random.default_rng(seed)
+    dates = days("2024-01-01", "2024-08-01")
+    closes = random.uniform(1.0, 9.0, (len(dates), len(shares)))
+    closes[random.random(closes.shape) >= np.array(shares)] = NAN
+    for given_closes in (closes, np.asfortranarray(closes)):
+        before = given_closes.copy()
+        filled, carried = carry_forward(dates, given_closes)
+        expected, repeated = carried_row_by_row(dates, closes)
+        assert np.array_equal(filled, expected, equal_nan=True)
+        assert (carried is None and not repeated.any()) or np.array_equal(carried, repeated)
+        assert np.array_equal(given_closes, before, equal_nan=True)
+
+
 def test_weekends_do_not_count():
     """A share beside a coin, which has a close on every day of the week."""
     every_day = days("2024-01-01", "2024-03-01")

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rebalancer.domain.market import close_quality
 from rebalancer.domain.market.assembly import PricingTerms
 from rebalancer.domain.market.bars import MarketSnapshot
 from rebalancer.domain.market.close_quality import (
+    SPIKE,
     check_closes,
     is_decimal_shift,
     is_implausible,
@@ -313,3 +315,26 @@ def test_closes_of_days_to_come_are_not_used_unless_they_are_accepted():
     accepted = decided(Decision.ACCEPT, 2, rule=Rule.FUTURE_DATE)
     history = snapshot.history(attrs.evolve(terms, decisions=accepted))
     assert (len(history), history.observed[2].tolist()) == (4, [True, False])
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    steps=st.lists(
+        st.sampled_from([SPIKE, -SPIKE, 0.31, -0.29999999999, 0.3, 0.6, -0.7, 4.6, -4.6, 0.01]),
+        max_size=8,
+    ),
+)
+def test_only_assets_with_jumps_need_a_check(seed, steps):
+    """Few assets have a change that a rule may find; logarithms are taken of those alone."""
+    random = np.random.default_rng(seed)
+    moves = random.normal(0, 0.01, (60, 3))
+    moves[random.integers(0, 60, len(steps)), random.integers(0, 2, len(steps))] = steps
+    table = np.exp(np.cumsum(moves, axis=0))
+    table[random.random(table.shape) < 0.1] = NAN
+    largest = [
+        np.abs(np.diff(np.log(closes[~np.isnan(closes)]))).max(initial=0.0) for closes in table.T
+    ]
+    expected = [column for column, size in enumerate(largest) if size >= SPIKE]
+    for given_closes in (table, np.asfortranarray(table)):
+        assert close_quality._columns_with_jumps(given_closes).tolist() == expected

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from rebalancer.domain.market.bar_years import ALWAYS, BarYear, YearColumns
 from rebalancer.domain.market.bars import BAR_FIELDS, Bars
+from rebalancer.domain.market.close_columns import CloseColumns
+from rebalancer.domain.market.currencies import is_rate_symbol
 
 PACKED_FIELDS = ("days", *BAR_FIELDS, "known", "source")
 """Columns of bytes: days since 1970-01-01 as 32 bits, fields as 64-bit floats, known times as
@@ -49,6 +52,39 @@ def unpack_columns(packed: Mapping[str, Any], fields: Sequence[str]) -> YearColu
         if packed.get(name) is not None:
             columns[name] = np.frombuffer(packed[name], "<f8")
     return YearColumns(columns, _is_adjusted(packed))
+
+
+PackedCloses = tuple[str, bool | None, bytes, bytes]
+"""Symbol, basis, days and closes of a packed year."""
+
+
+def unpack_closes(years: Iterable[PackedCloses]) -> CloseColumns:
+    """Return the closes of packed years of some assets; assets without days are left out.
+
+    See `rebalancer.domain.market.bar_years.join_years` for years of different bases.
+
+    Args:
+        years: Sorted by symbol and year.
+    """
+    given = list(years)
+    traded = {symbol for symbol, adjusted, _, _ in given if adjusted is False}
+    rates = {symbol for symbol in {one[0] for one in given} if is_rate_symbol(symbol)}
+    counts: dict[str, int] = defaultdict(int)
+    parts: list[tuple[bytes, bytes]] = []
+    for symbol, adjusted, days, closes in given:
+        if days and (adjusted is False or symbol not in traded or symbol in rates):
+            counts[symbol] += len(days) // _BYTES_A_DAY
+            parts.append((days, closes))
+    return CloseColumns(
+        tuple(counts),
+        np.array(list(counts.values()), dtype=np.intp),
+        np.frombuffer(b"".join([days for days, _ in parts]), "<i4"),
+        np.frombuffer(b"".join([closes for _, closes in parts]), "<f8"),
+        frozenset(counts).difference(traded, rates),
+    )
+
+
+_BYTES_A_DAY = 4
 
 
 def unpack_year(

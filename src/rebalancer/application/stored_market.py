@@ -9,8 +9,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from threading import Lock
 
-import numpy as np
-
 from rebalancer.application.history_provider import GivenHistory, warn_of_unknown
 from rebalancer.application.ports.market import (
     Calendars,
@@ -18,6 +16,7 @@ from rebalancer.application.ports.market import (
     PriceCache,
     PriceSource,
     RateSource,
+    Revised,
     SharedHistories,
     no_progress,
 )
@@ -25,13 +24,18 @@ from rebalancer.application.revision_cache import CHECK_INTERVAL, RevisionCache
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.market.actions import CorporateAction, inherit_instruments
 from rebalancer.domain.market.assembly import PricingTerms
-from rebalancer.domain.market.bars import Bars, MarketSnapshot
+from rebalancer.domain.market.bars import Bars, MarketSnapshot, columns_of_bars
+from rebalancer.domain.market.close_columns import CloseColumns, join_closes
 from rebalancer.domain.market.currencies import NO_RATES
+from rebalancer.domain.market.history_tables import OpenTables, TablesInMemory
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
 from rebalancer.domain.market.quality import Decisions, Finding, Verdict
 
 _ASSETS_PER_READ = 500
+
+_REVISED: tuple[Revised, ...] = ("bars", "actions", "instruments", "verdicts")
+"""Kinds of stored data that a history follows from."""
 
 log = logging.getLogger("rebalancer.market.withheld")
 
@@ -254,27 +258,35 @@ class StoredMarket:
 
     def _revision(self) -> str:
         """Return the revision of everything that a history follows from."""
-        stored = self.store.revision("bars", "actions", "instruments", "verdicts")
-        # Another process may have built the shared history, and know of later days.
-        is_daily = self._has_later or self._shared is not None
-        return f"{stored} {self._today()}" if is_daily else stored
+        stored = self.store.revision(*_REVISED)
+        return f"{stored} {self._today()}" if self._has_later else stored
 
     def _read_history(self, revision: str) -> PriceHistory | None:
         terms = self._terms()
 
-        def build() -> PriceHistory | None:
-            stored = " ".join(revision.split(" ")[:2])  # bars and actions make a snapshot
+        stored = revision.split(" ")[: len(_REVISED)]
+
+        def build(open_tables: OpenTables) -> PriceHistory | None:
+            key = " ".join(stored[:2])  # bars and actions make a snapshot
             read = self._read_snapshot
-            snapshot = read() if self._cache is None else self._cache.get(stored, read)
-            latest = np.datetime64(terms.latest, "D")
-            self._has_later = len(snapshot.days) > 0 and bool(snapshot.days[-1] > latest)
-            return snapshot.history(terms)
+            snapshot = read() if self._cache is None else self._cache.get(key, read)
+            self._has_later = terms.first_after_latest(snapshot.days) is not None
+            history = snapshot.history(terms, open_tables)
+            del snapshot  # its memory is needed no more
+            if history is not None:
+                history.withheld  # noqa: B018  # once for all processes, as it reads every asset
+            return history
 
         if self._shared is None:
-            history = build()
+            history = build(TablesInMemory)
         else:
-            history = self._shared.get(f"{revision} {terms.digest}", build)
+            key = f"{' '.join(stored)} {terms.digest}"
+            history = self._shared.get(key, build)
+            hidden = None if history is None else history.hidden_from
+            if hidden is not None and terms.latest is not None and hidden <= terms.latest:
+                history = self._shared.get(f"{key} {terms.latest}", build)  # its day has come
         if history is not None:
+            self._has_later = history.hidden_from is not None
             warn_of_unknown(self._accepted, history.symbols)
         for symbol, reason in ({} if history is None else history.withheld).items():
             log.warning("%s is withheld: %s", symbol, reason)
@@ -284,15 +296,19 @@ class StoredMarket:
         """Read all closes, some assets at a time so that memory stays small."""
         store = self.store
         symbols = store.symbols()
-        if len(symbols) <= _ASSETS_PER_READ:
-            bars = store.bars(["close"], known_by=known_by)
-            return MarketSnapshot.of(bars.values(), store.actions(known_by=known_by))
-        parts = []
-        for start in range(0, len(symbols), _ASSETS_PER_READ):
-            some = symbols[start : start + _ASSETS_PER_READ]
+
+        def part(some: Sequence[str]) -> CloseColumns:
+            if known_by is None:
+                return store.closes(some)
             bars = store.bars(["close"], symbols=some, known_by=known_by)
-            parts.append(MarketSnapshot.of(bars.values()))
-        return MarketSnapshot.join(parts, store.actions(known_by=known_by))
+            return columns_of_bars(bars.values())
+
+        parts = (
+            part(symbols[start : start + _ASSETS_PER_READ])
+            for start in range(0, len(symbols), _ASSETS_PER_READ)
+        )
+        table = join_closes(parts, capacity=len(symbols))
+        return MarketSnapshot.of_table(table, store.actions(known_by=known_by))
 
     def _terms(self, known_by: datetime | None = None) -> PricingTerms:
         """Return what turns stored closes into prices of shares, at present or at a time."""

@@ -24,7 +24,8 @@ from rebalancer.domain.market.bar_years import (
     instant_of,
     years_to_correct,
 )
-from rebalancer.domain.market.bars import BAR_FIELDS, Bars, split_by_year
+from rebalancer.domain.market.bars import BAR_FIELDS, Bars, columns_of_bars, split_by_year
+from rebalancer.domain.market.close_columns import CloseColumns
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.quality import Verdict, VerdictKey, later_verdicts
 from rebalancer.domain.market.sessions import Sessions
@@ -178,6 +179,9 @@ class MemoryMarket:
             found = bars_known_by(years, replaced, instant_of(known_by))
         limited = {symbol: one.with_fields(fields) for symbol, one in found.items()}
         return bars_since(limited, since)
+
+    def closes(self, symbols: Collection[str]) -> CloseColumns:
+        return columns_of_bars(self.bars(["close"], symbols=symbols).values())
 
     def instruments(self) -> Instruments:
         return self._instruments

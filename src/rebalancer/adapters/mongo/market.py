@@ -36,7 +36,7 @@ from rebalancer.adapters.mongo.market_documents import (
     verdict_of,
     year_document,
 )
-from rebalancer.application.packed_bars import unpack_columns, unpack_year
+from rebalancer.application.packed_bars import unpack_closes, unpack_columns, unpack_year
 from rebalancer.application.ports.market import Revised, no_progress
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.market.actions import Actions, CorporateAction, correct_action, is_known
@@ -54,6 +54,7 @@ from rebalancer.domain.market.bar_years import (
     years_to_correct,
 )
 from rebalancer.domain.market.bars import BAR_FIELDS, Bars, split_by_year
+from rebalancer.domain.market.close_columns import CloseColumns
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.quality import Verdict, later_verdicts
 
@@ -233,6 +234,14 @@ class MongoMarket:
             for each in self._find("bar_changes", query, [*columns, "known", "until"])
         )
         return bars_since(bars_known_by(years, replaced, instant_of(known_by)), since)
+
+    def closes(self, symbols: _Collection[str]) -> CloseColumns:
+        query: Document = {"symbol": {"$in": sorted(symbols)}}
+        documents = self._find("bars", query, ["symbol", "adjusted", "days", "close"])
+        packed = ((each["symbol"], packed_of(each)) for each in documents)
+        return unpack_closes(
+            (symbol, year.get("adjusted"), year["days"], year["close"]) for symbol, year in packed
+        )
 
     def _find(self, collection: str, query: Document, columns: Sequence[str]) -> Iterator[Document]:
         with translated():

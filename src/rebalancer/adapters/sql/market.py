@@ -18,7 +18,12 @@ from rebalancer.adapters.sql.engine import reading, upsert, writing
 from rebalancer.adapters.sql.tables import bar_changes, market_actions, price_years, revisions
 from rebalancer.adapters.sql.tables import instruments as instrument_table
 from rebalancer.adapters.sql.tables import verdicts as verdict_table
-from rebalancer.application.packed_bars import pack_year, unpack_columns, unpack_year
+from rebalancer.application.packed_bars import (
+    pack_year,
+    unpack_closes,
+    unpack_columns,
+    unpack_year,
+)
 from rebalancer.application.ports.market import Revised, no_progress
 from rebalancer.domain.market.actions import (
     ActionKind,
@@ -40,12 +45,13 @@ from rebalancer.domain.market.bar_years import (
     years_to_correct,
 )
 from rebalancer.domain.market.bars import BAR_FIELDS, Bars, split_by_year
+from rebalancer.domain.market.close_columns import CloseColumns
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
 from rebalancer.domain.market.quality import Decision, Rule, Verdict, later_verdicts
 
 _ROWS_PER_FETCH = 1000
 
-_KINDS = frozenset(ActionKind)
+_KINDS = {str(kind): kind for kind in ActionKind}
 
 _Years = dict[YearKey, Bars]
 
@@ -184,6 +190,17 @@ class SqlMarket:
                 found = join_years(parts)
         return bars_since(found, since)
 
+    def closes(self, symbols: Collection[str]) -> CloseColumns:
+        columns = (price_years.c[name] for name in ("symbol", "adjusted", "days", "close"))
+        query = select(*columns).where(price_years.c.symbol.in_(symbols))
+        query = query.order_by(price_years.c.symbol, price_years.c.year)
+        with reading(self.engine) as connection:
+            return unpack_closes(
+                (symbol, adjusted, days, closes)
+                for rows in connection.execute(query).partitions(_ROWS_PER_FETCH)
+                for symbol, adjusted, days, closes in rows
+            )
+
     def instruments(self) -> Instruments:
         query = select(instrument_table).order_by(
             instrument_table.c.position, instrument_table.c.symbol
@@ -312,20 +329,15 @@ def _read_actions(
     connection: Connection, symbols: Collection[str] | None = None
 ) -> Iterator[CorporateAction]:
     """Yield every figure of each action of some assets, or of all, oldest first."""
-    query = select(market_actions).order_by(market_actions.c.known)
+    names = ("symbol", "ex_day", "kind", "value", "currency", "other", "known", "source")
+    query = select(*(market_actions.c[name] for name in names)).order_by(market_actions.c.known)
     if symbols is not None:
         query = query.where(market_actions.c.symbol.in_(symbols))
-    for row in connection.execute(query).all():
-        if row.kind in _KINDS:
+    rows = connection.execute(query).all()
+    for symbol, ex_day, kind, value, currency, other, known, source in rows:
+        if kind in _KINDS:
             yield CorporateAction(
-                row.symbol,
-                row.ex_day,
-                ActionKind(row.kind),
-                row.value,
-                row.currency,
-                row.other or None,
-                row.known,
-                row.source,
+                symbol, ex_day, _KINDS[kind], value, currency, other or None, known, source
             )
 
 

@@ -12,7 +12,9 @@ from rebalancer.domain.arrays import Dates
 from rebalancer.domain.market.actions import Actions, CorporateAction
 from rebalancer.domain.market.bar_years import BarYear
 from rebalancer.domain.market.bars import BAR_FIELDS, Bars, MarketSnapshot
+from rebalancer.domain.market.close_columns import CloseColumns
 from rebalancer.domain.market.currencies import ExchangeRates
+from rebalancer.domain.market.history_tables import OpenTables
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.quality import Verdict
@@ -100,10 +102,14 @@ class PriceCache(Protocol):
         """
 
 
+BuildHistory = Callable[[OpenTables], PriceHistory | None]
+"""Builds a history, whose tables may be collected in those that the function opens."""
+
+
 class SharedHistories(Protocol):
     """Assembled price histories that the processes of a host share."""
 
-    def get(self, key: str, build: Callable[[], PriceHistory | None]) -> PriceHistory | None:
+    def get(self, key: str, build: BuildHistory) -> PriceHistory | None:
         """Return the history of a key, from any process of the host; otherwise build it.
 
         One process builds at a time. Others wait for its result for a limited time, and then build
@@ -256,6 +262,12 @@ class MarketStore(Protocol):
         Args:
             symbol: The asset.
             since: Only years from that of this day on; None: all.
+        """
+
+    def closes(self, symbols: Collection[str]) -> CloseColumns:
+        """Return the closes of some assets as they are known now, sorted by symbol, in one query.
+
+        The same as those of `bars`, and faster for many assets. Assets without any are left out.
         """
 
     def save_actions(

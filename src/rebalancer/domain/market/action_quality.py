@@ -103,10 +103,10 @@ def find_huge(
     if own and float(max(one.value for one in paying)) < HUGE * lowest:
         return []
     found = []
-    for action in paying:
+    ex_days = np.array([action.ex_day for action in paying], dtype="datetime64[D]")
+    for row, action in zip(np.searchsorted(days, ex_days).tolist(), paying, strict=True):
         if action.ex_day in accepted:
             continue
-        row = int(np.searchsorted(days, np.datetime64(action.ex_day, "D")))
         if not 0 < row < len(days):
             continue
         paid = value_per_share(action, row)

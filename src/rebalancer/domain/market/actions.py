@@ -17,6 +17,9 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
+from itertools import starmap
+from operator import attrgetter
+from typing import Any
 
 import attrs
 
@@ -43,6 +46,7 @@ DISTRIBUTIONS = frozenset(
 )
 """Actions that pay money per share."""
 
+_WITH_VALUE = DISTRIBUTIONS | {ActionKind.SPLIT, ActionKind.SPIN_OFF}
 _WITH_OTHER = frozenset({ActionKind.SPIN_OFF, ActionKind.RENAME})
 
 
@@ -79,8 +83,7 @@ class CorporateAction:
     source: str = attrs.field(default="", eq=False)
 
     def __attrs_post_init__(self) -> None:
-        pays = self.kind in DISTRIBUTIONS or self.kind in (ActionKind.SPLIT, ActionKind.SPIN_OFF)
-        if pays and not (self.value.is_finite() and self.value > 0):
+        if self.kind in _WITH_VALUE and not (self.value.is_finite() and self.value > 0):
             raise InvalidRequest(
                 f"{self.value} is not a value of a {self.kind} of {self.symbol}; enter more than 0",
                 field="value",
@@ -104,6 +107,19 @@ class CorporateAction:
         """What identifies it: a corrected value has the same key."""
         return (self.symbol, self.ex_day, self.kind, self.other or "")
 
+    def in_currency(self, code: str) -> CorporateAction:
+        """Return the action, whose value is in a currency or quote unit."""
+        return CorporateAction(
+            self.symbol,
+            self.ex_day,
+            self.kind,
+            self.value,
+            code,
+            self.other,
+            self.known,
+            self.source,
+        )
+
 
 @attrs.frozen(slots=False)
 class Actions:
@@ -125,9 +141,16 @@ class Actions:
         """
         by_key = {action.key: action for action in actions}
         counting = without_superseded(by_key.values())
-        left = {action.key for action in counting}
-        withdrawn = (action for action in by_key.values() if action.key not in left)
+        withdrawn: Iterable[CorporateAction] = ()
+        if len(counting) < len(by_key):
+            left = {action.key for action in counting}
+            withdrawn = (action for action in by_key.values() if action.key not in left)
         return cls(tuple(sorted(counting, key=_order)), tuple(sorted(withdrawn, key=_order)))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return the fields of the actions for pickle, which takes long for many objects."""
+        rows = (tuple(map(_fields, each)) for each in (self.entries, self.withdrawn))
+        return _restored, tuple(rows)
 
     def __iter__(self) -> Iterator[CorporateAction]:
         return iter(self.entries)
@@ -196,6 +219,15 @@ def inherit_instruments(
         if one.kind is ActionKind.RENAME and one.symbol in listed and one.other is not None:
             listed.setdefault(one.other, attrs.evolve(listed[one.symbol], symbol=one.other))
     return instruments if len(listed) == len(instruments.by_symbol) else Instruments(listed)
+
+
+_fields = attrgetter(*(field.name for field in attrs.fields(CorporateAction)))
+
+
+def _restored(entries: Iterable[tuple[Any, ...]], withdrawn: Iterable[tuple[Any, ...]]) -> Actions:
+    return Actions(
+        tuple(starmap(CorporateAction, entries)), tuple(starmap(CorporateAction, withdrawn))
+    )
 
 
 def correct_action(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
+from operator import itemgetter
 
 import attrs
 import numpy as np
@@ -25,11 +26,13 @@ class _ExDay:
     """What happens to one share on an ex-day, whose row is the first one at or after it.
 
     Attributes:
+        before: Row of the last close before that row.
         split: New shares per old one.
         paid: Value that leaves the price, per old share.
     """
 
     row: int
+    before: int
     split: float
     paid: float
 
@@ -56,13 +59,10 @@ def growth_factors(
         None if no action has an effect.
     """
     factors = np.ones(len(days))
-    for event in _ex_days(days, actions, value_per_share):
-        known = np.flatnonzero(~np.isnan(closes[: event.row]))
-        if not len(known):
-            continue
-        close = closes[event.row]
-        if np.isnan(close):
-            close = (closes[known[-1]] - event.paid) / event.split
+    for event in _ex_days(days, closes, actions, value_per_share):
+        close = float(closes[event.row])
+        if close != close:
+            close = (float(closes[event.before]) - event.paid) / event.split
         # ``paid`` is per old share, which has become ``split`` new ones.
         factor = event.split * (1.0 + event.paid / (event.split * close)) if close > 0 else 1.0
         factors[event.row] *= factor
@@ -91,11 +91,8 @@ def undo_adjustment(
         value_per_share: See `ValuePerShare`.
     """
     traded = closes.copy()
-    for event in reversed(list(_ex_days(days, actions, value_per_share))):
-        before = np.flatnonzero(~np.isnan(closes[: event.row]))
-        if not len(before):
-            continue
-        last = traded[before[-1]]
+    for event in reversed(_ex_days(days, closes, actions, value_per_share)):
+        last = traded[event.before]
         split = event.split
         if split != 1.0 and not holds_split(closes, event.row, split):
             split = 1.0
@@ -122,11 +119,8 @@ def adjust_backwards(
         value_per_share: See `ValuePerShare`.
     """
     adjusted = traded.copy()
-    for event in _ex_days(days, actions, value_per_share):
-        before = np.flatnonzero(~np.isnan(traded[: event.row]))
-        if not len(before):
-            continue
-        true = traded[before[-1]]
+    for event in _ex_days(days, traded, actions, value_per_share):
+        true = traded[event.before]
         last = (true - event.paid) / event.split
         if true > 0 and last > 0:
             adjusted[: event.row] *= last / true
@@ -147,29 +141,38 @@ def holds_split(closes: Floats, row: int, split: float) -> bool:
 
 
 def _ex_days(
-    days: Dates, actions: Sequence[CorporateAction], value_per_share: ValuePerShare
+    days: Dates,
+    closes: Floats,
+    actions: Sequence[CorporateAction],
+    value_per_share: ValuePerShare,
 ) -> list[_ExDay]:
-    """Return the actions that change the price, by row; those outside of the days do not count."""
+    """Return the actions that change the price, by row.
+
+    Those outside of the days, and those before the first close, do not count.
+    """
+    priced = [each for each in actions if each.kind in DISTRIBUTIONS or each.kind in _PRICED]
+    rows = np.searchsorted(days, np.array([one.ex_day for one in priced], dtype="datetime64[D]"))
+    known = np.flatnonzero(~np.isnan(closes))
+    earlier = np.searchsorted(known, rows).tolist()
     found = []
-    rows = (
-        (int(np.searchsorted(days, np.datetime64(action.ex_day, "D"))), action)
-        for action in actions
-        if action.kind in DISTRIBUTIONS or action.kind in _PRICED
-    )
-    for row, group in groupby(sorted(rows, key=lambda pair: pair[0]), key=lambda pair: pair[0]):
-        if not 0 < row < len(days):
+    given = zip(rows.tolist(), earlier, priced, strict=True)
+    for (row, count), group in groupby(sorted(given, key=_place), key=_place):
+        if not 0 < row < len(days) or not count:
             continue
         split, paid = 1.0, 0.0
-        for _, action in group:
+        for _, _, action in group:
             if action.kind is ActionKind.SPLIT:
                 split *= float(action.value)
                 continue
             value = value_per_share(action, row)
             if value == value:
                 paid += value
-        found.append(_ExDay(row, split, paid))
+        found.append(_ExDay(row, int(known[count - 1]), split, paid))
     return found
 
+
+_place = itemgetter(0, 1)
+"""Row of an action, and number of closes before it."""
 
 _PRICED = frozenset({ActionKind.SPLIT, ActionKind.SPIN_OFF})
 
@@ -198,10 +201,10 @@ def splice_renamed(
         old = names.index(rename.symbol)
         if np.isnan(table[earlier, old]).all():
             continue
-        table = table.copy() if table is closes else table
+        table = table.copy(order="K") if table is closes else table
         if rename.other not in names:
             names.append(rename.other)
-            table = np.column_stack([table, np.full(len(days), np.nan)])
+            table = np.vstack([table.T, np.full(len(days), np.nan)]).T
         new = names.index(rename.other)
         if np.isnan(table[earlier, new]).all():
             table[earlier, new] = table[earlier, old]

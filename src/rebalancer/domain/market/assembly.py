@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date
 from hashlib import sha256
-from typing import Any
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
 from rebalancer.domain.arrays import Bools, Dates, Floats
 from rebalancer.domain.errors import InvalidRequest
@@ -40,9 +38,14 @@ from rebalancer.domain.market.currencies import (
     rate_currencies,
 )
 from rebalancer.domain.market.gaps import history_of, judge_by_sessions
+from rebalancer.domain.market.history_tables import (
+    OpenTables,
+    TablesInMemory,
+    join_histories,
+)
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.market.quality import NO_DECISIONS, Decisions, Finding
+from rebalancer.domain.market.quality import NO_DECISIONS, Decisions
 from rebalancer.domain.market.quotes import Quotes
 from rebalancer.domain.market.sessions import Sessions
 
@@ -73,18 +76,31 @@ class PricingTerms:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the terms besides instruments and decisions; equal for equal ones."""
-        rates = self.exchange.digest
-        parts = (self.currency, sorted(self.accepted), self.certain, self.latest, rates)
+        """SHA-256 of the terms besides instruments, decisions and the latest day.
+
+        Of the sessions, only those up to the end of the year of the latest day count, as calendars
+        know one more on each day.
+        """
+        parts = (self.currency, sorted(self.accepted), self.certain, self.exchange.digest)
         sha = sha256(repr(parts).encode())
         for market, days in sorted(self.sessions.items()):
+            if self.latest is not None:
+                days = days[days <= np.datetime64(date(self.latest.year, 12, 31), "D")]
             sha.update(repr((market, len(days))).encode())
             sha.update(np.ascontiguousarray(days.astype("<i8")).tobytes())
         return sha.hexdigest()
 
+    def first_after_latest(self, days: Dates) -> date | None:
+        """Return the first of some days, which increase, that is after the latest one."""
+        if self.latest is None:
+            return None
+        later = days[np.searchsorted(days, np.datetime64(self.latest, "D"), side="right") :]
+        return later[0].item() if len(later) else None
+
     def unit_of(self, symbol: str) -> str:
         """Return the code of an asset's quote unit."""
-        return self.instruments[symbol].currency or self.currency
+        listed = self.instruments.by_symbol.get(symbol)
+        return self.currency if listed is None else listed.currency or self.currency
 
     def assumed(self, symbols: Sequence[str]) -> frozenset[str]:
         """Return the symbols whose currency is not stated."""
@@ -111,6 +127,7 @@ def assemble_history(
     *,
     actions: Actions = NO_ACTIONS,
     adjusted: Collection[str] = (),
+    open_tables: OpenTables = TablesInMemory,
 ) -> PriceHistory | None:
     """Return the history of stored closes; None without any close of an asset.
 
@@ -121,38 +138,49 @@ def assemble_history(
         terms: Currencies and exchange rates.
         actions: Corporate actions, as known.
         adjusted: Symbols whose closes are adjusted for splits and distributions.
+        open_tables: Returns where the tables of a large history are collected, by numbers of rows
+            and columns.
     """
-    names, exchange = tuple(symbols), terms.exchange
-    closes = terms.decisions.without_rejected(names, days, closes)
-    days, closes = _until(names, days, closes, terms)
-    pairs = [at for at, symbol in enumerate(names) if is_rate_symbol(symbol)]
+    exchange = terms.exchange
+    closes = terms.decisions.without_rejected(symbols, days, closes)
+    every_day = days
+    days, closes = _until(tuple(symbols), days, closes, terms)
+    pairs = [at for at, symbol in enumerate(symbols) if is_rate_symbol(symbol)]
     if pairs:
-        exchange = _rates_of(names, days, closes, pairs, terms).with_fallback(exchange)
-        assets = sorted(set(range(len(names))) - set(pairs))
-        names, closes = tuple(names[at] for at in assets), closes[:, assets]
+        exchange = _rates_of(symbols, days, closes, pairs, terms).with_fallback(exchange)
     renames = [one for one in actions if one.kind is ActionKind.RENAME]
-    names, closes = splice_renamed(names, days, closes, renames)
+    every, closes = splice_renamed(symbols, days, closes, renames)
     terms = attrs.evolve(terms, instruments=inherit_instruments(terms.instruments, renames))
+    left = set(pairs)
+    places = np.array([at for at in range(len(every)) if at not in left], dtype=np.intp)
+    names = tuple(every[at] for at in places.tolist())
     blocks = [slice(start, start + _BLOCK) for start in range(0, len(names), _BLOCK)]
+
+    def closes_of(block: slice) -> Floats:
+        return closes.T[places[block]].T if pairs else closes[:, block]
+
     priced = np.zeros(len(days), dtype=bool)
     for block in blocks:
-        priced |= (~np.isnan(closes[:, block])).any(axis=1)
+        priced |= (~np.isnan(closes_of(block))).any(axis=1)
     if not priced.any():
         return None
-    actions = _plausible(names, days, closes, terms, exchange, actions, adjusted)
+    columns = dict(zip(names, places.tolist(), strict=True))
+    actions = _plausible(columns, days, closes, terms, exchange, actions, adjusted)
     splits = _splits(actions, adjusted)
-    columns = {symbol: column for column, symbol in enumerate(names)}
 
     def value_of(symbol: str) -> ValuePerShare:
         return _value_per_share(symbol, days, closes, columns, terms, exchange)
 
     def assembled(block: slice) -> PriceHistory:
-        some, table = names[block], closes[:, block]
-        traded, total, growth = _adjust(some, days, table, value_of, actions, adjusted)
+        some, table = names[block], closes_of(block)
+        total, grown = _adjust(some, days, table, value_of, actions, adjusted)
+        if not priced.all():
+            total = total[priced]
+            grown = [one.on_rows(priced) for one in grown]
         history = history_of(
             some,
             days[priced],
-            total if priced.all() else total[priced],
+            total,
             accepted=terms.accepted,
             sessions=terms.sessions_of(some),
             every_day=True,
@@ -160,13 +188,16 @@ def assemble_history(
             splits=splits,
         )
         history = _end(history, actions)
-        prices = None if growth is None else _traded_prices(history, days, traded, growth)
-        return _scale(history, prices, terms)
+        return _scale(history, _traded_prices(history, grown), terms)
 
     parts = (assembled(block) for block in blocks)
-    history = next(parts) if len(blocks) == 1 else _join_columns(parts, len(names))
+    if len(blocks) == 1:
+        history = next(parts)
+    else:
+        history = join_histories(parts, open_tables(int(priced.sum()), len(names)))
     quotes = _quotes(history.symbols, terms, history.quotes, exchange, actions, adjusted)
-    return attrs.evolve(history, quotes=quotes)
+    hidden = terms.first_after_latest(every_day)
+    return attrs.evolve(history, quotes=quotes, hidden_from=hidden)
 
 
 def _end(history: PriceHistory, actions: Actions) -> PriceHistory:
@@ -183,7 +214,7 @@ def _end(history: PriceHistory, actions: Actions) -> PriceHistory:
         ended = history.dates >= np.datetime64(ending.ex_day, "D")
         if carried[ended, column].any():
             if closes is history.closes:
-                closes, carried = closes.copy(), carried.copy()
+                closes, carried = closes.copy(order="K"), carried.copy(order="K")
             closes[ended, column], carried[ended, column] = np.nan, False
     if closes is history.closes:
         return history
@@ -192,56 +223,8 @@ def _end(history: PriceHistory, actions: Actions) -> PriceHistory:
     return attrs.evolve(history, closes=closes, carried=carried)
 
 
-_BLOCK = 256
-"""Columns that are assembled together, so that temporary arrays stay small."""
-
-
-def _join_columns(parts: Iterable[PriceHistory], count: int) -> PriceHistory:
-    """Return histories of different assets on the same days as one, its arrays asset by asset.
-
-    Args:
-        parts: Histories over the same days, whose quotes have only prices.
-        count: Number of all assets.
-    """
-    symbols: list[str] = []
-    findings: list[Finding] = []
-    tables: dict[str, NDArray[Any]] = {}
-    dates: Dates = np.empty(0, dtype="datetime64[D]")
-    for part in parts:
-        start, dates = len(symbols), part.dates
-        symbols += part.symbols
-        findings += part.all_findings
-        here = slice(start, len(symbols))
-        given: dict[str, NDArray[Any] | None] = {
-            "closes": part.closes,
-            "carried": part.carried,
-            "reported": part.reported,
-            "prices": None if part.quotes is None else part.quotes.prices,
-        }
-        for name, values in given.items():
-            if values is not None and name not in tables:
-                tables[name] = np.empty((count, len(dates)), dtype=values.dtype).T
-                earlier = tables["closes"][:, :start]
-                tables[name][:, :start] = False if name == "carried" else earlier
-                if name == "reported" and "carried" in tables:
-                    tables[name][:, :start][tables["carried"][:, :start]] = np.nan
-        for name, table in tables.items():
-            values = given[name]
-            if values is None and name == "reported":
-                values = part.reported_closes
-            usual: Any = False if name == "carried" else part.closes
-            table[:, here] = usual if values is None else values
-    for table in tables.values():
-        table.setflags(write=False)
-    return PriceHistory(
-        tuple(symbols),
-        dates,
-        tables["closes"],
-        tables.get("carried"),
-        tables.get("reported"),
-        tuple(findings),
-        quotes=Quotes(tables.get("prices"), ("",) * count),
-    )
+_BLOCK = 64
+"""Columns that are assembled together, so that temporary arrays fit into a processor's cache."""
 
 
 def _rates_of(
@@ -364,11 +347,16 @@ def _quotes(
 
 def _state_currencies(actions: Actions, terms: PricingTerms) -> Actions:
     """Return the actions, in which each distribution states its currency or quote unit."""
-    silent = [one for one in actions if one.kind in DISTRIBUTIONS and one.currency is None]
-    if not silent:
+
+    def stated(one: CorporateAction) -> CorporateAction:
+        if one.currency is not None or one.kind not in DISTRIBUTIONS:
+            return one
+        return one.in_currency(terms.unit_of(one.symbol))
+
+    found = tuple(map(stated, actions))
+    if all(one is before for one, before in zip(found, actions, strict=True)):
         return actions
-    stated = {one.key: attrs.evolve(one, currency=terms.unit_of(one.symbol)) for one in silent}
-    return Actions(tuple(stated.get(one.key, one) for one in actions), actions.withdrawn)
+    return Actions(found, actions.withdrawn)
 
 
 def _until(
@@ -388,13 +376,13 @@ def _until(
     if not later:
         return days[:stop], closes[:stop]
     hidden = [at for at, symbol in enumerate(symbols) if symbol not in later]
-    closes = closes.copy()
+    closes = closes.copy(order="K")
     closes[stop:, hidden] = np.nan
     return days, closes
 
 
 def _plausible(
-    symbols: tuple[str, ...],
+    columns: Mapping[str, int],
     days: Dates,
     table: Floats,
     terms: PricingTerms,
@@ -404,7 +392,6 @@ def _plausible(
 ) -> Actions:
     """Return actions without rejected ones, and without distributions that are errors."""
     decisions = terms.decisions
-    columns = {symbol: column for column, symbol in enumerate(symbols)}
     wrong = {
         one.key
         for symbol, rejected in decisions.rejected_actions.items()
@@ -439,38 +426,52 @@ def _splits(actions: Actions, adjusted: Collection[str]) -> dict[str, dict[date,
     return found
 
 
+@attrs.frozen(eq=False)
+class _Grown:
+    """Prices as traded of an asset with actions, (T,), and its growth factors, (T,).
+
+    ``column`` is that of its block.
+    """
+
+    column: int
+    traded: Floats
+    factors: Floats
+
+    def on_rows(self, chosen: Bools) -> _Grown:
+        """Return some rows; ``chosen`` has shape (T,)."""
+        return _Grown(self.column, self.traded[chosen], self.factors[chosen])
+
+
 def _adjust(
-    symbols: tuple[str, ...],
+    symbols: Sequence[str],
     days: Dates,
     table: Floats,
     value_of: Callable[[str], ValuePerShare],
     actions: Actions,
     adjusted: Collection[str],
-) -> tuple[Floats, Floats, Floats | None]:
-    """Return closes as traded, total-return closes, and growth factors, each (T, N).
+) -> tuple[Floats, list[_Grown]]:
+    """Return total-return closes, (T, N), and the assets whose actions have an effect.
 
-    There are no factors if no action has an effect; the first two are the same array then.
+    The closes are the given ones if there is no such asset.
     """
-    traded, total, growth = table, table, None
+    total, grown = table, []
     for column, symbol in enumerate(symbols):
         own = actions.by_symbol.get(symbol)
         if own is None:
             continue
-        value = value_of(symbol)
+        traded, value = table[:, column], value_of(symbol)
         if symbol in adjusted:
-            undone = undo_adjustment(days, table[:, column], own, value)
-            if (undone == table[:, column])[~np.isnan(undone)].all():
+            undone = undo_adjustment(days, traded, own, value)
+            if (undone == traded)[~np.isnan(undone)].all():
                 continue
-            traded = traded.copy() if traded is table else traded
-            traded[:, column] = undone
-        factors = growth_factors(days, traded[:, column], own, value)
+            traded = undone
+        factors = growth_factors(days, traded, own, value)
         if factors is None:
             continue
-        if growth is None:
-            growth, total = np.ones(table.shape), table.copy()
-        growth[:, column] = factors
-        total[:, column] = traded[:, column] * factors
-    return traded, total, growth
+        total = table.copy(order="K") if total is table else total
+        total[:, column] = traded * factors
+        grown.append(_Grown(column, traded, factors))
+    return total, grown
 
 
 def _value_per_share(
@@ -505,11 +506,22 @@ def _value_per_share(
     return value
 
 
-def _traded_prices(history: PriceHistory, days: Dates, traded: Floats, growth: Floats) -> Floats:
-    """Return (T, N) prices as traded on the rows of the history, also where closes are carried."""
-    rows = np.searchsorted(days, history.dates)
-    factors, exact = growth[rows], traded[rows]
-    carried = np.isnan(exact) | ~history.observed
-    prices: Floats = np.where(carried, history.closes / factors, exact)
-    prices[np.isnan(history.closes)] = np.nan
+def _traded_prices(history: PriceHistory, grown: Sequence[_Grown]) -> Floats | None:
+    """Return (T, N) prices as traded, also where closes are carried; None if they are the closes.
+
+    Args:
+        history: Total-return closes.
+        grown: Assets whose actions have an effect, on the rows of the history.
+    """
+    if not grown:
+        return None
+    prices = history.closes.copy(order="K")
+    for one in grown:
+        closes = history.closes[:, one.column]
+        inexact = np.isnan(one.traded)
+        if history.carried is not None:
+            inexact |= history.carried[:, one.column]
+        own = np.where(inexact, closes / one.factors, one.traded)
+        own[np.isnan(closes)] = np.nan
+        prices[:, one.column] = own
     return prices

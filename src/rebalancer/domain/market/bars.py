@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -13,7 +13,17 @@ from rebalancer.domain.arrays import Bools, Dates, Floats, Rows
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.actions import NO_ACTIONS, Actions
 from rebalancer.domain.market.assembly import US_DOLLARS, PricingTerms, assemble_history
+from rebalancer.domain.market.close_columns import (
+    PRICE_RANGE,
+    CloseColumns,
+    CloseTable,
+    close_columns,
+    days_not_increasing,
+    invalid_value,
+    join_closes,
+)
 from rebalancer.domain.market.currencies import is_rate_symbol
+from rebalancer.domain.market.history_tables import OpenTables, TablesInMemory
 from rebalancer.domain.market.prices import HIGHEST, PriceHistory
 
 BAR_FIELDS = ("close", "open", "high", "low", "volume")
@@ -51,11 +61,7 @@ class Bars:
             object.__setattr__(self, "adjusted", False)
         days = np.asarray(self.days, dtype="datetime64[D]")
         if days.ndim != 1 or np.any(np.isnat(days)) or np.any(np.diff(days.astype(np.int64)) <= 0):
-            raise InvalidRequest(
-                "the days do not increase; sort them and keep each once",
-                field=f"{self.symbol}.days",
-                code="dates_not_increasing",
-            )
+            raise days_not_increasing(self.symbol)
         _freeze(self, "days", days)
         for name in BAR_FIELDS:
             given = getattr(self, name)
@@ -72,13 +78,9 @@ class Bars:
                 right, expected = np.isfinite(values) & (values >= 0), "0 or more"
             else:
                 right = (values > 0) & (values < HIGHEST)
-                expected = f"more than 0 and less than {HIGHEST:g}"
+                expected = PRICE_RANGE
             if not np.all(right):
-                raise InvalidRequest(
-                    f"{values[~right][0]} is not a valid {name}; each value must be {expected}",
-                    field=f"{self.symbol}.{name}",
-                    code="invalid_bar",
-                )
+                raise invalid_value(self.symbol, name, values[~right][0], expected)
             _freeze(self, name, values)
 
     @classmethod
@@ -214,44 +216,21 @@ class MarketSnapshot:
     @classmethod
     def of(cls, bars: Iterable[Bars], actions: Actions = NO_ACTIONS) -> MarketSnapshot:
         """Combine the closes of assets."""
-        assets = sorted((one for one in bars if len(one)), key=lambda one: one.symbol)
-        if not assets:
-            return cls((), np.empty(0, dtype="datetime64[D]"), np.empty((0, 0)))
-        days, rows_of = _union([one.days for one in assets])
-        closes = np.full((len(assets), len(days)), np.nan).T  # asset by asset in memory
-        for column, one in enumerate(assets):
-            closes[rows_of(one.days), column] = one.close
-        return cls(
-            tuple(one.symbol for one in assets),
-            days,
-            closes,
-            frozenset(one.symbol for one in assets if one.adjusted),
-            actions,
-        )
+        columns = columns_of_bars(sorted(bars, key=lambda one: one.symbol))
+        return cls.of_table(join_closes([columns], capacity=len(columns.symbols)), actions)
 
     @classmethod
-    def join(cls, parts: Sequence[MarketSnapshot], actions: Actions = NO_ACTIONS) -> MarketSnapshot:
-        """Combine snapshots of different assets, in the order of their symbols."""
-        parts = [part for part in parts if part.symbols]
-        if len(parts) < 2:
-            return attrs.evolve(parts[0], actions=actions) if parts else cls.of([])
-        symbols = tuple(symbol for part in parts for symbol in part.symbols)
-        days, rows_of = _union([part.days for part in parts])
-        closes = np.empty((len(symbols), len(days))).T
-        start = 0
-        for part in parts:
-            end = start + len(part.symbols)
-            rows = rows_of(part.days)
-            if len(rows) == len(days):
-                closes[:, start:end] = part.closes
-            else:
-                closes[:, start:end] = np.nan
-                closes[rows, start:end] = part.closes
-            start = end
-        adjusted = frozenset[str]().union(*(part.adjusted for part in parts))
-        return cls(symbols, days, closes, adjusted, actions)
+    def of_table(cls, table: CloseTable, actions: Actions = NO_ACTIONS) -> MarketSnapshot:
+        """Return a table of closes, whose assets were added in the order of their symbols."""
+        return cls(
+            tuple(table.symbols), table.days, table.closes, frozenset(table.adjusted), actions
+        )
 
-    def history(self, terms: PricingTerms = US_DOLLARS) -> PriceHistory | None:
+    def history(
+        self,
+        terms: PricingTerms = US_DOLLARS,
+        open_tables: OpenTables = TablesInMemory,
+    ) -> PriceHistory | None:
         """Return the price history, None if no asset has a close; see `assemble_history`."""
         if not self.symbols:
             return None
@@ -262,22 +241,19 @@ class MarketSnapshot:
             terms,
             actions=self.actions,
             adjusted=self.adjusted,
+            open_tables=open_tables,
         )
 
 
-def _union(calendars: Sequence[Dates]) -> tuple[Dates, Callable[[Dates], Rows]]:
-    """Return all days of some calendars, and a function that returns the rows of some of them.
-
-    Each calendar is increasing and not empty.
-    """
-    first = min(days[0] for days in calendars)
-    last = max(days[-1] for days in calendars)
-    known = np.zeros(int((last - first).astype(np.int64)) + 1, dtype=bool)
-    for days in calendars:
-        known[(days - first).astype(np.int64)] = True
-    union: Dates = first + np.flatnonzero(known).astype("timedelta64[D]")
-    rows = np.cumsum(known) - 1
-    return union, lambda days: rows[(days - first).astype(np.int64)]
+def columns_of_bars(bars: Iterable[Bars]) -> CloseColumns:
+    """Return the closes of assets, which have any, in the same order."""
+    assets = [one for one in bars if len(one)]
+    return close_columns(
+        [one.symbol for one in assets],
+        [one.days for one in assets],
+        [one.close for one in assets],
+        (one.symbol for one in assets if one.adjusted),
+    )
 
 
 def _freeze(bars: Bars, name: str, values: NDArray[np.generic]) -> None:

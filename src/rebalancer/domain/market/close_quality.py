@@ -198,15 +198,19 @@ def check_closes(
 
 def _columns_with_jumps(closes: Floats) -> Rows:
     """Return the columns with a change that any rule may find."""
+    found = np.zeros(closes.shape[1], dtype=bool)
     with np.errstate(invalid="ignore"):
-        logs = np.log(closes)
-    missing = np.isnan(logs)
-    if missing.any():
-        rows = np.arange(len(logs))[:, None]
-        last = np.maximum.accumulate(np.where(missing, 0, rows), axis=0)
-        logs = np.take_along_axis(logs, last, axis=0)  # NaN before the first close
-    largest = np.abs(np.diff(logs, axis=0))
-    return np.flatnonzero((largest >= SPIKE).any(axis=0))
+        ratios = closes[1:] / closes[:-1]
+        found |= ((ratios >= _UP) | (ratios <= _DOWN)).any(axis=0)
+    for column in np.flatnonzero(found | np.isnan(closes).any(axis=0)).tolist():
+        own = closes[:, column]
+        largest = np.abs(np.diff(np.log(own[~np.isnan(own)])))
+        found[column] = (largest >= SPIKE).any()
+    return np.flatnonzero(found)
+
+
+_UP, _DOWN = np.exp(SPIKE) * (1.0 - 1e-9), np.exp(-SPIKE) * (1.0 + 1e-9)
+"""Ratios of closes that may be a change of `SPIKE`, which logarithms then decide."""
 
 
 def _check_asset(

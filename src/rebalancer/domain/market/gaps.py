@@ -72,8 +72,16 @@ def history_of(
     filled, carried = carry_forward(dates, used, sessions)
     if carried is None and unusable is None:
         return reported if not findings else reported.with_findings(findings)
-    as_reported = None if unusable is None else table
-    return PriceHistory.of(symbols, dates, filled, carried, reported=as_reported, findings=findings)
+    for values in (filled, carried):
+        if values is not None:
+            values.setflags(write=False)
+    return attrs.evolve(
+        reported,
+        closes=filled,
+        carried=carried,
+        reported=None if unusable is None else reported.closes,
+        all_findings=findings,
+    )
 
 
 def judge_by_sessions(
@@ -141,33 +149,31 @@ def carry_forward(
     Returns:
         The closes, NaN where none is current; and (T, N) the repeated ones, None if there are none.
     """
-    known = ~np.isnan(closes)
-    if known.all():
+    missing = np.isnan(closes)
+    columns = np.flatnonzero(missing.any(axis=0))
+    if not len(columns):
         return closes, None
-    rows = np.arange(len(closes))[:, None]
-    last = np.maximum.accumulate(np.where(known, rows, -1), axis=0)
     weekdays = count_weekdays(days)
-    age = weekdays[:, None] - weekdays[np.maximum(last, 0)]
-    missing = ~known & (last >= 0)
-    carried = missing & (age <= GRACE)
-    counts = [weekdays] * closes.shape[1]
-    leasts = np.full(closes.shape[1], GRACE)
-    for column, counted in _count_own_sessions(days, sessions, np.flatnonzero(missing.any(axis=0))):
-        counts[column], leasts[column] = counted, SESSION_GRACE
-        age[:, column] = counted - counted[np.maximum(last[:, column], 0)]
-        carried[:, column] = missing[:, column] & (age[:, column] <= SESSION_GRACE)
-    for column in np.flatnonzero((missing & ~carried).any(axis=0)).tolist():
-        carried[:, column] |= _in_slow_gap(
-            np.flatnonzero(known[:, column]),
-            counts[column],
-            missing[:, column],
-            age[:, column],
-            int(leasts[column]),
-        )
-    if not carried.any():
-        return closes, None
-    filled: Floats = np.where(carried, np.take_along_axis(closes, np.maximum(last, 0), 0), closes)
-    return filled, carried
+    own = dict(_count_own_sessions(days, sessions, columns))
+    filled, carried = closes, None
+    for column in columns.tolist():
+        known = np.flatnonzero(~missing[:, column])
+        rows = np.flatnonzero(missing[:, column])
+        rows = rows[rows > known[0]] if len(known) else rows[:0]
+        if not len(rows):
+            continue
+        last = np.searchsorted(known, rows) - 1
+        counted, least = (own[column], SESSION_GRACE) if column in own else (weekdays, GRACE)
+        age = counted[rows] - counted[known[last]]
+        within = age <= least
+        if not within.all():
+            gaps, gap_of = np.unique(last, return_inverse=True)
+            within = age <= usual_graces(counted[known], gaps, least)[gap_of]
+        if carried is None:
+            filled, carried = closes.copy(order="K"), np.zeros_like(missing)
+        filled[rows[within], column] = closes[known[last[within]], column]
+        carried[rows[within], column] = True
+    return (closes, None) if carried is None or not carried.any() else (filled, carried)
 
 
 def _count_own_sessions(
@@ -182,23 +188,3 @@ def _count_own_sessions(
         if id(own) not in counts:
             counts[id(own)] = count_sessions(own, days)
         yield column, counts[id(own)]
-
-
-def _in_slow_gap(
-    known: Rows, weekdays: Floats, missing: Bools, age: Floats, least: int = GRACE
-) -> Bools:
-    """(T,) missing closes within the grace that an asset's usual interval before them gives.
-
-    Args:
-        known: Rows of the asset's closes.
-        weekdays: (T,) counts of weekdays or sessions.
-        missing: (T,) whether the asset has had a close, but has none.
-        age: (T,) weekdays or sessions since its last close.
-        least: Fewest of them that are bridged.
-    """
-    within = np.zeros(len(missing), dtype=bool)
-    rows = np.flatnonzero(missing)
-    gaps, gap_of = np.unique(np.searchsorted(known, rows) - 1, return_inverse=True)
-    graces = usual_graces(weekdays[known], gaps, least)
-    within[rows] = age[rows] <= graces[gap_of]
-    return within

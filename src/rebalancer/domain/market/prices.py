@@ -111,6 +111,8 @@ class PriceHistory:
             not those of a market, or have no exchange rate.
         quotes: Prices as traded, and currencies; None if the closes are prices of shares in one
             currency.
+        hidden_from: First day whose stored closes are not used yet, as it has not come; None
+            without such days.
     """
 
     symbols: tuple[str, ...]
@@ -123,6 +125,7 @@ class PriceHistory:
     periods_per_year: float | None = None
     excluded: Mapping[str, str] = attrs.field(factory=dict)
     quotes: Quotes | None = None
+    hidden_from: date | None = None
     _memo: dict[object, object] = attrs.field(factory=dict, init=False, repr=False)
 
     @classmethod
@@ -175,8 +178,8 @@ class PriceHistory:
                 f"the date {days[at + 1]} {how}; sort rows by date and keep one a day",
                 code="dates_not_increasing",
             )
-        wrong = ~np.isnan(table) & ~((table > 0) & (table < HIGHEST))
-        if wrong.any():
+        if (table <= 0).any() or (table >= HIGHEST).any():  # NaN is neither
+            wrong = (table <= 0) | (table >= HIGHEST)
             row, column = (int(i) for i in np.argwhere(wrong)[0])
             raise InvalidRequest(
                 f"{names[column]} on {days[row]}: {table[row, column]} is not a price; "

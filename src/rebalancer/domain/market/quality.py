@@ -191,7 +191,7 @@ class Decisions:
                 continue
             rows = np.flatnonzero(np.isin(days, np.array(sorted(wrong), dtype="datetime64[D]")))
             if len(rows):
-                table = table.copy() if table is closes else table
+                table = table.copy(order="K") if table is closes else table
                 table[rows, columns[symbol]] = np.nan
         return table
 
