@@ -7,7 +7,7 @@ COPY alembic ./alembic
 COPY src ./src
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 RUN python -m venv /opt/rebalancer \
-    && /opt/rebalancer/bin/pip install --no-cache-dir "$(echo /wheels/rebalancer-*.whl)[servers,sample]"
+    && /opt/rebalancer/bin/pip install --no-cache-dir "$(echo /wheels/rebalancer-*.whl)[market,servers,sample]"
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --home-dir /var/lib/rebalancer --create-home rebalancer \

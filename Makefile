@@ -10,7 +10,7 @@ INSTALL = VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --compile-
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve serve-full services test soak check format bench clean
+.PHONY: help demo serve serve-full services test soak check format smoke-live bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -24,7 +24,7 @@ $(VENV)/uv:
 
 # One stamp for each set of extras, remade only when pyproject.toml changes.
 $(VENV)/demo: pyproject.toml $(VENV)/uv
-	$(INSTALL) -e '.[report,sample]'
+	$(INSTALL) -e '.[market,report,sample]'
 	@touch $@
 
 # Tests train policies, so only developers need torch. pip installs it before uv runs, because pip
@@ -77,6 +77,9 @@ soak: $(VENV)/dev ## Use everything while its parts are killed a hundred times (
 format: $(VENV)/dev ## Let ruff rewrite what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+smoke-live: $(VENV)/full ## Ask the real providers of market data; needs a network, uses the keys that are set
+	$(BIN)/python -m tests.live
 
 bench: $(VENV)/bench ## Compare speed with peers and print ratios (some minutes)
 	$(BIN)/python -m benchmarks

@@ -11,9 +11,12 @@ from rebalancer.adapters.memory.market import MemoryCalendars
 KNOWN = ("XNYS", "XTKS", "24/7")
 
 
-@pytest.fixture(params=["exchange_calendars", "memory"])
-def calendars(request):
+@pytest.fixture(params=["exchange_calendars", "files", "memory"])
+def calendars(request, tmp_path):
     real = ExchangeCalendars()
+    if request.param == "files":
+        ExchangeCalendars(tmp_path).sessions(KNOWN)
+        return ExchangeCalendars(tmp_path)
     return real if request.param == "exchange_calendars" else MemoryCalendars(real.sessions(KNOWN))
 
 
@@ -67,3 +70,25 @@ def test_half_days_end_earlier():
     ends = ExchangeCalendars().closing_times("XNYS")
     assert np.datetime64("2023-11-24T18:00") in ends  # the day after Thanksgiving
     assert np.datetime64("2023-11-22T21:00") in ends
+
+
+@pytest.mark.parametrize("content", [b"", b"noise", b"\x93NUMPY\x01\x00"])
+def test_a_damaged_file_is_replaced(tmp_path, content):
+    expected = ExchangeCalendars(tmp_path).sessions(["XNYS"])["XNYS"]
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(content)
+    assert (ExchangeCalendars(tmp_path).sessions(["XNYS"])["XNYS"] == expected).all()
+    assert file.read_bytes() == whole
+
+
+def test_files_of_earlier_months_are_deleted(tmp_path):
+    (tmp_path / "XNYS-2020-01-4.0.npy").write_bytes(b"old")
+    ExchangeCalendars(tmp_path).sessions(["XNYS"])
+    (file,) = tmp_path.iterdir()
+    assert file.name.startswith("XNYS-") and "2020" not in file.name
+
+
+def test_sessions_are_known_without_a_folder_that_can_be_written(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    assert len(ExchangeCalendars(tmp_path / "file").sessions(["XNYS"])["XNYS"])

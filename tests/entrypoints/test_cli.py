@@ -35,6 +35,9 @@ COMMANDS = [
     ["market", "list"],
     ["market", "show"],
     ["market", "regime"],
+    ["market", "sync"],
+    ["market", "providers"],
+    ["market", "schedule"],
     ["serve"],
     ["accept"],
     ["cancel"],
@@ -49,6 +52,7 @@ HEAVY = {
     *("pandas", "numpy", "scipy", "plotly", "skfolio", "rich"),
     *("torch", "stable_baselines3", "gymnasium", "hmmlearn"),
     *("alembic", "dishka", "granian", "litestar", "sqlalchemy"),
+    *("httpx", "yfinance", "curl_cffi", "exchange_calendars", "pyrate_limiter"),
 }
 
 

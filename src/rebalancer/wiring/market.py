@@ -202,7 +202,10 @@ class MarketProvider(Provider):
         return ListIssues(prices, None)
 
     rates = provide(EcbRates, provides=RateSource)
-    calendars = provide(ExchangeCalendars, provides=Calendars)
+
+    @provide
+    def calendars(self, settings: Settings) -> Calendars:
+        return ExchangeCalendars(settings.cache_folder / "sessions")
 
     @provide
     def details(self, provided: HistoryProvider, sources: Sources) -> PriceDetails:
