@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 
+import attrs
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from rebalancer.domain.market.assembly import PricingTerms
 from rebalancer.domain.market.bars import Bars, MarketSnapshot
 from rebalancer.domain.market.close_columns import close_columns, join_closes
 from rebalancer.domain.market.instruments import Instrument, Instruments
+from rebalancer.domain.market.prices import PriceHistory
 
 DAYS = np.arange("2020-01-01", "2020-07-01", dtype="datetime64[D]")
 WEEKDAYS = DAYS[np.is_busday(DAYS)]
@@ -110,3 +112,57 @@ def test_parts_of_a_market_are_joined() -> None:
     assert np.array_equal(joined.days, whole.days)
     assert np.array_equal(joined.closes, whole.closes, equal_nan=True)
     assert MarketSnapshot.of_table(join_closes([], capacity=0)).history() is None
+
+
+PENCE = PricingTerms("USD", Instruments.of([Instrument("OLD", currency="GBX")]))
+
+
+def act(symbol: str, row: int, kind: str, value: str = "0", **others: str) -> CorporateAction:
+    """Return an action on a weekday."""
+    return CorporateAction(symbol, WEEKDAYS[row].item(), ActionKind(kind), Decimal(value), **others)
+
+
+def renamed(*actions: CorporateAction) -> PriceHistory:
+    """Return prices of OLD, called MID from row 40 and NEW from row 80 on, after some actions."""
+    level = np.full(len(WEEKDAYS), 100.0)
+    level[60:] /= 2
+    parts = {"OLD": slice(0, 40), "MID": slice(40, 80), "NEW": slice(80, None)}
+    history = MarketSnapshot.of(
+        [Bars(one, WEEKDAYS[rows], level[rows], adjusted=False) for one, rows in parts.items()],
+        Actions.of(
+            [
+                act("OLD", 40, "rename", other="MID"),
+                act("MID", 80, "rename", other="NEW"),
+                *actions,
+            ]
+        ),
+    ).history(PENCE)
+    assert history is not None
+    return history
+
+
+def test_actions_under_earlier_symbols_count_under_the_new_one() -> None:
+    paid = [
+        act("OLD", 20, "dividend", "1"),
+        act("OLD", 40, "dividend", "0.02", currency="GBP"),
+        act("MID", 60, "split", "2"),
+    ]
+    history = renamed(*paid)
+    growth = history.closes[-1] / history.closes[0]
+    assert growth[history.column("NEW")] == pytest.approx(1.01 * 1.02, rel=1e-12)
+    assert history.findings == ()
+    again = renamed(*paid, *(attrs.evolve(one, symbol="NEW") for one in paid))
+    np.testing.assert_allclose(
+        again.closes[:, again.column("NEW")], history.closes[:, history.column("NEW")], rtol=1e-12
+    )
+
+
+def test_a_delisted_asset_is_not_carried_although_it_comes_back() -> None:
+    days = np.delete(WEEKDAYS, np.arange(30, 36))
+    market = [
+        Bars("A", days, np.full(len(days), 10.0), adjusted=False),
+        Bars("B", WEEKDAYS, np.full(len(WEEKDAYS), 10.0), adjusted=False),
+    ]
+    history = MarketSnapshot.of(market, Actions.of([act("A", 31, "delisting")])).history(PENCE)
+    assert history is not None
+    assert np.flatnonzero(np.isnan(history.closes[:, 0])).tolist() == [31, 32, 33, 34, 35]

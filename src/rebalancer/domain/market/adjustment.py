@@ -13,6 +13,7 @@ from rebalancer.domain.arrays import Dates, Floats
 from rebalancer.domain.market.actions import (
     DISTRIBUTIONS,
     ActionKind,
+    Actions,
     CorporateAction,
 )
 
@@ -179,8 +180,10 @@ _PRICED = frozenset({ActionKind.SPLIT, ActionKind.SPIN_OFF})
 
 def splice_renamed(
     symbols: Sequence[str], days: Dates, closes: Floats, renames: Sequence[CorporateAction]
-) -> tuple[tuple[str, ...], Floats]:
+) -> tuple[tuple[str, ...], Floats, tuple[CorporateAction, ...]]:
     """Return symbols and closes in which a new symbol goes on from the closes of its old one.
+
+    And the renames by which one does.
 
     The old symbol has no closes from the ex-day on. A new symbol with closes of its own before the
     ex-day keeps them: another asset had it then.
@@ -192,7 +195,7 @@ def splice_renamed(
         renames: Changes of symbols, by ex-day.
     """
     names = list(symbols)
-    table = closes
+    table, spliced = closes, []
     for rename in renames:
         assert rename.other is not None
         if rename.symbol not in names:
@@ -211,4 +214,37 @@ def splice_renamed(
             later = ~earlier & np.isnan(table[:, new])
             table[later, new] = table[later, old]
             table[~earlier, old] = np.nan
-    return tuple(names), table
+            spliced.append(rename)
+    return tuple(names), table, tuple(spliced)
+
+
+def carry_actions(
+    actions: Actions, spliced: Sequence[CorporateAction], unit_of: Callable[[str], str]
+) -> Actions:
+    """Return actions in which those of an old symbol also count for the closes of the new one.
+
+    So do those of the day of the rename. An action that both symbols have counts once.
+
+    Args:
+        actions: As known.
+        spliced: Renames by which a new symbol goes on from an old one, by ex-day.
+        unit_of: Returns the quote unit of an asset.
+    """
+    if not spliced:
+        return actions
+    carried = {one.key: one for one in actions}
+    for rename in spliced:
+        assert rename.other is not None
+        known = {(one.ex_day, one.kind) for one in carried.values() if one.symbol == rename.other}
+        for one in list(carried.values()):
+            priced = one.kind in DISTRIBUTIONS or one.kind in _PRICED
+            if one.symbol != rename.symbol or one.ex_day > rename.ex_day or not priced:
+                continue
+            if (one.ex_day, one.kind) in known:
+                continue
+            paid = one.currency
+            if paid is None and one.kind in DISTRIBUTIONS:
+                paid = unit_of(one.symbol)
+            moved = attrs.evolve(one, symbol=rename.other, currency=paid)
+            carried[moved.key] = moved
+    return Actions.of(carried.values())

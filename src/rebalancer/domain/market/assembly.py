@@ -14,15 +14,16 @@ from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.action_quality import find_huge
 from rebalancer.domain.market.actions import (
     DISTRIBUTIONS,
+    ENDINGS,
     NO_ACTIONS,
     ActionKind,
     Actions,
     CorporateAction,
-    ending_of,
     inherit_instruments,
 )
 from rebalancer.domain.market.adjustment import (
     ValuePerShare,
+    carry_actions,
     growth_factors,
     splice_renamed,
     undo_adjustment,
@@ -149,7 +150,7 @@ def assemble_history(
     if pairs:
         exchange = _rates_of(symbols, days, closes, pairs, terms).with_fallback(exchange)
     renames = [one for one in actions if one.kind is ActionKind.RENAME]
-    every, closes = splice_renamed(symbols, days, closes, renames)
+    every, closes, spliced = splice_renamed(symbols, days, closes, renames)
     terms = attrs.evolve(terms, instruments=inherit_instruments(terms.instruments, renames))
     left = set(pairs)
     places = np.array([at for at in range(len(every)) if at not in left], dtype=np.intp)
@@ -166,14 +167,15 @@ def assemble_history(
         return None
     columns = dict(zip(names, places.tolist(), strict=True))
     actions = _plausible(columns, days, closes, terms, exchange, actions, adjusted)
-    splits = _splits(actions, adjusted)
+    own_actions = carry_actions(actions, spliced, terms.unit_of)
+    splits = _splits(own_actions, adjusted)
 
     def value_of(symbol: str) -> ValuePerShare:
         return _value_per_share(symbol, days, closes, columns, terms, exchange)
 
     def assembled(block: slice) -> PriceHistory:
         some, table = names[block], closes_of(block)
-        total, grown = _adjust(some, days, table, value_of, actions, adjusted)
+        total, grown = _adjust(some, days, table, value_of, own_actions, adjusted)
         if not priced.all():
             total = total[priced]
             grown = [one.on_rows(priced) for one in grown]
@@ -205,13 +207,13 @@ def _end(history: PriceHistory, actions: Actions) -> PriceHistory:
     if history.carried is None:
         return history
     closes, carried = history.closes, history.carried
-    for column, symbol in enumerate(history.symbols):
-        own = actions.by_symbol.get(symbol, ())
-        last = history.last_known(symbol) if own else None
-        ending = None if last is None else ending_of(own, last[0])
-        if ending is None:
+    for action in actions:
+        column = history.columns.get(action.symbol)
+        if action.kind not in ENDINGS or column is None:
             continue
-        ended = history.dates >= np.datetime64(ending.ex_day, "D")
+        start = int(np.searchsorted(history.dates, np.datetime64(action.ex_day, "D")))
+        own = np.flatnonzero(history.observed[start:, column])
+        ended = slice(start, start + int(own[0]) if len(own) else None)
         if carried[ended, column].any():
             if closes is history.closes:
                 closes, carried = closes.copy(order="K"), carried.copy(order="K")
