@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rebalancer.domain.arrays import Floats
 from rebalancer.domain.backtest.track_record import FREE, TrackRecord, measure_track_record
-from rebalancer.domain.market.actions import ActionKind, Actions, CorporateAction
+from rebalancer.domain.market.actions import ActionKind, Actions, CorporateAction, inferred_source
 from rebalancer.domain.market.adjustment import adjust_backwards
 from rebalancer.domain.market.bars import Bars, MarketSnapshot
 from rebalancer.domain.market.prices import PriceHistory
@@ -190,6 +190,12 @@ def test_recorded_dividend_counts_once_on_restated_closes() -> None:
     assert own_actions(known, ledger, "USD") == {}
     again = measured(known, ledger)
     assert again.portfolio.values[-1] == pytest.approx(9990.10)
+    # The ledger states the day of one that was inferred, so that the value is even until then.
+    source = inferred_source(day(2), day(len(DAYS) - 1))
+    inferred = adjusted_market([98.0], (action("dividend", 2, 2, source=source),))
+    even = measured(inferred, ledger)
+    assert even.portfolio.values == pytest.approx([9990.10] * len(DAYS))
+    assert even.portfolio.twr == pytest.approx(-0.00099)
 
 
 def test_dividend_on_the_day_of_a_deposit_is_income_of_what_was_held() -> None:

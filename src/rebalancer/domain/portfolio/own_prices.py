@@ -14,7 +14,7 @@ from decimal import Decimal, localcontext
 import attrs
 import numpy as np
 
-from rebalancer.domain.market.actions import DISTRIBUTIONS, ActionKind, CorporateAction
+from rebalancer.domain.market.actions import DISTRIBUTIONS, INFERRED, ActionKind, CorporateAction
 from rebalancer.domain.market.adjustment import (
     ValuePerShare,
     adjust_backwards,
@@ -76,8 +76,15 @@ def own_prices(
     for symbol, own in found.items():
         column = filled.columns[symbol]
         known = quotes.actions.by_symbol.get(symbol, ())
-        every = sorted((*known, *own), key=lambda action: action.ex_day)
         value = _value_per_share(filled, quotes, column)
+        kept = [
+            one
+            for one in known
+            if not any(
+                _dates(action, one) and _is_like(action, one, filled, value) for action in own
+            )
+        ]
+        every = sorted((*kept, *own), key=lambda action: action.ex_day)
         price = filled.traded[:, column]
         if symbol in quotes.adjusted:
             adjusted = adjust_backwards(filled.dates, price, known, value)
@@ -137,6 +144,8 @@ def own_actions(
 ) -> dict[str, tuple[CorporateAction, ...]]:
     """Return the corporate actions that a ledger records and the market does not have, by symbol.
 
+    The market does not have the day of an inferred one, which the ledger may know better.
+
     A distribution is worth its amount before tax per unit that the portfolio held at the start of
     its day. One without any such units counts as money alone.
 
@@ -160,7 +169,8 @@ def own_actions(
         known = () if market.quotes is None else market.quotes.actions.by_symbol.get(symbol, ())
         value = _value_per_share(market, market.quotes, market.columns[symbol])
         for action in _merge_days(actions):
-            if not _is_known(action, known, market, value):
+            alike = [one for one in known if _is_like(action, one, market, value)]
+            if all(_dates(action, one) for one in alike):
                 missing.setdefault(symbol, []).append(action)
     return {symbol: tuple(actions) for symbol, actions in missing.items()}
 
@@ -195,34 +205,32 @@ def _merge_days(actions: Sequence[CorporateAction]) -> list[CorporateAction]:
     return list(merged.values())
 
 
-def _is_known(
-    action: CorporateAction,
-    known: Sequence[CorporateAction],
-    market: PriceHistory,
-    value: ValuePerShare,
+def _is_like(
+    action: CorporateAction, known: CorporateAction, market: PriceHistory, value: ValuePerShare
 ) -> bool:
-    """Return whether the market has an action: of that day, or what its owner takes for it.
+    """Return whether an action of the market is that of its owner: of that day, or taken for it.
 
     Owners record a split some days off, and a dividend on its payment day, perhaps after taxes.
     """
+    if action.kind is not known.kind and not {action.kind, known.kind} <= DISTRIBUTIONS:
+        return False
     row = first_row_from(market.dates, action.ex_day)
-    for other in known:
-        alike = action.kind is other.kind or {action.kind, other.kind} <= DISTRIBUTIONS
-        if not alike:
-            continue
-        at = first_row_from(market.dates, other.ex_day)
-        if at == row:
-            return True
-        later = action.ex_day - other.ex_day
-        if action.kind not in DISTRIBUTIONS:
-            if abs(later) <= SPLIT_WITHIN and same_ratio(action.value, other.value):
-                return True
-        elif timedelta(0) <= later <= PAID_WITHIN:
-            rows = [min(one, len(market) - 1) for one in (row, at)]
-            ours, theirs = value(action, rows[0]), value(other, rows[1])
-            if float(LEAST_PART) * theirs <= ours <= float(MOST_PART) * theirs:
-                return True
-    return False
+    at = first_row_from(market.dates, known.ex_day)
+    if at == row:
+        return True
+    later = action.ex_day - known.ex_day
+    if action.kind not in DISTRIBUTIONS:
+        return abs(later) <= SPLIT_WITHIN and same_ratio(action.value, known.value)
+    if not timedelta(0) <= later <= PAID_WITHIN:
+        return False
+    rows = [min(one, len(market) - 1) for one in (row, at)]
+    ours, theirs = value(action, rows[0]), value(known, rows[1])
+    return float(LEAST_PART) * theirs <= ours <= float(MOST_PART) * theirs
+
+
+def _dates(action: CorporateAction, known: CorporateAction) -> bool:
+    """Return whether an owner's action states the day of an inferred one, which is too early."""
+    return known.source.startswith(INFERRED) and action.ex_day > known.ex_day
 
 
 def _value_per_share(market: PriceHistory, quotes: Quotes | None, column: int) -> ValuePerShare:

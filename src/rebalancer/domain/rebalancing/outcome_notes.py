@@ -52,6 +52,8 @@ def flow_note(portfolio: Portfolio, outcome: Outcome, unit: Decimal) -> str:
         return f"The {flow} stays in cash."
     if outcome.sold:
         return f"The {flow} and sales of {sold} fund purchases of {bought}."
+    if portfolio.foreign_cash:
+        return f"The {flow} and other cash fund purchases of {bought}."
     if outcome.bought > cash_flow:
         return f"The {flow} and other cash are invested: {bought}."
     return f"Of the {flow}, {bought} is invested."
