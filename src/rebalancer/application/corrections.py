@@ -97,15 +97,29 @@ def _exchanges_of(entry: Entry, ledger: Ledger) -> list[Entry]:
     """Return the exchanges that were booked with a trade, or with a distribution."""
     if entry.kind is EntryKind.EXCHANGE:
         return []
+    exchanges = [one for one in ledger.effective if one.kind is EntryKind.EXCHANGE]
+    if entry.proposal is not None and entry.kind in TRADES:
+        for one in exchanges:
+            if one.proposal == entry.proposal and _settles(one, entry):
+                return [one]
     return [
         one
-        for one in ledger.effective
-        if one.kind is EntryKind.EXCHANGE
-        and (
+        for one in exchanges
+        if (
             one.id == exchange_id(entry.id)
             or (entry.action is not None and one.action == entry.action)
         )
     ]
+
+
+def _settles(exchange: Entry, trade: Entry) -> bool:
+    """Return whether an exchange of the same proposal converts the money of a trade alone."""
+    if trade.currency is None:
+        return False
+    if trade.kind is EntryKind.BUY:
+        paid = exchange.counter_currency, exchange.counter_amount
+        return paid == (trade.currency, -trade.cash)
+    return (exchange.currency, exchange.amount) == (trade.currency, trade.cash)
 
 
 def _reopen(tx: Transaction, proposal: UUID, owner: UUID, ledger: Ledger, reversal: Entry) -> Entry:

@@ -368,3 +368,18 @@ def test_etag_changes_with_a_corrected_exchange_rate(api: RunningApi, ada: ApiUs
     api.market.serve(quoted_prices(closes | rates, start=FIRST, terms=TERMS))
     changed = ada.get(path, headers={"If-None-Match": tag})
     assert (changed.status_code, changed.json()["value"]) == (200, "500.00")
+
+
+def test_void_of_a_proposals_trade_voids_its_conversion(api: RunningApi, ada: ApiUser) -> None:
+    serve(api)
+    body = {"targets": {"EUX": 0.5, "LSE": 0.2}, "cash": "1000", "on": str(FIRST)}
+    id = ada.portfolio(**body)["id"]
+    proposal = ada.proposal(id, policy="band")
+    ada.post(f"/api/rebalance/{proposal['id']}/accept")
+    path = f"/api/portfolios/{id}/transactions"
+    bought = [one for one in ada.get(path).json()["items"] if one["kind"] == "buy"]
+    assert sorted(one["currency"] for one in bought) == ["EUR", "GBP"]
+    for one in bought:
+        void = ada.post(f"{path}/{one['id']}/void").json()
+    assert void["portfolio"]["cash_by_currency"] == {"USD": "1000.00"}
+    assert void["portfolio"]["holdings"] == {}

@@ -307,5 +307,9 @@ def count_weekdays(days: Dates) -> Floats:
 
 
 def _digits(price: float) -> str:
-    """Write a price with the digits in which it was read, without an exponent."""
-    return f"{Decimal(repr(price)):f}"
+    """Write a price with the digits in which it was read, without an exponent.
+
+    A computed one has 12 digits at most.
+    """
+    read = Decimal(repr(price))
+    return f"{read if len(read.as_tuple().digits) <= 15 else Decimal(f'{price:.12g}'):f}"
