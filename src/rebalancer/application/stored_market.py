@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from threading import Lock
 
+from rebalancer.application.garbage_collection import rare_garbage_collection
 from rebalancer.application.history_provider import GivenHistory, warn_of_unknown
 from rebalancer.application.ports.market import (
     Calendars,
@@ -269,9 +270,10 @@ class StoredMarket:
         def build(open_tables: OpenTables) -> PriceHistory | None:
             key = " ".join(stored[:2])  # bars and actions make a snapshot
             read = self._read_snapshot
-            snapshot = read() if self._cache is None else self._cache.get(key, read)
-            self._has_later = terms.first_after_latest(snapshot.days) is not None
-            history = snapshot.history(terms, open_tables)
+            with rare_garbage_collection():
+                snapshot = read() if self._cache is None else self._cache.get(key, read)
+                self._has_later = terms.first_after_latest(snapshot.days) is not None
+                history = snapshot.history(terms, open_tables)
             del snapshot  # its memory is needed no more
             if history is not None:
                 history.withheld  # noqa: B018  # once for all processes, as it reads every asset

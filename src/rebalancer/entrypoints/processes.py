@@ -1,12 +1,10 @@
-"""Signals and garbage collection of long-running processes."""
+"""Signals of long-running processes."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 
@@ -28,18 +26,3 @@ def termination_event() -> asyncio.Event:
         with suppress(ValueError):  # not the main thread, as in tests
             signal.signal(number, handle)
     return terminated
-
-
-@contextmanager
-def rare_garbage_collection(threshold: int = 100_000) -> Iterator[None]:
-    """Collect cyclic garbage rarely; at the usual rate it takes a fifth of a batch's time.
-
-    A batch creates objects by the ten thousand, without reference cycles. The threshold is that of
-    the youngest generation.
-    """
-    usual = gc.get_threshold()
-    gc.set_threshold(threshold, *usual[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*usual)

@@ -23,6 +23,7 @@ from pathlib import Path
 import attrs
 
 from rebalancer.application.atomic_files import write_atomically
+from rebalancer.application.garbage_collection import rare_garbage_collection
 from rebalancer.application.worker_processes import (
     WorkerDied,
     WorkerProcess,
@@ -37,7 +38,6 @@ from rebalancer.domain.rebalancing.proposal import propose_book
 from rebalancer.entrypoints.cli.batch_request import BatchRequest
 from rebalancer.entrypoints.cli.files import check_output
 from rebalancer.entrypoints.cli.options import report_reading
-from rebalancer.entrypoints.processes import rare_garbage_collection
 from rebalancer.entrypoints.schemas.portfolio import LONGEST_ID, read_portfolio
 from rebalancer.entrypoints.schemas.proposal import ProposalRecord, proposal_record
 from rebalancer.entrypoints.schemas.wire import json_line, parse_json

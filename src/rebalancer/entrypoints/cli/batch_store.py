@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from rebalancer.application.garbage_collection import rare_garbage_collection
 from rebalancer.domain.errors import Unavailable
 from rebalancer.entrypoints.cli.options import report_reading
-from rebalancer.entrypoints.processes import rare_garbage_collection
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
