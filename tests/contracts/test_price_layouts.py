@@ -247,6 +247,10 @@ def test_a_row_for_each_asset_and_day(read, lines):
             ["line 3, column 4 ('currency')", "in USD and in CHF"],
         ),
         (["date,symbol,close", "2023-05-04,P,-7", "2023-05-05,P,-8"], ["line 2", "'-7' is not a"]),
+        (
+            ["symbol,ex_date,kind,value,currency", "P,2023-05-04,dividend,1.20,USD"],
+            ["line 1", "those of corporate actions, not of prices"],
+        ),
     ],
 )
 def test_malformed_long_file_is_rejected_with_its_place(read, lines, fragments):

@@ -181,6 +181,10 @@ def _all_fields(titles: Sequence[str]) -> bool:
     return bool(named) and all(field_of(title) not in (None, Field.SYMBOL) for title in named)
 
 
+_OF_ACTIONS = frozenset({"ex_date", "kind", "value"})
+"""Columns of files of corporate actions, whose values are no prices."""
+
+
 class Long(Layout):
     """A row for each asset and day: ``date,symbol,close``, with any other columns."""
 
@@ -201,6 +205,13 @@ class Long(Layout):
         columns = read_columns(sheet)
         fields = columns.fields
         named = [at for at, field in fields.items() if field is Field.SYMBOL]
+        titles = {title.strip().casefold() for title in sheet.rows[0]}
+        if titles >= _OF_ACTIONS:
+            raise sheet.wrong(
+                "the columns are those of corporate actions, not of prices; import the file as "
+                "actions",
+                line=sheet.lines[0],
+            )
         if not named:
             raise _not_of(self, sheet, "it has no column symbol; add it")
         closing = _find_closes(columns)
