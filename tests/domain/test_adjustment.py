@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rebalancer.domain.arrays import Floats
 from rebalancer.domain.market.actions import ActionKind, Actions, CorporateAction
-from rebalancer.domain.market.adjustment import adjust_backwards
+from rebalancer.domain.market.adjustment import adjust_backwards, undo_adjustment
 from rebalancer.domain.market.assembly import PricingTerms
 from rebalancer.domain.market.bars import Bars, MarketSnapshot
 from rebalancer.domain.market.instruments import Instrument, Instruments
@@ -148,3 +148,15 @@ def test_quotes_state_which_closes_come_adjusted() -> None:
         quotes = history(closes, adjusted=adjusted).quotes
         assert quotes is not None
         assert quotes.adjusted == expected
+
+
+def test_undone_adjustment_gives_the_digits_that_were_traded() -> None:
+    closes = np.array([50.63, 49.55, 50.88, 11.57, 11.79, 0.00001234])
+    actions = [action("dividend", 2, 0.37), action("split", 3, 4), action("dividend", 4, 0.25)]
+
+    def value(one: CorporateAction, _: int) -> float:
+        return float(one.value) if one.kind is ActionKind.DIVIDEND else float("nan")
+
+    adjusted = adjust_backwards(DAYS[:6], closes, actions, value)
+    assert adjusted[0] != closes[0]
+    assert undo_adjustment(DAYS[:6], adjusted, actions, value).tolist() == closes.tolist()

@@ -83,7 +83,8 @@ def undo_adjustment(
 
     Sources adjust backwards from the last close: a split divides the closes before it, and a
     distribution multiplies them by ``1 - value / last close before the ex-day``. A split is taken
-    to be in the closes unless they themselves change by it on the ex-day.
+    to be in the closes unless they themselves change by it on the ex-day. Prices that change have
+    14 digits, so that 50.63 does not become 50.63000000000001.
 
     Args:
         days: (T,) increasing.
@@ -100,7 +101,20 @@ def undo_adjustment(
         true = last * split + event.paid
         if true > 0 and last > 0:
             traded[: event.row] *= true / last
+    changed = (traded != closes) & ~np.isnan(traded)
+    traded[changed] = _round_digits(traded[changed])
     return traded
+
+
+def _round_digits(values: Floats) -> Floats:
+    """Return positive values, rounded to 14 significant digits."""
+    decimals = _DIGITS - 1 - np.floor(np.log10(values))
+    up, down = 10.0 ** np.maximum(decimals, 0), 10.0 ** np.maximum(-decimals, 0)
+    rounded: Floats = np.rint(values * up / down) / up * down
+    return rounded
+
+
+_DIGITS = 14
 
 
 def adjust_backwards(
