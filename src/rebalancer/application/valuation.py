@@ -12,8 +12,10 @@ import numpy as np
 
 from rebalancer.application.corporate_actions import BookedPortfolio, unbooked_notes
 from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.domain.market.actions import ActionKind
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.quotes import NOTABLE_RATE_AGE
+from rebalancer.domain.portfolio.corporate_actions import due_actions
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
 from rebalancer.domain.portfolio.own_prices import adjustment_note, own_prices, select_assets
 
@@ -101,7 +103,7 @@ def value_portfolio(
     columns, withheld = market.columns, market.withheld
     held = portfolio.positions.holdings
     reasons = {
-        symbol: withheld.get(symbol, "no price data")
+        symbol: _delisting(symbol, market) or withheld.get(symbol, "no price data")
         for symbol in held
         if symbol not in columns or symbol in withheld
     }
@@ -139,6 +141,14 @@ def value_portfolio(
     if caution is not None:
         notes.append(caution)
     return ValuedPortfolio(portfolio, market.last_date, prices, tuple(notes), foreign)
+
+
+def _delisting(symbol: str, market: PriceHistory) -> str | None:
+    """Return that an asset is delisted, and since when; None if it is not."""
+    for action in due_actions(market).by_symbol.get(symbol, ()):
+        if action.kind is ActionKind.DELISTING:
+            return f"it is delisted since {action.ex_day}"
+    return None
 
 
 @attrs.frozen

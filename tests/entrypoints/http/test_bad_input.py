@@ -265,7 +265,8 @@ def test_wrong_values_are_rejected_anywhere(target: Target) -> None:
 
 
 NOT_MONEY = [
-    "NaN", "Infinity", "-Infinity", "1e999999", "1e9999999", "-1", '"NaN"', '"-1"', '"1e3"', '"+1"', '"01"',
+    "NaN", "Infinity", "-Infinity", "1e999999", "1e9999999", "-1", '"NaN"', '"-1"', '"1e3"', '"+1"',
+    '"01"',
     '".5"', '"1."', "0.1", "1.5", '"1_000"', "true", "null", '"1000000000000000"', "10" * 20,
     '"0.0000000000001"', '"\\u00b2"', '"1 "', '"0x10"',
 ]  # fmt: skip

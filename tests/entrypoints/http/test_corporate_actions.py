@@ -383,3 +383,13 @@ def test_void_of_a_proposals_trade_voids_its_conversion(api: RunningApi, ada: Ap
         void = ada.post(f"{path}/{one['id']}/void").json()
     assert void["portfolio"]["cash_by_currency"] == {"USD": "1000.00"}
     assert void["portfolio"]["holdings"] == {}
+
+
+def test_delisted_asset_keeps_its_last_price_with_a_note(api: RunningApi, ada: ApiUser) -> None:
+    before = opened(api, ada)
+    gone = CorporateAction("SPL", EX_DAY, ActionKind.DELISTING)
+    closes = {"SPL": [400.0] * 10 + [None] * 10, "BBB": [50.0] * 20}
+    api.market.serve(quoted_prices(closes, start=FIRST, actions=(gone,), terms=TERMS))
+    found = ada.get(f"/api/portfolios/{before['id']}").json()
+    assert (found["value"], found["holdings"]["SPL"]["stale"]) == ("10000.00", True)
+    assert any("it is delisted since 2026-10-11" in note for note in found["notes"])
