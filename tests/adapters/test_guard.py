@@ -37,6 +37,9 @@ class Scripted:
     def __init__(self, *answers):
         self.answers, self.calls = list(answers), 0
 
+    def close(self):
+        pass
+
     def facts(self, symbol):
         answer = self.answers[min(self.calls, len(self.answers) - 1)]
         self.calls += 1
@@ -202,6 +205,22 @@ def test_requests_at_the_same_time_are_limited():
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(guard.facts, "ABCDEFGH")) == ["facts"] * 8
     assert provider.most == 1
+
+
+def test_closing_ends_the_pauses_of_callers():
+    provider = Scripted("facts")
+    guard = guarded(provider, Pace(rates=((1, 50.0),)))
+    guard.facts("A")
+    with ThreadPoolExecutor(3) as pool:
+        begins = time.monotonic()
+        waiting = [pool.submit(guard.facts, "A") for _ in range(3)]
+        time.sleep(0.2)
+        guard.close()
+        for one in waiting:
+            with pytest.raises(Throttled):
+                one.result(timeout=5)
+    assert time.monotonic() - begins < 5
+    assert provider.calls == 1
 
 
 def test_two_processes_never_spend_more_than_the_quota(tmp_path, sqlite_template):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import UTC, date, datetime, timedelta
 
 import attrs
@@ -174,6 +176,34 @@ def test_bars_that_are_published_late_are_asked_for_again(schedule, source, cloc
     (done,) = schedule()
     assert [symbol for symbol, _ in source.asked] == ["BBB"]
     assert done.due == datetime(2024, 3, 12, 21, 30, tzinfo=UTC)
+
+
+def test_a_run_without_answers_ends_with_the_process(schedule, source, clock):
+    schedule.synchronize(["AAA", "BBB"])
+    schedule()
+    clock.now = MONDAY
+    source.stuck = threading.Event()
+    begins = time.monotonic()
+    ran = {task.name: task for task in schedule(should_stop=lambda: source.asked[2:] != [])}
+    assert time.monotonic() - begins < 10
+    assert (ran["bars:XNYS"].state, ran["bars:XNYS"].due) == (TaskState.WAITING, MONDAY)
+    source.stuck = None
+    assert [task.state for task in schedule() if task.name == "bars:XNYS"] == [TaskState.DONE]
+
+
+def test_a_run_without_answers_gives_signs_of_life(schedule, source, clock):
+    schedule.synchronize(["AAA"])
+    schedule()
+    clock.now = MONDAY
+    source.stuck = threading.Event()
+
+    def pass_time():
+        alive = tasks(schedule)["bars:XNYS"].alive
+        clock.now += timedelta(minutes=5)
+        return alive is not None and alive > MONDAY
+
+    ran = {task.name: task for task in schedule(should_stop=pass_time)}
+    assert ran["bars:XNYS"].state is TaskState.WAITING
 
 
 def test_bars_that_never_come_are_left_for_the_next_close(schedule, source, clock):

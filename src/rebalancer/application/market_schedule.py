@@ -217,7 +217,7 @@ class RunSchedule:
             if faults:
                 detail += f", {len(faults)} failed: {faults[0]}"
             return _Outcome(detail, bool(faults))
-        report = self.synchronize(symbols, progress=lambda _: beat())
+        report = self.synchronize(symbols, progress=lambda _: beat(), check=beat)
         days = sum(one.days for one in report.outcomes)
         detail = f"{len(symbols)} assets, {days} days new or changed"
         if report.failed:

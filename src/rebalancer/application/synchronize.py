@@ -52,6 +52,9 @@ _MOST_LOGGED = 5
 _GATHER = 0.5
 """Seconds between two times that answers are saved, unless all have come or they are many."""
 
+_CHECK = 1.0
+"""Seconds without any answer after which a caller may end a run."""
+
 _BATCH = 32
 """Assets that are saved together at most."""
 
@@ -119,6 +122,7 @@ class SyncMarket:
         since: date | None = None,
         provider: str | None = None,
         progress: Callable[[SyncOutcome], None] = lambda _: None,
+        check: Callable[[], None] = lambda: None,
     ) -> SyncReport:
         """Synchronize assets and rates.
 
@@ -127,6 +131,8 @@ class SyncMarket:
             since: Fetch from this day on, also what is stored; None: what is new.
             provider: Name of the only provider to ask; None: those that have the asset.
             progress: Called with each outcome, when it is stored.
+            check: Called every second while no answer comes; an exception from it, or from
+                ``progress``, ends the run.
 
         Raises:
             InvalidRequest: the provider is unknown.
@@ -160,7 +166,8 @@ class SyncMarket:
                             break
                     if not running:
                         break
-                    wait(running, return_when=FIRST_COMPLETED)
+                    while not wait(running, _CHECK, return_when=FIRST_COMPLETED).done:
+                        check()
                     # Those that end soon are saved together, which takes a fraction of the time.
                     ended, _ = wait(running, max(saved + _GATHER - time.monotonic(), 0.0))
                     some = [(running.pop(future), future) for future in list(ended)[:_BATCH]]
@@ -169,8 +176,10 @@ class SyncMarket:
                     for done in ended_outcomes:
                         outcomes[done.symbol] = done
                         progress(done)
-            finally:
-                pool.shutdown(cancel_futures=True)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                self.chain.close()  # those that wait for their turn end now
+                raise
         report = SyncReport(tuple(outcomes[symbol] for symbol in wanted))
         _log_faults(report)
         return report

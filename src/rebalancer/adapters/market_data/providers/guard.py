@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
-from threading import BoundedSemaphore, Lock
+from threading import BoundedSemaphore, Event, Lock
 from typing import Any, TypeVar
 
 import attrs
@@ -98,6 +97,7 @@ class GuardedProvider:
         self._limiter: Any = None
         self._lock = Lock()
         self._turn = Lock()
+        self._closing = Event()
         self._slots = None if pace.at_once is None else BoundedSemaphore(pace.at_once)
         self._silent_until: datetime | None = None
         self._spent_until: datetime | None = None
@@ -124,6 +124,8 @@ class GuardedProvider:
         return self._ask(lambda: self._provider.series(id, since=since))
 
     def close(self) -> None:
+        """Close connections, and end the pauses of callers; a later call opens them again."""
+        self._closing.set()
         self._provider.close()
 
     def quota_left(self) -> int | None:
@@ -150,12 +152,15 @@ class GuardedProvider:
         def is_transient(error: Exception) -> bool | timedelta:
             if not isinstance(error, ProviderFault) or isinstance(error, NEVER_RETRIED):
                 return False
+            if self._closing.is_set():
+                return False
             wait = self._wait_for(error)
             if wait is None:
                 return True
             return timedelta(seconds=wait) if wait <= self.pace.longest_wait else False
 
         def once() -> T:
+            self._pause(0.0)
             longest = self.pace.longest_wait if patient else _MOMENT
             self._check_silence(longest)
             self._keep_pace(cost, longest)
@@ -170,6 +175,7 @@ class GuardedProvider:
                     log.error("%s sent what its adapter cannot read: %s", self.title, kind)
                     raise Garbled(f"{self.title} sent an unreadable answer ({kind})") from None
 
+        self._closing.clear()
         stamina.instrumentation.set_on_retry_hooks(())  # the caller reports what failed
         retry = stamina.RetryingCaller(
             attempts=self.pace.attempts if patient else 1,
@@ -216,7 +222,7 @@ class GuardedProvider:
                 f"{self.title} refuses more requests until {until:%Y-%m-%d %H:%M:%S} UTC",
                 until=until,
             )
-        time.sleep(wait)
+        self._pause(wait)
 
     def _spend(self, cost: int) -> None:
         if self.pace.a_day is None:
@@ -254,9 +260,14 @@ class GuardedProvider:
                             f"{until:%Y-%m-%d %H:%M:%S} UTC; repeat it then",
                             until=until,
                         )
-                    time.sleep(wait + 0.002)
+                    self._pause(wait + 0.002)
         finally:
             self._turn.release()
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, but no longer than until this provider is closed."""
+        if self._closing.wait(seconds):
+            raise Throttled(f"{self.title} was closed before its turn came; repeat it")
 
     def _today(self) -> str:
         return str(self._clock().astimezone(UTC).date())
