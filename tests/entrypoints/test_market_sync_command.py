@@ -9,6 +9,8 @@ from datetime import date
 
 import pytest
 
+from tests.contracts.provider_hosts import KEY as FRED_KEY
+from tests.contracts.provider_hosts import FredHost
 from tests.internet import Internet, environment
 from tests.yahoo_world import ASSETS, RATES, World
 
@@ -163,3 +165,41 @@ def test_search_lists_assets_of_providers_and_how_to_fetch_them(quickly, interne
     assert [one["symbol"] for one in noted.json["assets"]] == ["VTI"]
     assert "Yahoo Finance" in noted.json["notes"][0]
     assert "Caution" in quickly("market", "search", "VTI", "--everywhere").stderr
+
+
+def test_search_of_providers_works_before_anything_is_stored(quickly, internet, monkeypatch):
+    monkeypatch.setenv("REBALANCER_ALPHA_VANTAGE_KEY", KEY)  # whose quota is counted
+    found = quickly("market", "search", "world", "--everywhere", "--json")
+    assert [one["symbol"] for one in found.json["assets"] if not one["known"]] == ["VWCE.DE"]
+    assert KEY not in found.stdout + found.stderr
+
+
+def test_fundamentals_are_shown_and_stored(quickly, internet, world):
+    shown = quickly("market", "fundamentals", "VTI")
+    assert shown.code == 0, shown
+    assert "price to earnings" in shown.stdout and "21.5" in shown.stdout
+    world.down = True
+    document = quickly("market", "fundamentals", "VTI", "--json").json
+    assert document["figures"] == {"price_to_earnings": 21.5}
+    assert (document["provider"], document["note"]) == ("yahoo", "")
+    missing = quickly("market", "fundamentals", "VOD.L")
+    assert (missing.code, "Yahoo Finance" in missing.stderr) == (1, True)
+
+
+def test_series_is_shown_as_it_was_known(quickly, internet, monkeypatch):
+    monkeypatch.setenv("REBALANCER_FRED_KEY", FRED_KEY)
+    internet.hosts |= dict.fromkeys(FredHost().hosts(), FredHost().answer)
+    shown = quickly("market", "series", "ABC/RATE")
+    assert shown.code == 0, shown
+    assert "2024-03-31" in shown.stdout and "2024-04-01" in shown.stdout
+    asked = ("market", "series", "ABC/RATE", "--json")
+    earlier = quickly(*asked, "--known-by", "2024-03-01").json
+    assert [one["value"] for one in earlier["observations"]] == [5.25]
+    later = quickly(*asked, "--since", "2024-03-01").json
+    assert [one["date"] for one in later["observations"]] == ["2024-03-31"]
+    assert quickly("market", "series", "NOSUCH").refused("FRED does not know NOSUCH")
+
+
+def test_series_without_a_key_names_the_remedy(quickly, internet):
+    missing = quickly("market", "series", "DGS10")
+    assert (missing.code, "add one" in missing.stderr) == (1, True)

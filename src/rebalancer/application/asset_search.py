@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date
 
 import attrs
@@ -12,7 +12,7 @@ from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.providers import Listing
 from rebalancer.application.provider_chain import ProviderChain
 from rebalancer.domain.market.instruments import AssetClass, Instruments
-from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
 
 MOST_LISTINGS = 10
 """Most assets that providers add to a search."""
@@ -150,10 +150,11 @@ class SearchEverywhere:
             InvalidRequest: prices or instruments are malformed.
             PricesUnavailable: the provider of known prices did not answer.
         """
-        found = {
-            asset.symbol: asset
-            for asset in self.search(query, asset_class=asset_class, currency=currency, limit=limit)
-        }
+
+        def search() -> list[FoundAsset]:
+            return self.search(query, asset_class=asset_class, currency=currency, limit=limit)
+
+        found = {asset.symbol: asset for asset in _or_none(search)}
         if not query.strip():
             return Search(tuple(found.values()))
         answer = self.chain.search(query.strip(), limit=MOST_LISTINGS)
@@ -162,11 +163,22 @@ class SearchEverywhere:
             for provider, listing in answer.listings
             if _passes(listing, asset_class, currency)
         }
-        for asset in self.search.get(symbol for symbol in listed if symbol not in found):
+        others = [symbol for symbol in listed if symbol not in found]
+        for asset in _or_none(lambda: self.search.get(others)):
             found[asset.symbol] = asset
         known = sorted(found.values(), key=lambda asset: asset.symbol)
         new = [asset for symbol, asset in listed.items() if symbol not in found]
         return Search((*known, *new), tuple(fault.message for fault in answer.faults))
+
+
+def _or_none(search: Callable[[], list[FoundAsset]]) -> list[FoundAsset]:
+    """Return known assets; none if the store has no prices yet."""
+    try:
+        return search()
+    except PricesUnavailable as error:
+        if error.code != "prices_not_imported":
+            raise
+        return []
 
 
 def _passes(listing: Listing, asset_class: AssetClass | None, currency: str | None) -> bool:

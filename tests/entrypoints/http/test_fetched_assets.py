@@ -101,6 +101,14 @@ def test_portfolio_of_unknown_assets_opens_after_a_fetch(network: Network) -> No
     assert network.user.post("/api/portfolios", body).status_code == 201
 
 
+def test_empty_store_names_the_route_and_searches_providers(network: Network) -> None:
+    body = {"name": "Mine", "targets": {"VTI": 1}}
+    refused = network.user.post("/api/portfolios", body)
+    assert "POST /api/market/assets" in expect_problem(refused, 503)
+    found = network.user.get(PATH, params={"query": "VTI", "everywhere": True}).json()
+    assert [(one["symbol"], one["known"]) for one in found["items"]] == [("VTI", False)]
+
+
 def test_repeated_request_submits_one_job(network: Network) -> None:
     headers, body = {"Idempotency-Key": "monday"}, {"symbols": ["VTI"]}
     first, again = (network.user.post(PATH, body, headers=headers) for _ in range(2))

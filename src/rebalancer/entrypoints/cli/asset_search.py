@@ -10,7 +10,12 @@ import click
 from rebalancer.domain.market.asset_classes import AssetClass
 from rebalancer.domain.money import Currency
 from rebalancer.domain.number_text import price_text
-from rebalancer.entrypoints.cli.options import container, json_option, market_options
+from rebalancer.entrypoints.cli.options import (
+    container,
+    create_embedded_database,
+    json_option,
+    market_options,
+)
 from rebalancer.entrypoints.cli.screen import (
     caution,
     console,
@@ -63,6 +68,7 @@ def search(
     code = None if currency is None else Currency(currency).code
     with container(where) as wired:
         if everywhere:
+            create_embedded_database(wired)  # quotas are counted there
             result = wired.get(SearchEverywhere)(text, asset_class=kind, currency=code, limit=_MOST)
         else:
             known = wired.get(SearchAssets)(text, asset_class=kind, currency=code, limit=_MOST)

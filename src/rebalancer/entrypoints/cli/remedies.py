@@ -25,7 +25,8 @@ REMEDIES = {
     "policy_version_not_found": _LIST_POLICIES,
     "port_unavailable": "Choose another --port, or --port 0 for a free one.",
     "portfolio_not_found": "Run `rebalancer portfolio list` to list the portfolios.",
-    "prices_not_imported": "Run `rebalancer market import`.",
+    "prices_not_imported": "Run `rebalancer market import`, or fetch assets with "
+    "`rebalancer market sync --symbols A,B`.",
     "promotion_gate_missing": _EVALUATE,
     "resume_impossible": _START_AGAIN,
     "run_inputs_changed": _START_AGAIN,

@@ -127,7 +127,10 @@ REMEDIES = {
 }
 """What a client of the API can do about an error, by its code; added to the message."""
 
-FETCH_REMEDIES = {"unknown_symbol": "POST /api/market/assets fetches its prices"}
+FETCH_REMEDIES = {
+    "prices_not_imported": "POST /api/market/assets fetches some",
+    "unknown_symbol": "POST /api/market/assets fetches its prices",
+}
 """The same where assets can be added."""
 
 

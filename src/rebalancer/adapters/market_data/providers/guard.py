@@ -76,7 +76,7 @@ class GuardedProvider:
         pace: Its limits.
         work: Stores what is spent of a daily quota; not used without one.
         clock: Gives the day of the quota.
-        cost: Requests that `bars` takes.
+        cost: Requests that `bars` takes; of a provider without bars, `series`.
     """
 
     def __init__(
@@ -121,7 +121,8 @@ class GuardedProvider:
         return self._ask(lambda: self._provider.facts(symbol))
 
     def series(self, id: str, *, since: date | None) -> EconomicSeries:
-        return self._ask(lambda: self._provider.series(id, since=since))
+        cost = 1 if Offer.BARS in self.offers else self._cost
+        return self._ask(lambda: self._provider.series(id, since=since), cost=cost)
 
     def close(self) -> None:
         """Close connections, and end the pauses of callers; a later call opens them again."""

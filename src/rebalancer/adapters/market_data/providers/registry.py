@@ -24,7 +24,7 @@ class RemoteProvider:
         create: Creates it with a key, which is empty for providers without one; must not do I/O.
         pace: Limits of its free plan.
         key_setting: Name of the setting that holds its key; None without one.
-        cost: Requests that the bars of one asset take.
+        cost: Requests that the bars of one asset take; of a provider without bars, a series.
     """
 
     create: Callable[[str], MarketProvider]
