@@ -293,6 +293,14 @@ def test_missing_and_extra_sessions_and_old_closes_are_listed():
     }
 
 
+def test_close_that_is_not_used_is_no_missing_session():
+    market = Deployment(calendars=Calendar())
+    closes = np.full(20, 10.0)
+    closes[10] = 1000.0
+    market.add(close=closes, listed=[Instrument("A", market="XNYS")])
+    assert market.issues(everything=True) == [(Rule.UNIT_CHANGE, day(10), RESOLVED)]
+
+
 def test_issues_are_selected_by_symbol_and_severity():
     market = Deployment()
     market.add("A", close=[500, 505, 5.04, 5.1, 5.0])

@@ -182,8 +182,10 @@ def _wrong_sessions(history: PriceHistory) -> Iterator[Issue]:
     quotes = history.quotes
     if quotes is None or not quotes.sessions:
         return
+    # Also closes that are not used, which have findings of their own.
+    reported = history.reported_closes
     days_of = {
-        column: history.dates[history.observed[:, column]]
+        column: history.dates[~np.isnan(reported[:, column])]
         for column, market in enumerate(quotes.markets)
         if market in quotes.sessions
     }
