@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date
 from decimal import Decimal, localcontext
 
@@ -14,8 +14,10 @@ from rebalancer.application.corporate_actions import BookedPortfolio, unbooked_n
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.domain.market.actions import ActionKind
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.quality import Finding, Rule
 from rebalancer.domain.market.quotes import NOTABLE_RATE_AGE
 from rebalancer.domain.portfolio.corporate_actions import due_actions
+from rebalancer.domain.portfolio.ledger import Ledger
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
 from rebalancer.domain.portfolio.own_prices import adjustment_note, own_prices, select_assets
 
@@ -114,10 +116,13 @@ def value_portfolio(
         if symbol not in reasons
     }
     notes = []
-    if reasons:
+    jumped = market.memo("possible splits", lambda: _possible_splits(market)).keys() & held.keys()
+    if reasons or jumped:
         with work.read() as tx:
             ledger = tx.portfolios.ledger(portfolio.id)
-        market = own_prices(select_assets(market, [*held, *ledger.symbols]), ledger, base)
+        own = own_prices(select_assets(market, [*held, *ledger.symbols]), ledger, base)
+        notes += _split_notes(own, ledger, jumped)
+        market = own if reasons else market
     for symbol, reason in reasons.items():
         last = market.last_known(symbol)
         if last is None:
@@ -141,6 +146,31 @@ def value_portfolio(
     if caution is not None:
         notes.append(caution)
     return ValuedPortfolio(portfolio, market.last_date, prices, tuple(notes), foreign)
+
+
+def _possible_splits(market: PriceHistory) -> dict[str, list[Finding]]:
+    """Return the jumps that may be splits that no action explains, by symbol."""
+    found: dict[str, list[Finding]] = {}
+    for one in market.findings:
+        if one.rule is Rule.SPLIT_RATIO and one.until is None:
+            found.setdefault(one.symbol, []).append(one)
+    return found
+
+
+def _split_notes(market: PriceHistory, ledger: Ledger, symbols: Collection[str]) -> list[str]:
+    """Return the jumps of assets since they are held, which the ledger does not explain either."""
+    since: dict[str, date] = {}
+    for entry in ledger.effective:
+        for symbol in (entry.symbol, entry.other):
+            if symbol in symbols:
+                since[symbol] = min(entry.on, since.get(symbol, entry.on))
+    found = _possible_splits(market)
+    return [
+        f"{one.text}; if it was a split, record it."
+        for symbol in sorted(symbols)
+        for one in found.get(symbol, ())
+        if symbol in since and since[symbol] < one.day
+    ]
 
 
 def _delisting(symbol: str, market: PriceHistory) -> str | None:

@@ -393,3 +393,20 @@ def test_delisted_asset_keeps_its_last_price_with_a_note(api: RunningApi, ada: A
     found = ada.get(f"/api/portfolios/{before['id']}").json()
     assert (found["value"], found["holdings"]["SPL"]["stale"]) == ("10000.00", True)
     assert any("it is delisted since 2026-10-11" in note for note in found["notes"])
+
+
+def test_jump_that_may_be_a_split_is_stated_until_it_is_recorded(
+    api: RunningApi, ada: ApiUser
+) -> None:
+    before = opened(api, ada)
+    closes = {"SPL": [400.0] * 10 + [100.0] * 10, "BBB": [50.0] * 20}
+    api.market.serve(quoted_prices(closes, start=FIRST, terms=TERMS))
+    path = f"/api/portfolios/{before['id']}"
+    (note,) = ada.get(path).json()["notes"]
+    assert note == (
+        "SPL fell from 400.0 to 100.0 on 2026-10-11, a factor near 4: a split may not be adjusted; "
+        "if it was a split, record it."
+    )
+    split = {"kind": "split", "symbol": "SPL", "on": str(EX_DAY), "ratio": "4"}
+    recorded = ada.post(path + "/actions", json={"record": [split]}).json()["portfolio"]
+    assert (recorded["value"], recorded["notes"]) == ("10000.00", [])
