@@ -1,15 +1,26 @@
 # One image for the API, the worker and every other command, without torch, which serving learned
 # policies does not need. `docker build -t rebalancer .`; docker-compose.yml runs it.
-FROM python:3.12-slim AS build
+# Everything from the package index has the version and hash of requirements.lock. Base image by
+# digest: `--build-arg PYTHON_IMAGE=python:3.12-slim@sha256:...`; docs/deployment.md shows how to
+# find it.
+ARG PYTHON_IMAGE=python:3.12-slim
+FROM ${PYTHON_IMAGE} AS build
 WORKDIR /source
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml requirements.lock ./
+RUN python -m venv /opt/build && python -m venv --without-pip /opt/rebalancer \
+    && sed -n '/^uv==/,/[^\\]$/p' requirements.lock > uv.lock \
+    && /opt/build/bin/pip install --no-cache-dir --no-deps --require-hashes --requirement uv.lock
+ENV VIRTUAL_ENV=/opt/rebalancer
+RUN /opt/build/bin/uv pip install --no-cache --compile-bytecode --require-hashes \
+    --constraints requirements.lock --requirements pyproject.toml \
+    --extra market --extra servers --extra sample
+COPY README.md LICENSE ./
 COPY alembic ./alembic
 COPY src ./src
-RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
-RUN python -m venv /opt/rebalancer \
-    && /opt/rebalancer/bin/pip install --no-cache-dir "$(echo /wheels/rebalancer-*.whl)[market,servers,sample]"
+RUN /opt/build/bin/uv pip install --no-cache --compile-bytecode --no-deps \
+    --build-constraints requirements.lock .
 
-FROM python:3.12-slim
+FROM ${PYTHON_IMAGE}
 RUN useradd --system --uid 10001 --home-dir /var/lib/rebalancer --create-home rebalancer \
     && install -d -o rebalancer -g rebalancer /var/lib/rebalancer/policies
 COPY --from=build /opt/rebalancer /opt/rebalancer
@@ -20,7 +31,9 @@ ENV PATH=/opt/rebalancer/bin:$PATH \
     REBALANCER_HOST=0.0.0.0 \
     REBALANCER_PORT=8000 \
     REBALANCER_POLICIES=/var/lib/rebalancer/policies
-USER rebalancer
+# By number, so that Kubernetes can see that it is not root. Nothing outside the home folder and /tmp
+# is written: run it with a read-only root file system and without capabilities, as compose does.
+USER 10001
 WORKDIR /var/lib/rebalancer
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \

@@ -3,28 +3,43 @@ SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Versions and hashes of all that is installed. `make LOCK= ...` installs what pyproject.toml allows
+# instead, for an index that lacks a locked file.
+LOCK := requirements.lock
+PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
+LOCKED_PIP := $(PIP) --no-deps --require-hashes --requirement
+UV := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --python $(BIN)/python
 # Compile bytecode as pip does, so that the first start is as fast as later ones.
-INSTALL = VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
+INSTALL := $(UV) --compile-bytecode --requirements pyproject.toml
+LOCKED := $(if $(LOCK),--require-hashes --constraints $(LOCK))
+OURS := $(UV) --no-deps $(if $(LOCK),--build-constraints $(LOCK)) --editable .
+# The entry of a package in the lock file.
+ENTRY = sed -n '/^$(1)==/,/[^\\]$$/p' $(LOCK)
 
 # One more than the cores of a small machine, because many tests wait for other processes.
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve serve-full services test soak check format smoke-live bench clean
+.PHONY: help demo serve serve-full services test soak check format smoke-live bench lock lock-check clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-$(VENV)/uv: 
+$(VENV)/uv: $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8'
+ifeq ($(LOCK),)
+	$(PIP) 'uv>=0.8'
+else
+	$(call ENTRY,uv) > $@.lock && $(LOCKED_PIP) $@.lock
+endif
 	@touch $@
 
-# One stamp for each set of extras, remade only when pyproject.toml changes.
+# One stamp for each set of extras, remade only when pyproject.toml or the lock file changes.
 $(VENV)/demo: pyproject.toml $(VENV)/uv
-	$(INSTALL) -e '.[market,report,sample]'
+	$(INSTALL) $(LOCKED) --extra market --extra report --extra sample
+	$(OURS)
 	@touch $@
 
 # Tests train policies, so only developers need torch. pip installs it before uv runs, because pip
@@ -32,21 +47,32 @@ $(VENV)/demo: pyproject.toml $(VENV)/uv
 # does not. uv then uses the installed torch. Its first import compiles the part that tests use. On
 # Linux without such a wheel it is several GB. The range equals that of the extra `train` in
 # pyproject.toml.
-TORCH := torch>=2.13,<2.14
+ifeq ($(LOCK),)
+INSTALL_TORCH := $(PIP) 'torch>=2.13,<2.14'
+else
+INSTALL_TORCH = if $(LOCKED_PIP) requirements-cpu.lock 2> $(VENV)/torch.log; \
+	then { sed '/^torch==/,/[^\\]$$/d' $(LOCK); cat requirements-cpu.lock; } > $(VENV)/torch.lock; \
+	else $(call ENTRY,torch) > $(VENV)/torch.txt && $(LOCKED_PIP) $(VENV)/torch.txt && \
+		cp $(LOCK) $(VENV)/torch.lock; fi
+WITH_TORCH := --constraints $(VENV)/torch.lock
+endif
 
-$(VENV)/dev: pyproject.toml $(VENV)/uv
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check '$(TORCH)'
-	$(INSTALL) -e '.[dev,train]'
+$(VENV)/dev: pyproject.toml requirements-cpu.lock $(VENV)/uv
+	@$(INSTALL_TORCH)
+	$(INSTALL) $(if $(LOCK),--require-hashes) $(WITH_TORCH) --extra dev --extra train
+	$(OURS)
 	@touch $@ $(VENV)/demo $(VENV)/full
 
 # Servers from packages, and their clients, without torch.
 $(VENV)/full: pyproject.toml $(VENV)/uv
-	$(INSTALL) -e '.[dev]'
+	$(INSTALL) $(LOCKED) --extra dev
+	$(OURS)
 	@touch $@ $(VENV)/demo
 
-$(VENV)/bench: pyproject.toml $(VENV)/uv
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check '$(TORCH)'
-	$(INSTALL) -e '.[bench,train]'
+# The peers of the benchmark are not locked; what the rest needs is.
+$(VENV)/bench: pyproject.toml requirements-cpu.lock $(VENV)/uv
+	@$(INSTALL_TORCH)
+	$(UV) --compile-bytecode $(WITH_TORCH) --editable '.[bench,train]'
 	@touch $@
 
 demo: $(VENV)/demo ## Set up, then propose, backtest and walk the API on packaged real prices
@@ -83,6 +109,12 @@ smoke-live: $(VENV)/full ## Ask the real providers of market data; needs a netwo
 
 bench: $(VENV)/bench ## Compare speed with peers and print ratios (some minutes)
 	$(BIN)/python -m benchmarks
+
+lock: $(VENV)/uv ## Lock all dependencies by version and hash; LOCK_FLAGS=--upgrade takes the newest
+	$(BIN)/python -m supply_chain.lock $(LOCK_FLAGS)
+
+lock-check: $(VENV)/uv ## Check offline that the lock file matches pyproject.toml
+	$(BIN)/python -m supply_chain.lock --check
 
 clean: ## Remove what was installed and generated
 	rm -rf $(VENV) out dist build .mypy_cache .ruff_cache .hypothesis .import_linter_cache

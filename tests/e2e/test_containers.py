@@ -85,16 +85,27 @@ ONCE = {name for name, service in SERVICES.items() if service.get("restart") == 
 
 def test_image_installs_existing_extras_without_torch():
     extras = PROJECT["project"]["optional-dependencies"]
-    (installed,) = re.findall(r"\.whl\)\[([a-z,]+)\]", " ".join(arguments_of("RUN")))
-    assert set(installed.split(",")) == {"servers", "sample"} <= set(extras)
-    wanted = [line for name in ("servers", "sample") for line in extras[name]]
+    installed = set(re.findall(r"--extra ([a-z]+)", " ".join(arguments_of("RUN"))))
+    assert installed == {"market", "sample", "servers"} <= set(extras)
+    wanted = [line for name in sorted(installed) for line in extras[name]]
     assert not [line for line in wanted if "torch" in line or "rebalancer[" in line]
 
 
-def test_image_uses_supported_python():
-    stages = [rest.split()[0] for rest in arguments_of("FROM")]
-    assert len(stages) == 2 and set(stages) == {"python:3.12-slim"}
+def test_image_installs_only_locked_files():
+    runs = [part for rest in arguments_of("RUN") for part in rest.split("&&")]
+    installations = [part for part in runs if " install " in part and "pip" in part]
+    locked = ("--require-hashes", "--build-constraints requirements.lock")
+    assert len(installations) == 3
+    assert all(any(option in part for option in locked) for part in installations)
+
+
+def test_image_uses_supported_python_which_a_digest_can_pin():
+    (argument,) = arguments_of("ARG")
+    name, _, image = argument.partition("=")
+    assert image == "python:3.12-slim"
     assert "Programming Language :: Python :: 3.12" in PROJECT["project"]["classifiers"]
+    stages = [rest.split()[0] for rest in arguments_of("FROM")]
+    assert stages == [f"${{{name}}}"] * 2
 
 
 def test_exactly_the_inputs_of_the_wheel_are_copied():
@@ -104,6 +115,7 @@ def test_exactly_the_inputs_of_the_wheel_are_copied():
     wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
     needed = {
         "pyproject.toml",
+        "requirements.lock",
         PROJECT["project"]["readme"],
         *PROJECT["project"]["license-files"],
         *wheel["force-include"],
@@ -122,7 +134,7 @@ def test_image_runs_as_unprivileged_user():
     order = [name for name, _ in instructions()]
     assert order.index("USER") < order.index("ENTRYPOINT")
     (user,) = arguments_of("USER")
-    assert user not in {"root", "0"} and f" {user} " in f"{' '.join(arguments_of('RUN'))} "
+    assert int(user) > 0 and f" --uid {user} " in f"{' '.join(arguments_of('RUN'))} "
 
 
 def test_image_refuses_to_serve_without_secret():

@@ -1,0 +1,1 @@
+"""Tools for what the project depends on: lock file, list of components, audit."""
