@@ -72,6 +72,10 @@ def _choice(*choices: str) -> Callable[[str], str]:
     return read
 
 
+def _switch(text: str) -> bool:
+    return text.casefold() not in ("0", "false", "no", "off")
+
+
 def _secret_key(text: str) -> str:
     if len(text) < SHORTEST_KEY:
         raise _invalid(f"a secret key needs at least {SHORTEST_KEY} characters")
@@ -160,6 +164,7 @@ class Settings:
         secret_key: Key that signs access tokens.
         host: Address that the server listens on.
         port: Port that the server listens on; 0: any free port.
+        docs: Whether the server has interactive documentation at ``/docs``.
         log_level: Lowest level that is logged: debug, info, warning or error.
         policies: Folder of the operator's learned policies; None: ``policies``.
         trials: Log of training and evaluation runs; None: ``docs/trials.jsonl`` if it exists.
@@ -213,6 +218,7 @@ class Settings:
     secret_key: str = _setting(DEVELOPMENT_KEY, _secret_key, repr=False)
     host: str = "127.0.0.1"
     port: int = _setting(8000, _integer(0, 65_535))
+    docs: bool = _setting(True, _switch)
     log_level: str = _setting("info", _choice("debug", "info", "warning", "error"))
     policies: Path | None = _setting(None, Path)
     trials: Path | None = _setting(None, Path)
@@ -221,7 +227,7 @@ class Settings:
     gate_loss: float = _threshold("loss")
     gate_drawdown: float = _threshold("drawdown")
     gate_turnover: float = _threshold("turnover")
-    debug: bool = _setting(False, lambda text: text.casefold() not in ("0", "false", "no", "off"))
+    debug: bool = _setting(False, _switch)
 
     @property
     def cache_folder(self) -> Path:

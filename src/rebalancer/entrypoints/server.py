@@ -85,6 +85,7 @@ def application() -> Litestar:
         wired,
         embedded=settings.embedded,
         does_jobs=settings.redis_url is None,
+        documented=settings.docs,
         fetches_assets=sources.stored and bool(settings.providers),
     )
     logging.config.dictConfig(log_config(settings.log_level))  # replaces the logging of Litestar

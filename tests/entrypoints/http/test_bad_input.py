@@ -107,10 +107,10 @@ def test_malformed_json_is_rejected(target: Target) -> None:
         b"{'a': 1}",
         b" ",
         b"\x00",
-        b"[" * 100_000,
-        b'{"a":' * 100_000,
-        b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
-        b"[" * 100_000 + b"]" * 100_000,
+        b"[" * 2_000,
+        b'{"a":' * 2_000,
+        b'{"a":' * 2_000 + b"1" + b"}" * 2_000,
+        b"[" * 2_000 + b"]" * 2_000,
     ):
         assert target.refuses(content) == ["body"]
 
@@ -265,9 +265,9 @@ def test_wrong_values_are_rejected_anywhere(target: Target) -> None:
 
 
 NOT_MONEY = [
-    "NaN", "Infinity", "-Infinity", "1e999999", "1e9999999", "-1", '"NaN"', '"-1"', '"1e3"', '"+1"',
-    '"01"',
-    '".5"', '"1."', "0.1", "1.5", '"1_000"', "true", "null", '"1000000000000000"', "10" * 20,
+    "NaN", "Infinity", "-Infinity", "1e999999", "-1", '"NaN"', '"-1"', '"1e3"', '"+1"', '"01"',
+    '".5"', '"1."', "0.1", "1.5", '"1_000"', "true", "null", "1e9999999", '"1000000000000000"',
+    "10" * 20,
     '"0.0000000000001"', '"\\u00b2"', '"1 "', '"0x10"',
 ]  # fmt: skip
 
@@ -505,13 +505,48 @@ def test_one_fault_gives_its_code_to_the_problem(ada: ApiUser) -> None:
 
 
 def test_faults_in_a_response_are_limited(ada: ApiUser) -> None:
-    refused = ada.post("/api/portfolios", {f"x{number}": 1 for number in range(50_000)})
+    refused = ada.post("/api/portfolios", {f"x{number}": 1 for number in range(15_000)})
     assert refused.status_code == 400
     assert len(refused.json()["errors"]) == 100
     unknown = {f"X{number}": 0.001 for number in range(200)}
     refused = ada.post("/api/portfolios", {"name": "Mine", "targets": unknown, "cash": "1"})
     assert refused.status_code == 422
     assert len(refused.json()["errors"]) == 100
+
+
+def test_long_texts_are_not_echoed(ada: ApiUser) -> None:
+    """An error must not be larger than the request that caused it."""
+    long = "a" * 50_000
+    opening = {"name": "Mine", "targets": {}}
+    bodies: list[dict[str, Any]] = [
+        {long: 1},
+        {"name": long},
+        {"targets": {long: 0.5}},
+        {"targets": {"C": long}},
+        {"cash": long},
+        {"holdings": {long: long}},
+        {"on": long},
+        {"currency": long},
+        {"risk_profile": long},
+        {"preferences": {long: 1}},
+        {"preferences": {"do_not_sell": [long]}},
+    ]
+    for body in bodies:
+        refused = ada.post("/api/portfolios", opening | body)
+        assert refused.status_code in (400, 422), refused.text
+        assert len(refused.content) < 4_000, body.keys()
+    doubled = f'{{"{long}": 1, "{long}": 1}}'.encode()
+    refused = ada.ask("POST", "/api/portfolios", content=doubled)
+    assert refused.json()["code"] == "duplicate_key"
+    assert len(refused.content) < 4_000
+    asked = {"portfolio_id": str(UNKNOWN_ID), "policy": long}
+    assert len(ada.post("/api/rebalance/predict", asked).content) < 4_000
+    for path in (
+        f"/api/policies/{long[:5000]}",
+        f"/api/market/data/{long[:5000]}",
+        f"/{long[:5000]}",
+    ):
+        assert len(ada.get(path).content) < 4_000
 
 
 def test_one_fault_among_many_fields_is_found(ada: ApiUser) -> None:

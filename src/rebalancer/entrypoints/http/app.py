@@ -38,8 +38,13 @@ from rebalancer.config import Settings
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.entrypoints import http
 from rebalancer.entrypoints.http import routes
-from rebalancer.entrypoints.http.auth import BEARER, SCHEME
-from rebalancer.entrypoints.http.bodies import StrictJson, reject_unknown_parameters
+from rebalancer.entrypoints.http.auth import BEARER, SCHEME, require_user
+from rebalancer.entrypoints.http.bodies import (
+    SMALL_BODY,
+    StrictJson,
+    read_body,
+    reject_unknown_parameters,
+)
 from rebalancer.entrypoints.http.errors import (
     FETCH_REMEDIES,
     REMEDIES,
@@ -54,13 +59,16 @@ from rebalancer.entrypoints.http.job_streams import JobStreams
 from rebalancer.entrypoints.http.methods import complete_methods
 from rebalancer.entrypoints.http.openapi import (
     CompleteDocument,
+    InteractivePage,
     StructSchemas,
+    refuse_impossible_name,
+    start_interactive_page,
     swagger_folder,
-    swagger_page,
 )
 from rebalancer.entrypoints.http.rate_limits import RateLimiter
 from rebalancer.entrypoints.http.request_batching import RequestBatcher
 from rebalancer.entrypoints.http.routes.rebalance import is_quick
+from rebalancer.entrypoints.http.security_headers import add_security_headers
 from rebalancer.entrypoints.maintenance import (
     SCHEDULE_INTERVAL,
     Maintenance,
@@ -82,9 +90,9 @@ def application(
     embedded: bool = False,
     does_jobs: bool = False,
     fetches_assets: bool = False,
+    documented: bool = True,
     job_streams: JobStreams | None = None,
     schedule_interval: float = SCHEDULE_INTERVAL,
-    max_body: int = 1_000_000,
 ) -> Litestar:
     """Build the API over the use cases of a container.
 
@@ -93,9 +101,9 @@ def application(
         embedded: Whether the store is in this process, so that reading a row takes no time.
         does_jobs: Whether this process maintains the jobs, in place of a worker.
         fetches_assets: Whether assets that the store lacks can be fetched.
+        documented: Whether ``/docs`` exists.
         job_streams: Streams the progress of jobs; None: with default intervals.
         schedule_interval: Seconds between two looks at the schedule of market data.
-        max_body: Bytes of a request body; a portfolio of 500 assets takes a tenth of the default.
     """
     streams = JobStreams() if job_streams is None else job_streams
     remedies = REMEDIES | (FETCH_REMEDIES if fetches_assets else {})
@@ -110,7 +118,7 @@ def application(
         limits, tokens = await container.get(RateLimits), await container.get(Tokens)
         app.state.rate_limiter = limiter = RateLimiter(limits, tokens, clock, settings)
         answers = keep_answers(app.asgi_handler, await container.get(StoreAnswer))
-        app.asgi_handler = limiter.wrap(answers)
+        app.asgi_handler = add_security_headers(limiter.wrap(answers))
         app.state.readiness = Readiness(await container.get(CheckHealth))
         background: list[PeriodicTasks] = []
         if does_jobs:
@@ -125,17 +133,28 @@ def application(
         await container.close()
 
     schemas = StructSchemas()
+    documentation = [
+        lead_to_documentation,
+        start_interactive_page,
+        create_static_files_router(
+            STATIC, [swagger_folder()], guards=[refuse_impossible_name], include_in_schema=False
+        ),
+    ]
     text = files(http).joinpath("description.md").read_text(encoding="utf-8")
     app = Litestar(
         route_handlers=[
             Router(
                 "/api",
                 route_handlers=find_routers(),
-                guards=[reject_unknown_parameters, refuse_unsupported_key],
+                guards=[
+                    require_user,
+                    reject_unknown_parameters,
+                    refuse_unsupported_key,
+                    read_body,
+                ],
             ),
             health,
-            lead_to_documentation,
-            create_static_files_router(STATIC, [swagger_folder()], include_in_schema=False),
+            *(documentation if documented else ()),
         ],
         state=State(
             {
@@ -160,8 +179,10 @@ def application(
         ],
         exception_handlers={HTTPException: handle_http_exception, Exception: handle_unexpected},
         after_exception=[log_failure],
-        request_max_body_size=max_body,
-        openapi_config=OpenAPIConfig(
+        request_max_body_size=SMALL_BODY,
+        openapi_config=None
+        if not documented
+        else OpenAPIConfig(
             title="rebalancer",
             version=version("rebalancer"),
             description=f"{text}\n{DISCLAIMER}\n",
@@ -180,7 +201,7 @@ def application(
                 Tag("health", "Health checks"),
             ],
             render_plugins=[
-                CompleteDocument(schemas, swagger_page(STATIC)),
+                InteractivePage(STATIC, "/docs/start.js"),
                 CompleteDocument(schemas, JsonRenderPlugin()),
             ],
             create_examples=False,

@@ -7,15 +7,16 @@ from uuid import UUID
 
 from dishka import AsyncContainer
 from dishka.integrations.litestar import DishkaRouter
-from litestar import Request
+from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency, Provide
-from litestar.handlers import HTTPRouteHandler
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.openapi.spec import SecurityScheme
 
 from rebalancer.application.ports.accounts import Revocations, Tokens
 from rebalancer.application.ports.clock import Clock
 from rebalancer.domain.errors import NotAuthenticated
-from rebalancer.entrypoints.http.idempotency import note_owner
+from rebalancer.entrypoints.http.bodies import SMALL_BODY
+from rebalancer.entrypoints.http.idempotency import note_owner, noted_owner
 
 BEARER = "bearer"
 SCHEME = SecurityScheme(
@@ -26,12 +27,15 @@ SCHEME = SecurityScheme(
 )
 
 
-async def authenticate(request: Request[Any, Any, Any]) -> UUID:
+async def authenticate(request: ASGIConnection[Any, Any, Any, Any]) -> UUID:
     """Return the user who sent a request.
 
     Raises:
         NotAuthenticated: the access token is missing, invalid, expired or revoked.
     """
+    noted = noted_owner(request.scope)
+    if noted is not None:  # by `require_user`
+        return noted
     token = parse_bearer_token(request.headers.get("Authorization", ""))
     container: AsyncContainer = request.state.dishka_container
     tokens, clock = await container.get(Tokens), await container.get(Clock)
@@ -43,6 +47,18 @@ async def authenticate(request: Request[Any, Any, Any]) -> UUID:
     owner: UUID = shown.owner
     note_owner(request.scope, owner)
     return owner
+
+
+async def require_user(
+    connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
+) -> None:
+    """Guard: authenticate the user of a route that needs one, before its body is read.
+
+    Raises:
+        NotAuthenticated: see `authenticate`.
+    """
+    if connection.scope.get("method") != "OPTIONS" and "owner" in handler.resolve_dependencies():
+        await authenticate(connection)
 
 
 def parse_bearer_token(header: str) -> str:
@@ -61,8 +77,15 @@ OWNER = {"owner": Provide(authenticate)}
 """Dependency of routes that need a user."""
 
 
-def owner_router(path: str, handlers: list[HTTPRouteHandler], *, tag: str) -> DishkaRouter:
-    """Group routes that need a user."""
+def owner_router(
+    path: str, handlers: list[HTTPRouteHandler], *, tag: str, max_body: int = SMALL_BODY
+) -> DishkaRouter:
+    """Group routes that need a user; ``max_body`` limits the bytes of a body."""
     return DishkaRouter(
-        path, route_handlers=handlers, dependencies=OWNER, security=[{BEARER: []}], tags=[tag]
+        path,
+        route_handlers=handlers,
+        dependencies=OWNER,
+        security=[{BEARER: []}],
+        tags=[tag],
+        request_max_body_size=max_body,
     )

@@ -33,7 +33,7 @@ from rebalancer.entrypoints.schemas.decoding import (
     choices_of,
     translate_message,
 )
-from rebalancer.entrypoints.schemas.wire import about
+from rebalancer.entrypoints.schemas.wire import about, cut
 
 PROBLEM = "application/problem+json"
 TYPE = "urn:rebalancer:problem:"
@@ -41,6 +41,15 @@ TYPE = "urn:rebalancer:problem:"
 
 RETRY_AFTER = 5
 """Seconds after which a client may repeat a request that got 503."""
+
+LONGEST_FIELD = 300
+"""Most characters of the name of a field in an error: a client chooses the names of some."""
+
+LONGEST_MESSAGE = 1_000
+"""Most characters of the message about one field."""
+
+LONGEST_DETAIL = 10_000
+"""Most characters of all messages in the detail of an error."""
 
 log = logging.getLogger("rebalancer.http")
 
@@ -175,7 +184,8 @@ def to_problem(
     faults = faults_of(error) if isinstance(error, InvalidRequest) else (error,)
     details, errors = [], []
     for fault in faults[:MOST_FAULTS]:
-        message, field = fault.message, getattr(fault, "field", "")
+        message = cut(fault.message, LONGEST_MESSAGE)
+        field = cut(getattr(fault, "field", ""), LONGEST_FIELD)
         if remedy := remedies.get(fault.code):
             message += f" {remedy}" if message.endswith("?") else f"; {remedy}"
         details.append(f"{field}: {message}" if field else message)
@@ -265,7 +275,7 @@ def _problem(
         status_code=status,
         title=TITLES.get(status, "Refused"),
         type_=TYPE + code,
-        detail=detail,
+        detail=cut(detail, LONGEST_DETAIL),
         headers=headers,
         extra=extra,
     )

@@ -64,6 +64,12 @@ def note_owner(scope: Any, owner: UUID) -> None:
     scope[_OWNER] = owner
 
 
+def noted_owner(scope: Any) -> UUID | None:
+    """Return the user whom `note_owner` noted."""
+    owner: UUID | None = scope.get(_OWNER)
+    return owner
+
+
 def client_request(
     request: Request[Any, Any, Any], key: str | None, data: Body | None = None
 ) -> ClientRequest | None:
@@ -131,7 +137,7 @@ def keep_answers(app: ASGIApp, answers: StoreAnswer) -> ASGIApp:
 
         await app(scope, receive, collect)
         status, headers = start["status"], list(start.get("headers", ()))
-        owner: UUID | None = scope.get(_OWNER)
+        owner = noted_owner(scope)
         if owner is not None and 200 <= status < 300:
             name = key.decode("latin-1")
             try:

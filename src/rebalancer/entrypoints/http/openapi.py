@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from html import escape
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, get_origin
 
 import msgspec
-from litestar import Request
+from litestar import MediaType, Request, get
 from litestar._openapi.schema_generation import SchemaCreator
-from litestar.openapi.plugins import OpenAPIRenderPlugin, SwaggerRenderPlugin
+from litestar.connection import ASGIConnection
+from litestar.exceptions import NotFoundException
+from litestar.handlers import BaseRouteHandler
+from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.openapi.spec import Schema
 from litestar.plugins import OpenAPISchemaPlugin
 from litestar.typing import FieldDefinition
@@ -110,15 +114,61 @@ class CompleteDocument(OpenAPIRenderPlugin):
         return self._plugin.render(request, self._schemas.complete(openapi_schema))
 
 
-def swagger_page(static: str) -> SwaggerRenderPlugin:
-    """Return an interactive page that loads nothing from other servers."""
-    return SwaggerRenderPlugin(
-        js_url=f"{static}/swagger-ui-bundle.js",
-        css_url=f"{static}/swagger-ui.css",
-        standalone_preset_js_url=f"{static}/swagger-ui-standalone-preset.js",
-        favicon=f"<link rel='icon' href='{static}/favicon-32x32.png'>",
-        path="/",
-    )
+class InteractivePage(OpenAPIRenderPlugin):
+    """Renders Swagger UI without inline scripts; it loads nothing from other servers.
+
+    Args:
+        static: Path of the files of Swagger UI.
+        script: Path of `start_interactive_page`.
+    """
+
+    def __init__(self, static: str, script: str) -> None:
+        self._static, self._script = static, script
+        super().__init__(path="/", media_type=MediaType.HTML)
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        """Render the page."""
+        return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(openapi_schema["info"]["title"])}</title>
+<link rel="icon" href="{self._static}/favicon-32x32.png">
+<link rel="stylesheet" href="{self._static}/swagger-ui.css">
+<script defer src="{self._static}/swagger-ui-bundle.js"></script>
+<script defer src="{self._script}"></script>
+</head>
+<body><div id="page"></div></body>
+</html>
+""".encode()
+
+
+@get("/docs/start.js", media_type="text/javascript", include_in_schema=False)
+async def start_interactive_page() -> str:
+    """Return the script that starts Swagger UI."""
+    return """SwaggerUIBundle({
+  url: "/docs/openapi.json",
+  dom_id: "#page",
+  deepLinking: true,
+  showExtensions: true,
+  showCommonExtensions: true,
+  presets: [SwaggerUIBundle.presets.apis],
+});
+"""
+
+
+async def refuse_impossible_name(
+    connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler
+) -> None:
+    """Guard: refuse a path that no file can have, for which the file system raises an error.
+
+    Raises:
+        NotFoundException: the path holds U+0000 or more than 255 bytes.
+    """
+    path = connection.scope["path"]
+    if "\0" in path or len(path.encode(errors="replace")) > 255:
+        raise NotFoundException("no such file")
 
 
 def swagger_folder() -> Path:

@@ -22,6 +22,7 @@ import msgspec
 
 from rebalancer.domain.errors import InvalidRequest, combine, faults_of
 from rebalancer.domain.money import decimal_of
+from rebalancer.entrypoints.schemas.extent import check_extent
 from rebalancer.entrypoints.schemas.wire import (
     CURRENCY,
     EXACT,
@@ -34,6 +35,7 @@ from rebalancer.entrypoints.schemas.wire import (
     Cash,
     CurrencyCode,
     compose_text,
+    cut,
     hidden_faults,
     parse_json,
     shorten,
@@ -73,6 +75,7 @@ def decode_request(text: bytes, schema: type[B]) -> B:
     """
     hidden: list[InvalidRequest] = []
     try:
+        check_extent(text)
         values = parse_json(text)
         if not text.isascii() or b"\\u" in text:
             values = compose_text(values, verbatim=schema.verbatim)
@@ -241,9 +244,10 @@ def _find_struct_faults(
     if schema.__struct_config__.forbid_unknown_fields:
         for name in values:
             if name not in fields:
+                shown = cut(name, 200) if name else '""'
                 yield Malformed(
                     _describe_unknown(name, [one for one in fields if one not in read_only]),
-                    field=f"{prefix}{name}" if name else f'{prefix}""',
+                    field=f"{prefix}{shown}",
                     code="unknown_field",
                 )
     for name, field in fields.items():

@@ -339,12 +339,17 @@ def _parse_integer(text: str) -> int | Decimal:
     return int(text) if len(text) < 20 else Decimal(text)  # int() refuses 4,301 digits
 
 
+def cut(text: str, longest: int = 60) -> str:
+    """Return a text in at most so many characters; dots stand for the rest."""
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
 def shorten(value: object) -> str:
     """Show a value in a message, in at most 60 characters."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
     text = str(value) if isinstance(value, Decimal) else msgspec.json.encode(value).decode()
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return cut(text)
 
 
 def format_decimal(number: Decimal) -> str:

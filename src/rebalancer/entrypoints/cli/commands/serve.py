@@ -86,7 +86,8 @@ def serve(
         account = _create_demo_account(wired) if demo else ""
 
     def started(address: str) -> None:
-        click.echo(f"Listening on {address}, documentation at {address}/docs{account}")
+        pages = f", documentation at {address}/docs" if chosen.docs else ""
+        click.echo(f"Listening on {address}{pages}{account}")
 
     server.serve(chosen, started)
 

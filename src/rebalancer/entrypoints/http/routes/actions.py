@@ -22,6 +22,7 @@ from rebalancer.application.action_requests import (
 from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.domain.portfolio.ledger import EntryKind
 from rebalancer.entrypoints.http.auth import Owner, owner_router
+from rebalancer.entrypoints.http.bodies import LARGE_BODY
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.etags import IfMatch, IfNoneMatch, accepted_versions, etag
 from rebalancer.entrypoints.http.idempotency import Key, replay_headers
@@ -198,4 +199,6 @@ async def decide_actions(
     return Response(view, headers=replay_headers(replayed) | {"ETag": etag(valued)})
 
 
-router = owner_router("/portfolios", [list_actions, decide_actions], tag="portfolios")
+router = owner_router(
+    "/portfolios", [list_actions, decide_actions], tag="portfolios", max_body=LARGE_BODY
+)

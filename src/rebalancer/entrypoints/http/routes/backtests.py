@@ -16,6 +16,7 @@ from rebalancer.application.jobs import ReadJob
 from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.entrypoints.http.auth import Owner, owner_router
+from rebalancer.entrypoints.http.bodies import LARGE_BODY
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.idempotency import Key, replay_headers
 from rebalancer.entrypoints.schemas.backtest import (
@@ -73,4 +74,4 @@ async def series(
     return SeriesView(id=job_id, dates=dates, values=values)
 
 
-router = owner_router("/backtest", [start, status, series], tag="backtest")
+router = owner_router("/backtest", [start, status, series], tag="backtest", max_body=LARGE_BODY)

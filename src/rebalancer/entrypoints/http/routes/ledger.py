@@ -25,6 +25,7 @@ from rebalancer.application.transactions import (
 from rebalancer.application.valuation import ValuedPortfolio
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind
 from rebalancer.entrypoints.http.auth import Owner, owner_router
+from rebalancer.entrypoints.http.bodies import LARGE_BODY
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.etags import (
     IfMatch,
@@ -326,4 +327,5 @@ router = owner_router(
     "/portfolios",
     [record_cash_flow, record_trades, void_entry, list_transactions],
     tag="portfolios",
+    max_body=LARGE_BODY,
 )

@@ -14,6 +14,7 @@ from rebalancer.application.asset_requests import MOST_SYMBOLS, FetchAssets
 from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.domain.money import Currency
 from rebalancer.entrypoints.http.auth import Owner, owner_router
+from rebalancer.entrypoints.http.bodies import LARGE_BODY
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.idempotency import Key, replay_headers
 from rebalancer.entrypoints.schemas.job import JobView
@@ -66,4 +67,4 @@ async def fetch_assets(
     return Response(JobView.of(job), headers=headers)
 
 
-router = owner_router("/market/assets", [fetch_assets], tag="market")
+router = owner_router("/market/assets", [fetch_assets], tag="market", max_body=LARGE_BODY)

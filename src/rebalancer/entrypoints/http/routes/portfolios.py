@@ -24,6 +24,7 @@ from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.application.valuation import ValuedPortfolio
 from rebalancer.domain.money import Currency
 from rebalancer.entrypoints.http.auth import Owner, owner_router
+from rebalancer.entrypoints.http.bodies import LARGE_BODY
 from rebalancer.entrypoints.http.errors import problem_responses, response_spec
 from rebalancer.entrypoints.http.etags import (
     IfMatch,
@@ -183,4 +184,5 @@ router = owner_router(
         close_portfolio,
     ],
     tag="portfolios",
+    max_body=LARGE_BODY,
 )

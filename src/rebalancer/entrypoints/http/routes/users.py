@@ -28,6 +28,7 @@ from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.portfolio.owner import LONGEST_EMAIL, User, normalize_email
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
+from rebalancer.entrypoints.http.bodies import TINY_BODY
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.idempotency import (
     WITHOUT_KEY,
@@ -219,5 +220,8 @@ def _login_view(login: Login, now: datetime) -> LoginView:
 
 
 router = DishkaRouter(
-    "/users", route_handlers=[register, log_in, refresh, log_out, profile], tags=["users"]
+    "/users",
+    route_handlers=[register, log_in, refresh, log_out, profile],
+    tags=["users"],
+    request_max_body_size=TINY_BODY,
 )
