@@ -349,3 +349,14 @@ def test_a_carried_close_is_not_an_observation() -> None:
     assert history.observed.tolist() == [[True, True], [True, False], [True, True]]
     assert history.until(1).last_known("B") == (date(2024, 1, 4), 10.0)
     assert history.last_known("C") is None
+
+
+def test_last_own_days_of_a_slice_look_before_its_first_row() -> None:
+    days = [date(2024, 3, day) for day in (7, 8, 9, 10)]
+    closes = np.array([[1.0, 5.0], [1.1, 5.1], [1.1, 5.2], [1.1, 5.3]])
+    carried = np.array([[False, False]] * 2 + [[True, False]] * 2)
+    history = PriceHistory.of(["SHARE", "COIN"], days, closes, carried=carried)
+    for first in range(4):
+        some = history.since(first)
+        assert some.last_own_days.tolist() == [date(2024, 3, 8), date(2024, 3, 10)]
+        assert some.newest_close(["SHARE"]) == date(2024, 3, 8)

@@ -173,6 +173,10 @@ def test_prices_of_the_next_day_arrive_by_schedule_and_an_outage_stops_nothing(s
     again = client.post("/api/rebalance/predict", json=asked)
     assert again.json()["as_of"] == str(MONDAY), again.text
 
+    holdings = client.get(path).json()["holdings"]
+    days = {symbol: one["price_date"] for symbol, one in holdings.items()}
+    assert days == dict.fromkeys(SHARES, str(MONDAY)) | {"BTC-USD": str(SUNDAY)}
+
     world.down, world.today = True, TUESDAY
     simulation.pass_time(at(TUESDAY))
     until(

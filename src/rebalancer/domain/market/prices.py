@@ -618,7 +618,10 @@ class PriceHistory:
 
     @property
     def last_own_days(self) -> Dates:
-        """Day of the last own close of each asset, shape (N,); NaT where none is current."""
+        """Day of the last own close of each asset, shape (N,); NaT where none is current.
+
+        A slice knows the closes before its first row, too.
+        """
 
         def compute() -> Dates:
             days = np.full(len(self.symbols), np.datetime64("NaT", "D"))
@@ -634,6 +637,9 @@ class PriceHistory:
                 sought &= ~found
                 if not sought.any():
                     break
+            origin: tuple[PriceHistory, int] | None = self._memo.get(_ORIGIN)  # type: ignore[assignment]  # see `_rows_between`
+            if sought.any() and origin is not None and origin[1] > 0:
+                days[sought] = origin[0].until(origin[1] - 1).last_own_days[sought]
             days.setflags(write=False)
             return days
 
