@@ -162,7 +162,7 @@ def _split_notes(market: PriceHistory, ledger: Ledger, symbols: Collection[str])
     since: dict[str, date] = {}
     for entry in ledger.effective:
         for symbol in (entry.symbol, entry.other):
-            if symbol in symbols:
+            if symbol is not None and symbol in symbols:
                 since[symbol] = min(entry.on, since.get(symbol, entry.on))
     found = _possible_splits(market)
     return [
