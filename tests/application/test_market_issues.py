@@ -293,7 +293,7 @@ def test_missing_and_extra_sessions_and_old_closes_are_listed():
     }
 
 
-def test_close_that_is_not_used_is_no_missing_session():
+def test_close_that_is_not_used_counts_for_its_session():
     market = Deployment(calendars=Calendar())
     closes = np.full(20, 10.0)
     closes[10] = 1000.0
