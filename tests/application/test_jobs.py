@@ -382,6 +382,16 @@ def test_job_is_reclaimed_after_the_heartbeat_timeout(work, runner, seconds):
     assert seen(work, running).state is JobState.QUEUED
 
 
+def test_job_queued_while_the_clock_was_ahead_starts_when_it_is_right(work, runner, seconds):
+    ahead = kept(work, a_job(due=NOW + 48 * HOUR))
+    pausing = kept(work, a_job(due=NOW + LONGEST_PAUSE))
+    recover = RecoverJobs(work, runner, clock, SETTINGS, seconds)
+    assert [job.id for job in recover()] == [ahead.id]
+    assert seen(work, ahead).due == NOW
+    assert seen(work, pausing) == pausing
+    assert recover() == []  # it has been delivered
+
+
 def test_outage_of_the_store_makes_no_worker_look_dead(work, runner, seconds):
     store = FlakyStore(work)
     running = kept(work, a_job().start(NOW))

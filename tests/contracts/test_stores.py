@@ -917,6 +917,13 @@ def test_overdue_and_running_jobs_are_listed_oldest_first(work, ada):
             waits[0],
         ]
         assert stranded(3, limit=1) == [doing[0]]
+        late = max(job.due for job in waits)
+        second = timedelta(seconds=1)
+        ahead = tx.jobs.overdue_or_running(due=NOW - HOUR, latest=late - second, limit=9)
+        assert {job.due for job in ahead if job.state is JobState.QUEUED} == {late}
+        for latest in (late, None):
+            none = tx.jobs.overdue_or_running(due=NOW - HOUR, latest=latest, limit=9)
+            assert all(job.state is JobState.RUNNING for job in none)
 
 
 def test_jobs_come_page_by_page_the_latest_first(work, ada):

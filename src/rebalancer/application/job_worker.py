@@ -18,7 +18,7 @@ from rebalancer.application.ports.jobs import JobRunner
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.resilience import retry_while_unavailable
 from rebalancer.domain.errors import NotFound, RebalancerError, Unavailable
-from rebalancer.domain.jobs.job import Job, JobChanged, JobState
+from rebalancer.domain.jobs.job import LONGEST_PAUSE, Job, JobChanged, JobState
 
 log = logging.getLogger("rebalancer.jobs")
 
@@ -307,8 +307,12 @@ class RecoverJobs:
         now = self.clock()
         due = now - timedelta(seconds=self.settings.redeliver_after)
         with self.work.read() as tx:
-            found = tx.jobs.overdue_or_running(due=due, limit=1000)
-        recovered = [job for job in found if job.state is JobState.QUEUED]
+            found = tx.jobs.overdue_or_running(due=due, latest=now + LONGEST_PAUSE, limit=1000)
+        queued = [job for job in found if job.state is JobState.QUEUED]
+        recovered = [job for job in queued if job.due <= now]
+        for job in queued:
+            if job.due > now:
+                recovered += self._correct_due(job, now)
         for job in self._silent([job for job in found if job.state is JobState.RUNNING]):
             try:
                 recovered += self._reclaim(job, now)
@@ -320,6 +324,17 @@ class RecoverJobs:
             if job.state is JobState.QUEUED:
                 self.runner.submit(job)
         return recovered
+
+    def _correct_due(self, ahead: Job, now: datetime) -> list[Job]:
+        """Make a job due that was queued while the clock was ahead; return no job if it changed."""
+        try:
+            with self.work.begin() as tx:
+                job = tx.jobs.get(ahead.id).correct_due(now)
+                tx.jobs.save(job)
+        except (JobChanged, NotFound):
+            return []
+        log.warning("job %s was due at %s, in the future; it is due now", job.id, ahead.due)
+        return [job]
 
     def _silent(self, running: Sequence[Job]) -> list[Job]:
         """Return jobs without a heartbeat for too long, and remember the heartbeats of all."""

@@ -18,6 +18,7 @@ from rebalancer.domain.jobs.job import Job
 from rebalancer.entrypoints.http.job_streams import JobStreams
 from tests.builders import a_job
 from tests.entrypoints.http.conftest import (
+    START,
     UNKNOWN_ID,
     ApiUser,
     HoldingRunner,
@@ -105,7 +106,7 @@ def test_stream_of_finished_job_is_one_event(api: RunningApi, ada: ApiUser) -> N
     done = finished_job(ada, f"/api/jobs/{start_backtest(ada)['id']}")
     stream = ada.get(f"/api/jobs/{done['id']}/events")
     assert stream.headers["content-type"].startswith("text/event-stream")
-    assert stream.headers["cache-control"] == "no-cache"
+    assert stream.headers["cache-control"] == "no-store"
     assert events(stream.text) == [("end", done)]
 
 
@@ -147,6 +148,27 @@ def test_stream_ends_when_its_user_logs_out(watched: RunningApi, streams: JobStr
         assert watched.client.post("/api/users/logout", json=token).is_success
         received = stream.result(120)
     assert [event for event, _ in events(received)] == ["progress"]
+
+
+@pytest.mark.parametrize("events", [0, 1, 3])
+def test_busy_stream_ends_with_its_login(events: int) -> None:
+    """A job that changes all the time leaves no time for heartbeats."""
+    job = Job.new("x", {}, id=UNKNOWN_ID, owner=UNKNOWN_ID, now=START).start(START)
+    changes = iter(range(1, 100))
+    answers = iter([True] * events)
+
+    async def read() -> Job:
+        return job.heartbeat(START, attempt=1, progress=next(changes) / 100)
+
+    async def is_authorized() -> bool:
+        return next(answers, False)
+
+    async def collect() -> list[ServerSentEventMessage]:
+        streams = JobStreams(poll_interval=0, heartbeat=1_000)
+        stream = streams.stream(job, owner=UNKNOWN_ID, read=read, is_authorized=is_authorized)
+        return [message async for message in stream]
+
+    assert len(asyncio.run(collect())) == events
 
 
 def test_streams_of_a_user_are_limited(watched: RunningApi, streams: JobStreams) -> None:

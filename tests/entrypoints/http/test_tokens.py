@@ -62,6 +62,16 @@ FORGED = {
     "no login": signed(fam="mine"),
     "a number for a login": signed(fam=7),
     "a start to come": signed(nbf=START.timestamp() + 10**9),
+    "no start": signed(iat=None),
+    "a start in the future": signed(
+        iat=START.timestamp() + 3600, exp=START.timestamp() + 3600 + 60
+    ),
+    "ten years": signed(exp=START.timestamp() + 10 * 365 * 86_400),
+    "longer than ours": signed(exp=START.timestamp() + 15 * 60 + 1),
+    "an end before its start": signed(exp=START.timestamp() - 1),
+    "an infinite end": signed(exp=float("inf")),
+    "a huge end": signed(exp=10**400),
+    "no number": signed(exp="x"),
     "nobody": signed(sub=None),
     "no id": signed(sub="ada"),
     "garbage": "garbage",
@@ -98,6 +108,14 @@ def test_access_token_expires(api: RunningApi, ada: ApiUser) -> None:
     assert ada.get("/api/users/profile").status_code == 200
     api.time.advance(seconds=1)
     assert "has expired" in expect_problem(ada.get("/api/users/profile"), 401)
+
+
+def test_clock_of_the_issuer_may_be_a_little_ahead(api: RunningApi, ada: ApiUser) -> None:
+    tokens = JwtTokens(DEVELOPMENT_KEY)
+    for ahead, status in ((30, 200), (90, 401)):
+        token, _ = tokens.create_access_token(ada.id, ada.id, START + timedelta(seconds=ahead))
+        user = ApiUser(api.client, ada.login | {"access_token": token})
+        assert user.get("/api/users/profile").status_code == status
 
 
 def test_token_of_deleted_user_is_rejected(api: RunningApi, ada: ApiUser) -> None:

@@ -290,11 +290,17 @@ class MemoryJobs:
             :limit
         ]
 
-    def overdue_or_running(self, *, due: datetime, limit: int) -> list[Job]:
+    def overdue_or_running(
+        self, *, due: datetime, latest: datetime | None = None, limit: int
+    ) -> list[Job]:
         found = [
             job
             for job in self.rows.values()
-            if job.state is JobState.RUNNING or (job.state is JobState.QUEUED and job.due < due)
+            if job.state is JobState.RUNNING
+            or (
+                job.state is JobState.QUEUED
+                and (job.due < due or (latest is not None and job.due > latest))
+            )
         ]
         return sorted(found, key=lambda job: (job.due, job.id))[:limit]
 

@@ -16,6 +16,9 @@ from rebalancer.domain.portfolio.owner import ACCESS_LIFETIME, Bearer
 ALGORITHM = "HS256"
 ISSUER = "rebalancer"
 
+CLOCK_SKEW = timedelta(minutes=1)
+"""How far the clock of the process that issued a token may be ahead."""
+
 
 @attrs.frozen
 class JwtTokens:
@@ -30,7 +33,9 @@ class JwtTokens:
     key: str = attrs.field(repr=False)
     lifetime: timedelta = ACCESS_LIFETIME
     cached: int = 4_096
-    _verified: dict[str, tuple[Bearer, float]] = attrs.field(factory=dict, init=False, repr=False)
+    _verified: dict[str, tuple[Bearer, float, float]] = attrs.field(
+        factory=dict, init=False, repr=False
+    )
 
     def create_access_token(self, owner: UUID, family: UUID, now: datetime) -> tuple[str, datetime]:
         ends = now + self.lifetime
@@ -46,7 +51,7 @@ class JwtTokens:
     def authenticate(self, token: str, now: datetime) -> Bearer:
         """See `Tokens.authenticate`.
 
-        The signature is verified once, the expiry every time.
+        The signature is verified once, the times every time.
         """
         known = self._verified.get(token)
         if known is None:
@@ -54,7 +59,12 @@ class JwtTokens:
             if len(self._verified) >= self.cached:
                 self._verified.clear()
             self._verified[token] = known
-        bearer, ends = known
+        bearer, issued, ends = known
+        if issued > now.timestamp() + CLOCK_SKEW.total_seconds():
+            raise NotAuthenticated(
+                "the access token was issued in the future; log in again",
+                code="access_token_invalid",
+            )
         if now.timestamp() >= ends:
             self._verified.pop(token, None)
             raise NotAuthenticated(
@@ -63,25 +73,32 @@ class JwtTokens:
             )
         return bearer
 
-    def _decode(self, token: str) -> tuple[Bearer, float]:
-        """Return the bearer of a token that this key has signed, and its expiry as a timestamp."""
+    def _decode(self, token: str) -> tuple[Bearer, float, float]:
+        """Return the bearer of a token that this key has signed, and its times as timestamps.
+
+        Raises:
+            NotAuthenticated: the token is not of this key, or valid for longer than `lifetime`.
+        """
         try:
             claims = jwt.decode(
                 token,
                 self.key,
                 algorithms=[ALGORITHM],
                 issuer=ISSUER,
-                # The caller checks the expiry, because the clock is an argument.
+                # The caller checks the times, because the clock is an argument.
                 options={
-                    "require": ["exp", "sub", "iss"],
+                    "require": ["exp", "iat", "sub", "iss"],
                     "verify_exp": False,
                     "verify_iat": False,
                 },
             )
             family = claims.get("fam")  # missing in tokens of old versions
             bearer = Bearer(UUID(claims["sub"]), None if family is None else UUID(family))
-            return bearer, float(claims["exp"])
-        except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError):
+            issued, ends = float(claims["iat"]), float(claims["exp"])
+            if not issued < ends <= issued + self.lifetime.total_seconds():
+                raise ValueError
+            return bearer, issued, ends
+        except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError, OverflowError):
             raise NotAuthenticated(
                 "the access token is invalid; log in again", code="access_token_invalid"
             ) from None

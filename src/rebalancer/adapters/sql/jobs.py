@@ -42,8 +42,13 @@ class SqlJobs(SqlStore):
         page = select_latest(query, jobs, "created", before=before, limit=limit, owner=owner)
         return [JOBS.from_row(row) for row in self.connection.execute(page)]
 
-    def overdue_or_running(self, *, due: datetime, limit: int) -> list[Job]:
-        is_overdue = (jobs.c.state == JobState.QUEUED.value) & (jobs.c.due < due)
+    def overdue_or_running(
+        self, *, due: datetime, latest: datetime | None = None, limit: int
+    ) -> list[Job]:
+        is_due = jobs.c.due < due
+        if latest is not None:
+            is_due |= jobs.c.due > latest
+        is_overdue = (jobs.c.state == JobState.QUEUED.value) & is_due
         is_running = jobs.c.state == JobState.RUNNING.value
         query = select(jobs).where(is_overdue | is_running)
         query = query.order_by(jobs.c.due, jobs.c.id).limit(limit)

@@ -45,8 +45,13 @@ class Jobs(Protocol):
         None stands for any owner, and for all states.
         """
 
-    def overdue_or_running(self, *, due: datetime, limit: int) -> list[Job]:
-        """Return queued jobs due before ``due``, and all running jobs, oldest first."""
+    def overdue_or_running(
+        self, *, due: datetime, latest: datetime | None = None, limit: int
+    ) -> list[Job]:
+        """Return queued jobs due before ``due``, and all running jobs, oldest first.
+
+        With ``latest`` also queued jobs due after it.
+        """
 
 
 class JobRunner(Protocol):

@@ -101,6 +101,15 @@ class Job:
             self, state=JobState.RUNNING, attempts=attempts, last_heartbeat=now, progress=0.0
         )
 
+    def correct_due(self, now: datetime) -> Job:
+        """Make a queued job due that was queued while the clock was ahead.
+
+        No pause between attempts is longer than `LONGEST_PAUSE`.
+        """
+        if self.state is not JobState.QUEUED or self.due <= now + LONGEST_PAUSE:
+            raise JobChanged(f"job {self.id} is {self.state} and due at {self.due}")
+        return attrs.evolve(self, due=now)
+
     def heartbeat(self, now: datetime, *, attempt: int, progress: float | None = None) -> Job:
         """Record a heartbeat for attempt n."""
         self._check_attempt(attempt)

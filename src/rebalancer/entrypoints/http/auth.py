@@ -7,6 +7,7 @@ from uuid import UUID
 
 from dishka import AsyncContainer
 from dishka.integrations.litestar import DishkaRouter
+from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency, Provide
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
@@ -27,15 +28,18 @@ SCHEME = SecurityScheme(
 )
 
 
+async def read_owner(request: Request[Any, Any, Any]) -> UUID:
+    """Return the user of a request, whom `require_user` has authenticated."""
+    owner = noted_owner(request.scope)
+    return await authenticate(request) if owner is None else owner
+
+
 async def authenticate(request: ASGIConnection[Any, Any, Any, Any]) -> UUID:
     """Return the user who sent a request.
 
     Raises:
         NotAuthenticated: the access token is missing, invalid, expired or revoked.
     """
-    noted = noted_owner(request.scope)
-    if noted is not None:  # by `require_user`
-        return noted
     token = parse_bearer_token(request.headers.get("Authorization", ""))
     container: AsyncContainer = request.state.dishka_container
     tokens, clock = await container.get(Tokens), await container.get(Clock)
@@ -73,7 +77,7 @@ def parse_bearer_token(header: str) -> str:
 
 
 Owner = NamedDependency[UUID]
-OWNER = {"owner": Provide(authenticate)}
+OWNER = {"owner": Provide(read_owner)}
 """Dependency of routes that need a user."""
 
 

@@ -58,7 +58,7 @@ class JobStreams:
     ) -> AsyncIterator[ServerSentEventMessage]:
         """Yield an event whenever a job changes, until it ends.
 
-        At each heartbeat, it checks that the user may still watch.
+        Before each event and at each heartbeat, it checks that the user may still watch.
         """
         self._open[owner] += 1
         try:
@@ -77,6 +77,8 @@ class JobStreams:
     ) -> AsyncIterator[ServerSentEventMessage]:
         view = JobView.of(job)
         while not job.state.is_final:
+            if not await is_authorized():
+                return
             yield _event("progress", view)
             last_message = time.monotonic()
             while JobView.of(job) == view:
@@ -94,7 +96,8 @@ class JobStreams:
                 except RebalancerError:  # the job has been deleted
                     return
             view = JobView.of(job)
-        yield _event("end", view)
+        if await is_authorized():
+            yield _event("end", view)
 
 
 def _event(name: str, view: JobView) -> ServerSentEventMessage:
