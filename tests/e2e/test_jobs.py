@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests import watchdog
-from tests.e2e.conftest import Running, until
+from tests.e2e.conftest import TIMEOUT, Running, until
 from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
 from tests.servers import Valkey, running
 
@@ -82,7 +82,7 @@ def test_stopping_server_requeues_its_job_and_ends_event_streams(
             assert next(lines)
             running.process.send_signal(signal.SIGTERM)
             assert "event: end" not in list(lines)  # the stream ends before the job does
-            assert running.process.wait(20) == 0  # less than the grace period of jobs
+            assert running.process.wait(TIMEOUT) == 0
     again = serve()
     with again.client() as client:
         client.headers.update(logged_in(client))
