@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import random
-import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
@@ -32,6 +31,9 @@ from tests.internet import Internet, Reply, environment
 
 ODD_KEY = "a/b+c=d&e%f\"g'h<i"
 """A key whose form differs in URLs, JSON, HTML and messages."""
+
+PATIENCE = 60.0
+"""Seconds a server may take to answer; only a test of a late answer has a shorter limit."""
 
 SATURDAY, HOLIDAY = date(2024, 3, 2), date(2024, 1, 1)
 
@@ -63,7 +65,7 @@ def internet(host, tmp_path):
 
 @pytest.fixture
 def provider(host, internet):
-    opened = host.provider(timeout=0.5)
+    opened = host.provider(timeout=PATIENCE)
     yield opened
     opened.close()
 
@@ -88,12 +90,12 @@ def closes_of(provider, host, internet, rows, **options):
     return dict(zip(bars.days.tolist(), bars.close.tolist(), strict=True))
 
 
-def test_a_server_that_does_not_answer_in_time_is_unreachable(provider, internet):
+def test_a_server_that_does_not_answer_in_time_is_unreachable(host, internet):
+    provider = host.provider(timeout=0.5)
     answer_with(internet, lambda _: Reply(delay=30))
-    begins = time.monotonic()
-    assert isinstance(fault_of(provider), Unreachable)
-    assert time.monotonic() - begins < 5
-    assert len(internet.requests()) == 1
+    assert isinstance(fault_of(provider), Unreachable)  # its answer after 30 s would be garbled
+    assert len(internet.requests()) <= 1  # none where a busy machine takes long to connect
+    provider.close()
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307])
@@ -119,7 +121,7 @@ def test_half_of_an_answer_is_garbled(provider, host, internet, cut):
 
 def test_a_proxy_that_refuses_is_unreachable(host, internet):
     internet.hosts = {}
-    provider = host.provider(timeout=0.5)
+    provider = host.provider(timeout=PATIENCE)
     assert isinstance(fault_of(provider), Unreachable)
     provider.close()
 
@@ -141,7 +143,7 @@ def test_settings_that_prevent_requests_make_a_provider_unreachable(
     )
     for one in names:
         monkeypatch.setenv(one, value)
-    provider = host.provider(timeout=0.5)
+    provider = host.provider(timeout=PATIENCE)
     fault = fault_of(provider)
     assert isinstance(fault, Unreachable)
     assert "hidden-password" not in str(fault)
@@ -225,7 +227,7 @@ def test_no_form_of_a_key_is_ever_shown(keyed, caplog, forms):
         json.dumps([{"date": shown, "close": 1.0}]),
         json.dumps({"datatable": {"columns": [{"name": "date"}], "data": [[shown]]}}),
     ]
-    provider = host.provider(ODD_KEY, timeout=2.0)
+    provider = host.provider(ODD_KEY, timeout=PATIENCE)
     texts = []
     for status in (200, 302, 400, 401, 403, 404, 429, 500):
         for body in bodies:
@@ -242,7 +244,7 @@ def test_no_form_of_a_key_is_ever_shown(keyed, caplog, forms):
 @pytest.mark.parametrize("key", ["with blank", "line\n", "übel", "tab\t", ""])
 def test_a_key_that_cannot_be_sent_is_refused_without_a_request(keyed, key):
     host, internet = keyed
-    provider = host.provider(key, timeout=0.5)
+    provider = host.provider(key, timeout=PATIENCE)
     fault = fault_of(provider)
     assert isinstance(fault, Refused)
     assert not key or key not in str(fault)
@@ -332,7 +334,7 @@ def yahoo(tmp_path):
         Internet(dict.fromkeys(host.hosts(), host.answer)) as internet,
         environment(internet.environment(tmp_path)),
     ):
-        provider = host.provider(timeout=5.0)
+        provider = host.provider(timeout=PATIENCE)
         yield provider, internet
         provider.close()
 

@@ -210,12 +210,12 @@ def test_process_builds_itself_after_the_time_limit(tmp_path: Path) -> None:
 
     def slowly(_: OpenTables) -> PriceHistory:
         entered.set()
-        leave.wait(20)
+        leave.wait(120)
         return HISTORY
 
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(shared(tmp_path).get, "1", slowly)
-        assert entered.wait(20)
+        assert entered.wait(120)
         found = shared(tmp_path, patience=0.1).get("1", lambda _: HISTORY)
         leave.set()
         assert found is not None
