@@ -135,3 +135,21 @@ def test_the_age_of_a_last_close_counts_open_days_alone():
     asked = date(2024, 2, 23)
     assert history.missed_days(asked) == 0
     assert history.age(len(history) - 1, asked) == 15
+
+
+def test_coins_are_bought_in_fractions_unless_a_step_is_stated():
+    assert Instrument("COIN", market="24/7").order_step == Decimal("0.00000001")
+    assert Instrument("COIN", market="24/7", quantity_step=Decimal("0.01")).order_step == Decimal(
+        "0.01"
+    )
+    assert Instrument("SHARE", market="XNYS").order_step is None
+    context = RebalanceContext(
+        policy=parse_rule("monthly"),
+        market=market(),
+        instruments=Instruments.of([Instrument("COIN", market="24/7")]),
+        costs=CostModel.flat(0),
+        currency="USD",
+    )
+    portfolio = Portfolio("p", Currency("USD"), Decimal(50), {}, {"COIN": 1.0})
+    (order,) = propose(portfolio, context).orders
+    assert order.quantity == Decimal("0.49019607")

@@ -26,6 +26,10 @@ def is_market_code(text: str) -> bool:
     return _MIC.fullmatch(text) is not None
 
 
+COIN_STEP = Decimal("0.00000001")
+"""Smallest quantity of a coin: a hundred-millionth, as of Bitcoin."""
+
+
 def is_multiple(quantity: Decimal, step: Decimal) -> bool:
     """Return whether a quantity is a whole number of steps."""
     count = quantity / step
@@ -113,8 +117,15 @@ class Instrument:
 
     @property
     def order_step(self) -> Decimal | None:
-        """Quantity that orders are multiples of; None: as the portfolio prefers."""
-        return self.quantity_step if self.lot_size is None else self.lot_size
+        """Quantity that orders are multiples of; None: as the portfolio prefers.
+
+        Coins, whose market never closes, trade in fractions unless a step is stated.
+        """
+        if self.lot_size is not None:
+            return self.lot_size
+        if self.quantity_step is None and self.market == ALWAYS_OPEN:
+            return COIN_STEP
+        return self.quantity_step
 
     @property
     def counts_as_equity(self) -> bool:
