@@ -20,6 +20,8 @@ REMEDIES = {
     "layout_unclear": "State it with --layout, such as --layout wide or --layout "
     "auto:decimal=comma,dates=dmy.",
     "malformed_targets": 'Write --targets "SPY=0.6,AGG=0.4", or name a JSON file.',
+    "no_exchange_rate": "Of stored prices, fetch rates with `rebalancer market sync --currency "
+    "CODE`.",
     "no_run_to_resume": _START_AGAIN,
     "policy_not_found": _LIST_POLICIES,
     "policy_version_not_found": _LIST_POLICIES,

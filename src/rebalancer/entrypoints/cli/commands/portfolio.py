@@ -257,6 +257,7 @@ def import_(
       rebalancer portfolio import book.jsonl more.jsonl --owner ada@example.org --on 2022-01-03
     """
     from rebalancer.application.ports.store import UnitOfWork
+    from rebalancer.entrypoints.cli.unknown_assets import name_fetch
 
     opened: list[dict[str, str]] = []
     failed: list[dict[str, Any]] = []
@@ -270,6 +271,7 @@ def import_(
             except Unavailable:
                 raise
             except RebalancerError as error:
+                name_fetch(error, where)
                 failed.append({"file": str(path), "line": line, "error": explain(error)})
             advance(1)
     if as_json:
