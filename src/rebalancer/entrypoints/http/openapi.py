@@ -264,7 +264,7 @@ def _correct(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
 def _example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
     """Build an example of a schema from the examples of its parts."""
     if "examples" in schema:
-        return schema["examples"][0]
+        return schema["examples"][-1]  # that of the field, after that of its type
     if "enum" in schema:
         return schema["enum"][0]
     if "$ref" in schema:

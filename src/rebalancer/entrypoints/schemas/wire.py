@@ -33,9 +33,15 @@ def about(description: str) -> Meta:
     return Meta(description=description)
 
 
-def documented_default(value: str | float) -> Meta:
-    """Document the default of a field whose type JSON Schema cannot express."""
-    return Meta(extra_json_schema={"default": value})
+def documented_default(value: str | float, *, as_example: bool = False) -> Meta:
+    """Document the default of a field whose type JSON Schema cannot express.
+
+    Args:
+        value: The default.
+        as_example: Whether examples have it, too, since other values need further fields.
+    """
+    examples = {"examples": [value]} if as_example else {}
+    return Meta(extra_json_schema={"default": value, **examples})
 
 
 class Amount(Decimal):

@@ -78,12 +78,14 @@ class CashFlowBody(Body, frozen=True, kw_only=True):
         Symbol | None, about("The asset that pays the income or the tax, or is transferred.")
     ] = None
     withheld: Annotated[
-        NonNegative, about("Tax withheld from a dividend or interest."), documented_default("0")
+        NonNegative,
+        about("Tax withheld from a dividend or interest."),
+        documented_default("0", as_example=True),
     ] = field(default_factory=NonNegative)
     quantity: Annotated[
         NonNegative,
         about("Units of the asset that a deposit or withdrawal in kind transfers; 0 for money."),
-        documented_default("0"),
+        documented_default("0", as_example=True),
     ] = field(default_factory=NonNegative)
     price: Annotated[
         NonNegative | None, about("Price of a transferred unit. Default: the close of the day.")
