@@ -477,7 +477,10 @@ def test_constraints_reject_what_the_code_lets_through(database):
 def test_contradicting_row_is_rejected_by_the_database(database, change):
     ada = stored_user(database)
     stored_proposal(database, stored_portfolio(database, ada, a_deposit(1000)))
-    with pytest.raises((IntegrityError, Overdrawn)), database.engine.begin() as connection:
+    with (
+        pytest.raises((IntegrityError, InvalidRequest, Overdrawn)),
+        database.engine.begin() as connection,
+    ):
         connection.exec_driver_sql(f"UPDATE {change}")
 
 

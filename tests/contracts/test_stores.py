@@ -307,6 +307,8 @@ def test_token_is_used_once(work, ada):
     with work.begin() as tx:
         tx.tokens.add(token)
         assert tx.tokens.get(token.digest) == token
+        assert tx.tokens.has_family(token.family)
+        assert not tx.tokens.has_family(token.owner)
         assert tx.tokens.mark_used(token.digest, NOW + HOUR)
         assert not tx.tokens.mark_used(token.digest, NOW + 2 * HOUR)
     with work.read() as tx:

@@ -85,6 +85,25 @@ def test_demo_account_works_and_is_created_once(serve):
         assert server.stop() == 0
 
 
+def test_ended_login_stays_ended_after_a_crash(serve):
+    account = {"email": "ada@example.org", "password": "correct horse battery staple"}
+    server = serve("--upgrade")
+    with server.client() as client:
+        client.post("/api/users/register", json=account)
+        ended, other = (client.post("/api/users/login", json=account).json() for _ in range(2))
+        gone = {"refresh_token": ended["refresh_token"]}
+        assert client.post("/api/users/logout", json=gone).status_code == 204
+    server.stop(signal.SIGKILL)
+    with serve().client() as client:
+        statuses = [
+            client.get(
+                "/api/users/profile", headers={"Authorization": f"Bearer {token}"}
+            ).status_code
+            for token in (ended["access_token"], other["access_token"])
+        ]
+    assert statuses == [401, 200]
+
+
 @pytest.mark.parametrize("wait", [0.0, 0.3, 3.0])  # while workers start, and while they serve
 def test_workers_end_with_their_parent(serve, wait):
     server = serve("--upgrade", "--workers", "2")

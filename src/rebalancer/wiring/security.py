@@ -11,6 +11,8 @@ from rebalancer.adapters.redis.rate_limits import RedisRateLimits
 from rebalancer.adapters.redis.revocations import RedisRevocations
 from rebalancer.application.ports.accounts import Passwords, Revocations, Tokens
 from rebalancer.application.ports.rate_limits import RateLimits
+from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.revocations import StoredRevocations
 from rebalancer.config import Settings
 
 
@@ -33,10 +35,10 @@ class SecurityProvider(Provider):
 
     @provide
     def revocations(
-        self, connection: Connection | None, loop: AsyncConnection | None
+        self, work: UnitOfWork, connection: Connection | None, loop: AsyncConnection | None
     ) -> Revocations:
-        """Share revocations through Redis; without it they hold for this process only."""
-        local = MemoryRevocations()
+        """Share revocations through the store and, faster, through Redis."""
+        local = StoredRevocations(work, MemoryRevocations())
         if connection is None or loop is None:
             return local
         return RedisRevocations(connection, loop, local)

@@ -70,7 +70,16 @@ def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
         quotas=MemoryProviderQuotas(tables["quotas"]),
         syncs=MemorySyncStates(tables["syncs"]),
         tasks=MemoryScheduledTasks(tables["tasks"]),
+        probe=MemoryProbe(),
     )
+
+
+class MemoryProbe:
+    def write(self) -> None:
+        """Do nothing: memory can always be written."""
+
+    def read(self) -> None:
+        """Do nothing: memory can always be read."""
 
 
 @attrs.frozen
@@ -116,6 +125,9 @@ class MemoryRefreshTokens:
     def revoke(self, family: UUID) -> None:
         for digest in [d for d, token in self.rows.items() if token.family == family]:
             del self.rows[digest]
+
+    def has_family(self, family: UUID) -> bool:
+        return any(token.family == family for token in self.rows.values())
 
     def delete_expired(self, now: datetime, *, owner: UUID | None = None) -> None:
         for digest, token in list(self.rows.items()):

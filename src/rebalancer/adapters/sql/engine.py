@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,6 +18,7 @@ from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, TimeoutError
 from sqlalchemy.schema import PrimaryKeyConstraint, UniqueConstraint
 
+from rebalancer.adapters.sql.probe import damaged, note_damage, note_file
 from rebalancer.adapters.sql.tables import metadata
 from rebalancer.domain.errors import Conflict, InvalidRequest, RebalancerError, Unavailable
 from rebalancer.domain.portfolio.ledger import Overdrawn
@@ -50,6 +53,7 @@ _ERRORS: Mapping[str, Callable[[], RebalancerError]] = {
         "the database did not answer; try again", code="database_unavailable"
     ),
     "busy": lambda: Busy("the database is busy; try again"),
+    "damaged": damaged,
     "duplicate": lambda: Conflict("this exists already", code="already_exists"),
     "foreign tables": lambda: Conflict(
         "the database contains tables with these names from another application; use a separate "
@@ -82,6 +86,10 @@ _ERRORS: Mapping[str, Callable[[], RebalancerError]] = {
     "pk_idempotency_keys": lambda: Conflict(
         "a request with this idempotency key is running; try again", code="request_running"
     ),
+    # Databases and Python may differ in the lower case of a letter.
+    "ck_users_lower_case": lambda: InvalidRequest(
+        "invalid e-mail address; write it in lower case", field="email", code="invalid_email"
+    ),
     "ck_portfolios_cash": lambda: Overdrawn("cash would be negative; deposit more first"),
 }
 """Errors that callers understand, by kind or by the constraint that a correct client can violate.
@@ -112,6 +120,8 @@ _SQLSTATES = {
     "22021": "invalid text",  # character_not_in_repertoire
     "22P05": "invalid text",  # untranslatable_character
     "23503": "no parent",  # foreign_key_violation
+    "XX001": "damaged",  # data_corrupted
+    "XX002": "damaged",  # index_corrupted
 }
 """Meaning of Postgres's error codes; see its documentation, appendix A."""
 
@@ -127,7 +137,8 @@ _SQLSTATE_CLASSES = {
 
 _SQLITE = {
     **dict.fromkeys(("BUSY", "LOCKED", "PROTOCOL"), "busy"),
-    **dict.fromkeys(("IOERR", "CANTOPEN", "NOTADB", "CORRUPT"), "away"),
+    **dict.fromkeys(("IOERR", "CANTOPEN", "NOTADB"), "away"),
+    "CORRUPT": "damaged",
     "FULL": "full",
     "READONLY": "read-only",
 }
@@ -175,8 +186,13 @@ def _connect_sqlite(url: URL, lock_timeout: float) -> Engine:
         pool_size=8,
         max_overflow=56,
         pool_timeout=lock_timeout,
-        **_DOCUMENTS,
+        **_OPTIONS,
     )
+    database = url.database or ""
+    if not database.startswith("file:"):
+        path = Path(database)
+        event.listen(engine, "do_connect", lambda *_: _create_private(path))
+        event.listen(engine, "connect", lambda _, record: note_file(record, path))
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin_sqlite)
     event.listen(engine, "handle_error", _translate)
@@ -214,7 +230,7 @@ def _connect_postgres(
             max_overflow=0,
             pool_timeout=lock_timeout,
             pool_recycle=1800,
-            **_DOCUMENTS,
+            **_OPTIONS,
         )
     except (ImportError, NoSuchModuleError):
         raise Unavailable(
@@ -227,7 +243,8 @@ def _connect_postgres(
     return engine
 
 
-_DOCUMENTS: dict[str, Any] = {
+_OPTIONS: dict[str, Any] = {
+    "hide_parameters": True,  # errors are logged, and parameters hold hashes and addresses
     "json_serializer": lambda value: msgspec.json.encode(value).decode(),
     "json_deserializer": lambda document: document,  # `rows` decodes them
 }
@@ -306,6 +323,15 @@ def _invalid_url() -> InvalidRequest:
     )
 
 
+def _create_private(path: Path) -> None:
+    """Create a missing SQLite file such that only its owner can read it.
+
+    SQLite gives the files beside it the same permissions.
+    """
+    with suppress(OSError):  # SQLite reports it
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+
 def _set_pragmas(connection: Any, _: object) -> None:
     """Prepare a new connection: explicit transactions, and enforced foreign keys.
 
@@ -352,7 +378,20 @@ def _translate(context: ExceptionContext) -> RebalancerError | None:
     """Translate an error of the database; None keeps an unknown one, which is a bug."""
     if not isinstance(context.sqlalchemy_exception, DBAPIError):
         return None
-    return translate_error(context.original_exception)
+    original: Any = context.original_exception
+    error = translate_error(original)
+    if error is not None and error.code == "database_damaged" and context.engine is not None:
+        note_damage(context.engine.pool)
+    if getattr(original, "diag", None) is not None and original.diag.message_detail:
+        _conceal_row(original, context.sqlalchemy_exception)
+    return error
+
+
+def _conceal_row(original: Any, wrapper: DBAPIError) -> None:
+    """Remove the row that Postgres quotes in the detail of an error, which is logged."""
+    text = str(original.diag.message_primary or original).partition("\n")[0]
+    original.args = (text,)
+    wrapper.args = (f"({type(original).__name__}) {text}",)
 
 
 def translate_error(original: Any) -> RebalancerError | None:
@@ -364,7 +403,8 @@ def translate_error(original: Any) -> RebalancerError | None:
     kind = _kind_in_sqlite(original) if is_sqlite else _kind_in_postgres(original)
     error = None if kind is None else _ERRORS[kind]()
     if isinstance(error, Unavailable):
-        log.warning("%s: %s", error, str(original).partition("\n")[0])
+        level = logging.ERROR if error.code == "database_damaged" else logging.WARNING
+        log.log(level, "%s: %s", error, str(original).partition("\n")[0])
     return error
 
 

@@ -54,6 +54,10 @@ class SqlRefreshTokens(SqlStore):
         while self.connection.execute(tokens).rowcount:
             pass
 
+    def has_family(self, family: UUID) -> bool:
+        query = select(refresh_tokens.c.family).where(refresh_tokens.c.family == family).limit(1)
+        return self.connection.execute(query).one_or_none() is not None
+
     def delete_expired(self, now: datetime, *, owner: UUID | None = None) -> None:
         table = refresh_tokens.c
         ended = select(table.digest).where(table.expires <= now)

@@ -17,6 +17,7 @@ from rebalancer.adapters.sql.engine import LOCK_TIMEOUT, reading, writing
 from rebalancer.adapters.sql.idempotency_keys import SqlIdempotencyKeys
 from rebalancer.adapters.sql.jobs import SqlJobs
 from rebalancer.adapters.sql.portfolios import SqlPortfolios
+from rebalancer.adapters.sql.probe import SqlProbe
 from rebalancer.adapters.sql.proposals import SqlProposals
 from rebalancer.adapters.sql.rows import ENTRIES, portfolio_or_error
 from rebalancer.adapters.sql.synchronization import (
@@ -149,6 +150,7 @@ def _stores(connection: Connection, *, locks: bool) -> Transaction:
         quotas=SqlProviderQuotas(connection, locks),
         syncs=SqlSyncStates(connection, locks),
         tasks=SqlScheduledTasks(connection, locks),
+        probe=SqlProbe(connection),
     )
 
 

@@ -53,6 +53,9 @@ class RefreshTokens(Protocol):
     def revoke(self, family: UUID) -> None:
         """Delete every token of a family."""
 
+    def has_family(self, family: UUID) -> bool:
+        """Return whether a family has a token, used or not."""
+
     def delete_expired(self, now: datetime, *, owner: UUID | None = None) -> None:
         """Delete tokens that have expired by ``now``, of one owner or of all."""
 
@@ -103,7 +106,7 @@ class Revocations(Protocol):
     async def is_revoked(self, family: UUID) -> bool:
         """Return whether a login is revoked; False if the store is down.
 
-        The revoking process sees it at once, others at most a second later.
+        The revoking process sees it at once, others a few seconds later.
         """
 
 

@@ -20,6 +20,19 @@ from rebalancer.application.ports.synchronization import (
 )
 
 
+class StoreProbe(Protocol):
+    """Shows whether the store works, without a lasting effect.
+
+    Both methods raise Unavailable if it does not.
+    """
+
+    def write(self) -> None:
+        """Write what the transaction commits: a full or read-only store fails."""
+
+    def read(self) -> None:
+        """Read from every table; a store that was found damaged fails from then on."""
+
+
 @attrs.frozen
 class Transaction:
     """All stores in one transaction."""
@@ -34,6 +47,7 @@ class Transaction:
     quotas: ProviderQuotas
     syncs: SyncStates
     tasks: ScheduledTasks
+    probe: StoreProbe
 
 
 class UnitOfWork(Protocol):
