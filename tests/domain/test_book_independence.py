@@ -217,6 +217,6 @@ def test_figures_are_independent_with_another_matrix_kernel(kernel: str) -> None
     if kernel == "Haswell" and not ("avx2" in flags and "fma" in flags):
         pytest.skip("this processor cannot run it")
     environment = {**os.environ, "OPENBLAS_CORETYPE": kernel, "REBALANCER_TEST_KERNEL": kernel}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "--noconftest", __file__]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

@@ -11,6 +11,7 @@ import sys
 import time
 import xml.etree.ElementTree as ElementTree
 from contextlib import suppress
+from functools import partial
 from html import unescape
 
 import numpy as np
@@ -243,7 +244,7 @@ def test_ctrl_c_ends_every_process(closes, tmp_path, everybody):
 
 
 def test_fitted_regimes_change_the_training(train, monkeypatch):
-    monkeypatch.setattr(regimes, "MIXES", 5)
+    monkeypatch.setattr(regimes, "fit_regimes", partial(regimes.fit_regimes, mixes=5))
     assert train("--steps", 1, "--json").code == 0
     assert train("--steps", 1, "--fit-regimes", "--json").refused("out: training/my_ppo holds")
 
@@ -256,7 +257,7 @@ def test_parallel_training_gives_same_policy(train, tmp_path):
 
 
 def test_regimes_can_be_fitted_again(train, tmp_path, monkeypatch):
-    monkeypatch.setattr(regimes, "MIXES", 5)
+    monkeypatch.setattr(regimes, "fit_regimes", partial(regimes.fit_regimes, mixes=5))
     done = train("--steps", 1, "--fit-regimes", "--json")
     assert done.json["command"].endswith("--name my_ppo --fit-regimes")
     own = FolderPolicies(tmp_path / "policies").policy("my_ppo").regimes
