@@ -23,13 +23,10 @@ CLIENTS = 60
 def flood(server: Running, paths: Sequence[str]) -> tuple[list[httpx.Response], float]:
     """Send concurrent requests; return their responses and the seconds of a login meanwhile."""
 
-    def ask(path: str) -> httpx.Response:
-        with server.client() as client:
-            return client.get(path)
-
     clients = CLIENTS * len(paths)
-    with ThreadPoolExecutor(clients) as pool, server.client() as client:
-        asked = [pool.submit(ask, paths[number % len(paths)]) for number in range(clients)]
+    limits = httpx.Limits(max_connections=clients + 1)
+    with ThreadPoolExecutor(clients) as pool, server.client(limits=limits) as client:
+        asked = [pool.submit(client.get, paths[number % len(paths)]) for number in range(clients)]
         time.sleep(0.5)
         began = time.monotonic()
         login = client.post("/api/users/login", json=CREDENTIALS)
