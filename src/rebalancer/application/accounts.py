@@ -22,7 +22,7 @@ from rebalancer.domain.portfolio.owner import (
     spellings_of_email,
 )
 from rebalancer.domain.portfolio.questions import load_questionnaire
-from rebalancer.domain.text import check_visible
+from rebalancer.domain.text import check_line, check_visible
 
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 128
 """Characters; NIST SP 800-63B asks for at least 8, and for no rules besides the length."""
@@ -68,7 +68,7 @@ class Register:
             EmailTaken: a user with this address is registered already.
             Conflict: the key belongs to another request.
         """
-        check_visible(name, field="name")
+        check_line(name, field="name")
         check_visible(password, field="password")
         typed, password = password, prepare_password(password)
         if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:

@@ -26,6 +26,42 @@ _JOINED = ("ARABIC", "SYRIAC", "MANDAIC", "MONGOLIAN", "NKO", "PHAGS-PA")
 """Scripts whose letters are joined, so that a non-joiner shows."""
 
 
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f]"
+)
+"""Characters that control a terminal, change the direction of text, or are invisible everywhere."""
+
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
+
+
+def escape_unsafe(text: str) -> str:
+    """Write characters that control a terminal or the direction of text as escapes of JSON.
+
+    Line feeds and tabs stay. Within JSON text the value stays the same.
+    """
+    return _UNSAFE.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    pair = found.group().encode("utf-16-be")
+    return "".join(f"\\u{pair[at : at + 2].hex()}" for at in range(0, len(pair), 2))
+
+
+def check_line(text: str, *, field: str) -> None:
+    """Check that a text is one line without control characters; see also `check_visible`.
+
+    Raises:
+        InvalidRequest: it is not; the message names the character.
+    """
+    found = _CONTROL.search(text)
+    if found is not None:
+        raise InvalidRequest(
+            describe_hidden(text, found.start()), field=field, code="hidden_character"
+        )
+    check_visible(text, field=field)
+
+
 def check_visible(text: str, *, field: str) -> None:
     """Check that a text has no invisible characters, nor such as change the direction of others.
 

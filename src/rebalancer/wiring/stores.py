@@ -209,7 +209,7 @@ class RedisProvider(Provider):
             effects = {
                 "cache": "each process reads prices from the store",
                 "limits": "each process counts its own rate limits, and a revoked login may stay "
-                "valid for its last minutes",
+                "valid for a few seconds",
                 "queue": "background jobs cannot be started",
             }
             parts += [

@@ -215,7 +215,7 @@ def test_server_continues_without_redis(start_api: Callable[..., RunningApi]) ->
             "prices": "ok",
             "cache": "Redis is unavailable; each process reads prices from the store",
             "limits": "Redis is unavailable; each process counts its own rate limits, and a "
-            "revoked login may stay valid for its last minutes",
+            "revoked login may stay valid for a few seconds",
             "queue": "Redis is unavailable; background jobs cannot be started",
         }
         api.work.is_down = True

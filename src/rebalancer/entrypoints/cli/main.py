@@ -19,6 +19,7 @@ import click
 
 from rebalancer.config import Settings
 from rebalancer.domain.errors import InvalidRequest, RebalancerError, Unavailable
+from rebalancer.domain.text import escape_unsafe
 from rebalancer.entrypoints.cli import commands
 from rebalancer.entrypoints.cli.remedies import explain
 
@@ -112,10 +113,11 @@ def main() -> None:
     except Unavailable as error:
         # The cause in the words of the dependency: for operators, never for users of the API.
         cause = str(error.__cause__ or "").partition("\n")[0]
-        click.echo(f"Error: {explain(error)}{f' ({cause})' if cause else ''}", err=True)
+        text = f"Error: {explain(error)}{f' ({cause})' if cause else ''}"
+        click.echo(escape_unsafe(text), err=True)
         code = UNEXPECTED
     except RebalancerError as error:
-        click.echo(f"Error: {explain(error)}", err=True)
+        click.echo(escape_unsafe(f"Error: {explain(error)}"), err=True)
         code = BAD_INPUT
     except SystemExit:
         # Click and rich exit like this when the reader closes the pipe (`rebalancer ... | head`).
@@ -124,7 +126,7 @@ def main() -> None:
         code = SUCCESS
     except OSError as error:
         _print_traceback()
-        click.echo(f"Error: {error}", err=True)
+        click.echo(escape_unsafe(f"Error: {error}"), err=True)
         code = UNEXPECTED
     except Exception as error:
         _print_traceback()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rebalancer.domain.text import escape_unsafe
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -19,7 +21,9 @@ _NARROW = 110
 
 def print_json(document: object, **options: Any) -> None:
     """Print a document as JSON, indented and unescaped unless options of `json.dumps` differ."""
-    click.echo(json.dumps(document, **{"indent": 2, "ensure_ascii": False} | options))
+    click.echo(
+        escape_unsafe(json.dumps(document, **{"indent": 2, "ensure_ascii": False} | options))
+    )
 
 
 def count_things(count: int, noun: str) -> str:
@@ -40,11 +44,25 @@ def changed_text(count: int, noun: str) -> str:
 def console(*, stderr: bool = False) -> Console:
     """Create a console, wide enough for tables if its output goes to a file or a pipe.
 
-    Text is printed literally: symbols and ids may contain brackets and colons.
+    Text is printed literally: symbols and ids may contain brackets and colons. Characters that
+    control a terminal are printed as escapes.
     """
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+    from rich.text import Text
 
-    screen = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    class SafeConsole(Console):
+        def render_str(self, text: str, **options: Any) -> Text:  # before it is measured
+            return super().render_str(escape_unsafe(text), **options)
+
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterator[Segment]:
+            for segment in super().render(renderable, options):
+                text, style, control = segment
+                yield segment if control else Segment(escape_unsafe(text), style)
+
+    screen = SafeConsole(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not screen.is_terminal:
         screen.width = _WIDTH_OF_A_PIPE
     return screen

@@ -13,6 +13,7 @@ import click
 from rebalancer.application.ports.clock import Clock
 from rebalancer.domain.errors import Conflict, InvalidRequest, RebalancerError, Unavailable
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, UnreadablePortfolio
+from rebalancer.domain.text import escape_unsafe
 from rebalancer.entrypoints.cli.files import read_file, write_text
 from rebalancer.entrypoints.cli.options import (
     FILE,
@@ -278,9 +279,10 @@ def import_(
         print_json({"opened": opened, "failed": failed})
     else:
         for one in opened:
-            click.echo(f"{one['id']}  {one['name']}")
+            click.echo(escape_unsafe(f"{one['id']}  {one['name']}"))
         for bad in failed:
-            click.echo(f"{bad['file']}, line {bad['line']}: {bad['error']}", err=True)
+            fault = f"{bad['file']}, line {bad['line']}: {bad['error']}"
+            click.echo(escape_unsafe(fault), err=True)
         click.echo(f"{len(opened)} opened, {len(failed)} failed", err=True)
     return 3 if failed else 0
 
@@ -314,7 +316,7 @@ def export(ids: tuple[UUID, ...], owner: str | None, out: Path | None) -> None:
                 after = chunk[-1].id
     text = b"".join(json_line(portfolio_record(one)) for one in found).decode()
     if out is None:
-        click.echo(text, nl=False)
+        click.echo(escape_unsafe(text), nl=False)
     else:
         write_text(out, text, field="out")
 
