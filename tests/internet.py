@@ -251,7 +251,7 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def wait_until(reached: Callable[[], bool], *, seconds: float = 30.0) -> None:
+def wait_until(reached: Callable[[], bool], *, seconds: float = 120.0) -> None:
     """Wait until a condition holds.
 
     Raises:

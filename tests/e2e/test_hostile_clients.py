@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 import httpx
+import psutil
 import pytest
 
 from tests.e2e.conftest import TIMEOUT, Running, until
@@ -52,7 +53,14 @@ def test_token_is_checked_before_the_body_arrives(running: Running) -> None:
     assert " 413 " in send(running, LOGIN + announced)
 
 
-def test_large_nested_bodies_leave_others_fast(running: Running) -> None:
+def cpu_seconds(running: Running) -> float:
+    """Return the processor time that a server has used: a busy machine does not change it."""
+    first = psutil.Process(running.process.pid)
+    times = [one.cpu_times() for one in (first, *first.children(recursive=True))]
+    return sum(one.user + one.system for one in times)
+
+
+def test_large_nested_bodies_cost_little(running: Running) -> None:
     with running.client() as client:
         account = {"email": "ada@example.org", "password": "correct horse battery staple"}
         client.post("/api/users/register", json=account)
@@ -68,15 +76,14 @@ def test_large_nested_bodies_leave_others_fast(running: Running) -> None:
             statuses.append(client.post("/api/portfolios", content=body).status_code)
 
     threads = [threading.Thread(target=attack, args=(body,)) for body in bodies]
-    took = []
     with running.client() as client:
         client.get("/health/live")
+        before = cpu_seconds(running)
         for thread in threads:
             thread.start()
         while any(thread.is_alive() for thread in threads):
-            started = time.perf_counter()
             assert client.get("/health/live").status_code == httpx.codes.OK
-            took.append(time.perf_counter() - started)
+            time.sleep(0.02)
     assert statuses == [400] * len(bodies)
-    assert sorted(took)[len(took) // 2] < 0.1
-    assert max(took) < 0.5  # also where tests run in parallel
+    spent = cpu_seconds(running) - before
+    assert spent < 5  # about 0.3; one list that is parsed as a whole takes seconds

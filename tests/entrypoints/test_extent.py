@@ -67,4 +67,4 @@ def test_any_bytes_are_accepted_or_refused(text: bytes) -> None:
 def test_no_text_takes_long(text: bytes) -> None:
     started = time.perf_counter()
     code_of(text)
-    assert time.perf_counter() - started < 1  # a quadratic scan would take minutes
+    assert time.perf_counter() - started < 30  # a quadratic scan would take minutes
