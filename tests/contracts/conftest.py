@@ -11,14 +11,14 @@ import pytest
 from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.work import SqlWork
-from tests.contracts.databases import new_database
+from tests.contracts.databases import APPLICATION, as_role, new_database
 
 
 @pytest.fixture(scope="module")
 def makers(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Callable[[], str]]]:
-    """For each kind, create a database with empty tables and return its URL."""
+    """For each kind, create a database with empty tables; return its URL for the application."""
     with ExitStack() as at_the_end:
 
         def sqlite() -> str:
@@ -29,7 +29,8 @@ def makers(
         def postgres() -> str:
             server = request.getfixturevalue("postgres_url")
             template = request.getfixturevalue("postgres_template")
-            return at_the_end.enter_context(new_database(server, template))
+            url = at_the_end.enter_context(new_database(server, template))
+            return as_role(url, APPLICATION)
 
         yield {"sqlite": sqlite, "postgres": postgres}
 

@@ -1,13 +1,25 @@
-"""New databases on a Postgres server for one test."""
+"""New databases on a Postgres server for one test, and the roles of `deployment/postgres`."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from uuid import uuid4
 
 import psycopg
-from sqlalchemy import make_url
+from sqlalchemy import Connection, Engine, make_url
+
+from rebalancer.adapters.sql.engine import connect
+from tests.servers import postgres_program
+
+OWNER, APPLICATION = "rebalancer_owner", "rebalancer_app"
+"""Role of migrations, and role of the API and of workers."""
+
+ROLES = Path(__file__).parents[2] / "deployment" / "postgres" / "roles.sql"
+_PASSWORD = "a'b\\c"
 
 
 @contextmanager
@@ -27,3 +39,41 @@ def new_database(url: str, template: str | None = None) -> Iterator[str]:
     finally:
         with psycopg.connect(url, autocommit=True) as operator:
             operator.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def create_roles(url: str) -> None:
+    """Run the script that creates both roles, as the administrator and in the database of a URL.
+
+    Roles belong to the whole server, and stay on one that the environment names.
+    """
+    target = make_url(url)
+    passwords = {"POSTGRES_OWNER_PASSWORD": _PASSWORD, "POSTGRES_APP_PASSWORD": _PASSWORD}
+    server = target.set(database="postgres").render_as_string(hide_password=False)
+    with psycopg.connect(server) as lock:
+        lock.execute("SELECT pg_advisory_xact_lock(1)")  # other processes may run it, too
+        done = subprocess.run(
+            [postgres_program("psql"), "--no-psqlrc", "--quiet", "--file", ROLES, url],
+            env={**os.environ, **passwords},
+            capture_output=True,
+            encoding="utf-8",
+        )
+    if done.returncode:
+        raise RuntimeError(f"{ROLES.name} failed:\n{done.stderr}")
+
+
+def as_role(url: str, role: str) -> str:
+    """Return the URL of a database for a role; one of SQLite stays as it is."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return url
+    return parsed.set(username=role, password=_PASSWORD).render_as_string(hide_password=False)
+
+
+@contextmanager
+def changing_schema(engine: Engine) -> Iterator[Connection]:
+    """Yield a transaction of the role that may change tables, on the database of an engine."""
+    url = engine.url.set(drivername=engine.url.get_backend_name())
+    owner = connect(as_role(url.render_as_string(hide_password=False), OWNER))
+    with owner.begin() as connection:
+        yield connection
+    owner.dispose()

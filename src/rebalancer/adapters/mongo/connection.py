@@ -44,8 +44,8 @@ Document = dict[str, Any]
 DEFAULT_DATABASE = "rebalancer"
 """Database if the URL names none."""
 
-INVALID, EXISTS, DUPLICATE = 121, 48, 11000
-"""Error codes: a document fails validation; a collection exists; a key exists."""
+INVALID, EXISTS, DUPLICATE, UNAUTHORIZED = 121, 48, 11000, 13
+"""Error codes: invalid document; collection exists; key exists; user lacks a privilege."""
 
 _AWAY = "MongoDB does not answer"
 _HUNG_UP = "operation cancelled"
@@ -235,20 +235,32 @@ class Collections:
         Raises:
             Unavailable: the server did not answer.
         """
-        schemas = json.loads((files("rebalancer.adapters.mongo") / "schemas.json").read_bytes())
         with translated():
-            for name, indexes in self._indexes.items():
-                self._set_schema(name, schemas[name])
-                if indexes:
-                    self._database[name].create_indexes(list(indexes))
-        self._is_prepared = True
+            self._create()
 
     def prepare_once(self) -> None:
-        """Prepare the collections unless this process has done so."""
+        """Prepare the collections unless this process has done so, or its user may not.
+
+        A user who may only read and write documents relies on a user who has prepared them.
+        """
         if not self._is_prepared:
-            with self._lock:
+            with self._lock, translated():
                 if not self._is_prepared:
-                    self.prepare()
+                    try:
+                        self._create()
+                    except OperationFailure as refused:
+                        if refused.code != UNAUTHORIZED:
+                            raise
+                        log.info("the user of MongoDB may not prepare collections; skipped")
+                        self._is_prepared = True
+
+    def _create(self) -> None:
+        schemas = json.loads((files("rebalancer.adapters.mongo") / "schemas.json").read_bytes())
+        for name, indexes in self._indexes.items():
+            self._set_schema(name, schemas[name])
+            if indexes:
+                self._database[name].create_indexes(list(indexes))
+        self._is_prepared = True
 
     def _set_schema(self, name: str, schema: Document) -> None:
         try:

@@ -75,6 +75,10 @@ _ERRORS: Mapping[str, Callable[[], RebalancerError]] = {
     "outdated": lambda: Unavailable(
         "the database lacks a table or a column; upgrade the database", code="schema_outdated"
     ),
+    "no privilege": lambda: Unavailable(
+        "the database role lacks a privilege for this; use the role that owns the tables",
+        code="database_privilege_missing",
+    ),
     "read-only": lambda: Unavailable(
         "the database is read-only at present; try again", code="database_read_only"
     ),
@@ -116,6 +120,7 @@ _SQLSTATES = {
     "42P01": "outdated",  # undefined_table
     "42703": "outdated",  # undefined_column
     "25006": "read-only",  # read_only_sql_transaction
+    "42501": "no privilege",  # insufficient_privilege
     "42P07": "foreign tables",  # duplicate_table
     "22021": "invalid text",  # character_not_in_repertoire
     "22P05": "invalid text",  # untranslatable_character

@@ -1,0 +1,44 @@
+-- Two roles with least privilege in the database of rebalancer, which nothing else uses:
+-- rebalancer_owner owns the tables and runs migrations, backups and restores; rebalancer_app, the
+-- role of the API and the workers, reads and writes rows, and can neither create, change nor drop a
+-- table. An administrator runs this with psql 15 or later, once before the first migration; it may
+-- be repeated, and takes over tables that another role has created:
+--   POSTGRES_OWNER_PASSWORD=... POSTGRES_APP_PASSWORD=... psql --file roles.sql DATABASE
+\set ON_ERROR_STOP on
+\getenv owner_password POSTGRES_OWNER_PASSWORD
+\getenv app_password POSTGRES_APP_PASSWORD
+
+SELECT format('CREATE ROLE %I', name)
+FROM unnest(ARRAY['rebalancer_owner', 'rebalancer_app']) AS name
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
+\gexec
+ALTER ROLE rebalancer_owner LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'owner_password';
+ALTER ROLE rebalancer_app LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'app_password';
+
+BEGIN;
+REVOKE ALL ON DATABASE :"DBNAME" FROM PUBLIC;
+GRANT CONNECT ON DATABASE :"DBNAME" TO rebalancer_owner, rebalancer_app;
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+GRANT CREATE, USAGE ON SCHEMA public TO rebalancer_owner;
+GRANT USAGE ON SCHEMA public TO rebalancer_app;
+
+-- The table in which alembic notes the revision, as alembic creates it.
+CREATE TABLE IF NOT EXISTS public.alembic_version (
+    version_num varchar(32) NOT NULL CONSTRAINT alembic_version_pkc PRIMARY KEY
+);
+SELECT format('ALTER TABLE %s OWNER TO rebalancer_owner', oid::regclass)
+FROM pg_class
+WHERE relnamespace = 'public'::regnamespace
+    AND relkind IN ('r', 'p')
+    AND relowner <> 'rebalancer_owner'::regrole
+\gexec
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO rebalancer_app;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO rebalancer_app;
+REVOKE INSERT, UPDATE, DELETE ON public.alembic_version FROM rebalancer_app;
+
+-- Tables and sequences of later migrations.
+ALTER DEFAULT PRIVILEGES FOR ROLE rebalancer_owner IN SCHEMA public
+    GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO rebalancer_app;
+ALTER DEFAULT PRIVILEGES FOR ROLE rebalancer_owner IN SCHEMA public
+    GRANT USAGE ON SEQUENCES TO rebalancer_app;
+COMMIT;
