@@ -20,7 +20,7 @@ ENTRY = sed -n '/^$(1)==/,/[^\\]$$/p' $(LOCK)
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve serve-full services test soak check format smoke-live bench lock lock-check clean
+.PHONY: help demo serve serve-full services test soak check format smoke-live bench lock lock-check sbom audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -115,6 +115,29 @@ lock: $(VENV)/uv ## Lock all dependencies by version and hash; LOCK_FLAGS=--upgr
 
 lock-check: $(VENV)/uv ## Check offline that the lock file matches pyproject.toml
 	$(BIN)/python -m supply_chain.lock --check
+
+# Tools that describe and audit, in an environment of their own.
+TOOLS := $(VENV)/supply
+$(TOOLS)/ready: pyproject.toml $(VENV)/uv
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(TOOLS)
+	VIRTUAL_ENV=$(CURDIR)/$(TOOLS) $(BIN)/uv pip install --quiet $(LOCKED) --group supply
+	@touch $@
+
+# What the image installs. The list of components describes this environment.
+IMAGE := $(VENV)/image
+IMAGE_UV := VIRTUAL_ENV=$(CURDIR)/$(IMAGE) $(BIN)/uv pip install --quiet
+
+sbom: $(TOOLS)/ready ## List the components of the image (CycloneDX) in out/sbom.json, and check the list
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(IMAGE)
+	$(IMAGE_UV) $(LOCKED) --requirements pyproject.toml --extra market --extra servers --extra sample
+	$(IMAGE_UV) --no-deps $(if $(LOCK),--build-constraints $(LOCK)) .
+	@mkdir -p out
+	$(TOOLS)/bin/cyclonedx-py environment --validate --pyproject pyproject.toml --output-reproducible \
+		--spec-version 1.6 --output-format JSON --output-file out/sbom.json $(IMAGE)/bin/python
+	$(BIN)/python -m supply_chain.sbom out/sbom.json
+
+audit: $(TOOLS)/ready ## Ask a feed for vulnerabilities of what is locked; AUDIT_FLAGS=--optional without one
+	$(BIN)/python -m supply_chain.audit $(AUDIT_FLAGS) $(TOOLS)/bin/pip-audit
 
 clean: ## Remove what was installed and generated
 	rm -rf $(VENV) out dist build .mypy_cache .ruff_cache .hypothesis .import_linter_cache
