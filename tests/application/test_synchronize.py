@@ -27,7 +27,7 @@ from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.actions import ActionKind, CorporateAction
 from rebalancer.domain.market.bars import Bars
 from rebalancer.domain.market.instruments import Instrument, Instruments
-from rebalancer.domain.market.quality import Rule
+from rebalancer.domain.market.quality import Decision, Rule
 
 DAYS = np.arange("2024-01-01", "2024-06-01", dtype="datetime64[D]")
 WEEKDAYS = DAYS[np.is_busday(DAYS)]
@@ -346,3 +346,26 @@ def test_a_clock_that_was_ahead_prevents_no_request(sync, source, clock):
     clock.now, source.last = datetime(2024, 3, 11, 22, tzinfo=UTC), {}
     (outcome,) = sync(["AAA"]).outcomes
     assert outcome.through == date(2024, 3, 11)
+
+
+class JumpingSource(Source):
+    """Source whose asset costs twenty times as much from a day on."""
+
+    def bars(self, symbol, *, since, now):
+        fetched = super().bars(symbol, since=since, now=now)
+        later = fetched.bars.days >= np.datetime64("2024-03-06")
+        close = np.where(later, 20.0, 1.0) * fetched.bars.close
+        return attrs.evolve(fetched, bars=Bars(symbol, fetched.bars.days, close, adjusted=False))
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+def test_a_withheld_change_is_released_by_an_agreeing_source(clock, agrees):
+    first = JumpingSource("first")
+    second = (JumpingSource if agrees else Source)("second")
+    sync = syncing(clock, first, second)
+    sync(["AAA"])
+    assert "AAA" in sync.market.withheld()
+    sync(["AAA"], provider="second", since=date(2024, 3, 1))
+    assert ("AAA" in sync.market.withheld()) is not agrees
+    accepted = [one for one in sync.market.verdicts() if one.decision is Decision.ACCEPT]
+    assert [one.note for one in accepted] == ["second has the same change"] * agrees

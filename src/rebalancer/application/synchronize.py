@@ -31,6 +31,7 @@ from rebalancer.domain.market.instruments import Instrument, Instruments
 from rebalancer.domain.market.source_comparison import (
     SourceComparison,
     compare_sources,
+    confirm_changes,
     update_disagreements,
 )
 from rebalancer.domain.market.synchronization import SyncState
@@ -320,7 +321,10 @@ class SyncMarket:
     def _compare(
         self, answer: Fetched, source: str, now: datetime, actions: _ActionsByKey
     ) -> SourceComparison:
-        """Compare an answer with the stored figures of other sources; store disagreements."""
+        """Compare an answer with the stored figures of other sources; store what follows.
+
+        Disagreements are findings, and a withheld change that the answer has, too, is accepted.
+        """
         bars, given = answer.bars, answer.actions
         stored = self.market.store.years(bars.symbol, since=bars.days[0].item())
         known = {name for year in stored for name in np.unique(year.sources).tolist()}
@@ -331,7 +335,11 @@ class SyncMarket:
             key=lambda one: (one.ex_day, one.kind),
         )
         found = compare_sources(bars, given, stored, own, source=source, known=now)
-        changed = update_disagreements(self.market.verdicts(), bars.symbol, found, known=now)
+        verdicts = self.market.verdicts()
+        changed = update_disagreements(verdicts, bars.symbol, found, known=now)
+        changed += confirm_changes(
+            self.market.findings(), verdicts, bars, found, source=source, known=now
+        )
         if changed:
             self.market.save_verdicts(changed)
         return found

@@ -17,8 +17,8 @@ from rebalancer.domain.market.actions import INFERRED, ActionKind, CorporateActi
 from rebalancer.domain.market.bar_years import BarYear
 from rebalancer.domain.market.bars import Bars
 from rebalancer.domain.market.currencies import is_rate_symbol
-from rebalancer.domain.market.day_quality import AGREEMENT, disagreements
-from rebalancer.domain.market.quality import Decision, Rule, Verdict
+from rebalancer.domain.market.day_quality import AGREEMENT, agrees_with_change, disagreements
+from rebalancer.domain.market.quality import Decision, Finding, Rule, Verdict
 
 RATE_AGREEMENT = 0.02
 """As `AGREEMENT`, of exchange rates: they are fixed at different times of a day."""
@@ -102,6 +102,40 @@ def compare_sources(
         ),
         compared,
     )
+
+
+def confirm_changes(
+    findings: Iterable[Finding],
+    stored: Iterable[Verdict],
+    bars: Bars,
+    comparison: SourceComparison,
+    *,
+    source: str,
+    known: datetime,
+) -> list[Verdict]:
+    """Return decisions that accept withheld changes of closes which another source has, too.
+
+    Args:
+        findings: What the check of the stored closes has found.
+        stored: States of findings; those that an operator decided stay.
+        bars: Answer of the other source, as traded.
+        comparison: Of the answer with the stored figures.
+        source: Name of the answering source.
+        known: Time of the answer.
+    """
+    decided = {one.key for one in stored if one.decision in (Decision.ACCEPT, Decision.REJECT)}
+    compared = set(comparison.compared.tolist())
+    found = []
+    for one in findings:
+        if one.symbol != bars.symbol or not one.withholds or one.day not in compared:
+            continue
+        change = one.after / one.before
+        if agrees_with_change(np.datetime64(one.day, "D"), change, bars.days, bars.close):
+            note = f"{source} has the same change"
+            verdict = Verdict(one.symbol, one.rule, one.day, Decision.ACCEPT, known, note)
+            if verdict.key not in decided:
+                found.append(verdict)
+    return found
 
 
 def update_disagreements(
