@@ -153,3 +153,10 @@ def test_coins_are_bought_in_fractions_unless_a_step_is_stated():
     portfolio = Portfolio("p", Currency("USD"), Decimal(50), {}, {"COIN": 1.0})
     (order,) = propose(portfolio, context).orders
     assert order.quantity == Decimal("0.49019607")
+
+
+def test_assets_state_whose_sessions_judge_them():
+    history = market()
+    assert [history.known_market(symbol) for symbol in history.symbols] == ["XNYS", "XTKS", "24/7"]
+    assert market(sessions={"XNYS": WEEKDAYS}).known_market("TOKYO") is None
+    assert history_of(("A",), WEEKDAYS, np.full((len(WEEKDAYS), 1), 1.0)).known_market("A") is None

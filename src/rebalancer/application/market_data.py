@@ -55,6 +55,8 @@ class AssetSummary:
         withheld: Why the asset is not tradable at the last close of all assets; None if it is.
         findings: What the check of its prices found, see `describe_finding`.
         currency: ISO 4217 code of the asset's currency; None if the source does not state one.
+        sessions: Code of the market whose sessions judge its gaps and its age; None: they are
+            inferred from its days.
     """
 
     symbol: str
@@ -71,6 +73,7 @@ class AssetSummary:
     withheld: str | None = None
     findings: tuple[dict[str, str], ...] = ()
     currency: str | None = None
+    sessions: str | None = None
 
 
 @attrs.frozen
@@ -408,6 +411,7 @@ def _summarise(history: PriceHistory, symbol: str, instruments: Instruments) -> 
             describe_finding(finding) for finding in history.findings if finding.symbol == symbol
         ),
         currency=asset_currency(history, symbol),
+        sessions=history.known_market(symbol),
     )
 
 

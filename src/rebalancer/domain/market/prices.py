@@ -655,6 +655,13 @@ class PriceHistory:
         days = days[~np.isnat(days)]
         return _as_date(days.max()) if len(days) else self.last_date
 
+    def known_market(self, symbol: str) -> str | None:
+        """Return the code of an asset's market if its sessions are known; None otherwise."""
+        if self.quotes is None:
+            return None
+        market = self.quotes.markets[self.columns[symbol]]
+        return market if market in self.quotes.sessions else None
+
     def missed_sessions(self, symbol: str) -> int | None:
         """Return the sessions that an asset's market has had since its last close.
 

@@ -342,7 +342,8 @@ def show(
         f" {about.name or 'name unknown'}, "
         f"{about.asset_class or 'class unknown (treated as equity)'}\n"
         f"{about.closes} closes{last}; "
-        f"{about.periods_per_year:.6g} count as a year ({about.frequency})",
+        f"{about.periods_per_year:.6g} count as a year ({about.frequency}); "
+        f"sessions {f'of {about.sessions}' if about.sessions else 'inferred from its days'}",
     )
     if not asset.years:
         return
