@@ -10,6 +10,7 @@ from sqlalchemy import event
 
 from rebalancer.domain.jobs.job import JobState
 from rebalancer.domain.rebalancing.lifecycle import Stage
+from tests.contracts.databases import changing_schema
 from tests.contracts.stores import (
     HOUR,
     NOW,
@@ -78,7 +79,7 @@ def filled(stores_of):
         tx.keys.add(key)
         tx.jobs.add(job)
         tx.runs.add(run, [UUID(int=n) for n in range(1, 2000)])
-    with work.engine.begin() as connection:
+    with changing_schema(work.engine) as connection:
         connection.exec_driver_sql("ANALYZE")
         assert connection.exec_driver_sql("SELECT count(*) FROM pg_stats").scalar_one() > 90
     return work, ada, portfolio, entries, record, token, key, job, run

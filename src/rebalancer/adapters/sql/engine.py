@@ -331,10 +331,12 @@ def _invalid_url() -> InvalidRequest:
 def _create_private(path: Path) -> None:
     """Create a missing SQLite file such that only its owner can read it.
 
-    SQLite gives the files beside it the same permissions.
+    SQLite gives the files beside it the same permissions. An existing file must not be opened here:
+    closing any descriptor of it releases all locks that SQLite holds in this process, see
+    https://www.sqlite.org/howtocorrupt.html, section 2.2.
     """
-    with suppress(OSError):  # SQLite reports it
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    with suppress(OSError):  # it exists, or SQLite reports it
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _set_pragmas(connection: Any, _: object) -> None:
