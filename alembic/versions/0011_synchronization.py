@@ -48,7 +48,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Migrate back; assets are synchronized anew afterwards."""
+    """Migrate back; assets are synchronized again afterwards."""
     op.drop_table("scheduled_tasks")
     op.drop_table("sync_states")
     op.drop_table("provider_quotas")

@@ -37,6 +37,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Migrate back; fundamentals and series are fetched anew afterwards, vintages are lost."""
+    """Migrate back; fundamentals and series are fetched again afterwards; vintages are lost."""
     op.drop_table("economic_series")
     op.drop_table("fundamentals")

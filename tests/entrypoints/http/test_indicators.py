@@ -34,3 +34,15 @@ def test_indicators_that_cannot_be_computed_are_refused(api: RunningApi) -> None
 
 def test_nothing_is_scheduled_before_anything_was_synchronized(api: RunningApi) -> None:
     assert checked(api.client.get("/api/market/schedule")).json() == []
+
+
+def test_assets_are_found_by_page_number_as_by_cursor(api: RunningApi) -> None:
+    def symbols(**asked: object) -> tuple[list[str], str | None]:
+        page = checked(api.client.get("/api/market/assets", params={"limit": 4, **asked})).json()
+        return [one["symbol"] for one in page["items"]], page["next"]
+
+    assert symbols(page=1) == symbols() == (list("ABCD"), "D")
+    assert symbols(page=2) == symbols(after="D") == (list("EFGH"), "H")
+    assert symbols(page=3) == (list("IJ"), None)
+    assert symbols(page=4) == ([], None)
+    expect_problem(api.client.get("/api/market/assets", params={"page": 0}), 400, "page")

@@ -186,14 +186,21 @@ async def find_assets(
     ] = False,
     limit: Limit = 50,
     after: Annotated[str | None, QueryParameter(max_length=LONGEST_SYMBOL)] = None,
+    number: Annotated[
+        int,
+        QueryParameter(
+            name="page", ge=1, le=1_000, description="Number of the page, counted from after."
+        ),
+    ] = 1,
 ) -> AssetPage:
     """Search assets with known prices, sorted by symbol."""
     wanted, after = normalize_symbol(wanted), after and normalize_symbol(after)
+    skipped = (number - 1) * limit
     if everywhere:
         await authenticate(request)
     new: tuple[FoundAsset, ...] = ()
     notes: tuple[str, ...] = ()
-    if everywhere and after is None:
+    if everywhere and after is None and number == 1:
         search = await sync_to_thread(
             use_everywhere, wanted, asset_class=asset_class, currency=currency, limit=limit + 1
         )
@@ -201,8 +208,14 @@ async def find_assets(
         new, notes = search.assets[len(found) :], search.notes
     else:
         found = await sync_to_thread(
-            use, wanted, asset_class=asset_class, currency=currency, after=after, limit=limit + 1
+            use,
+            wanted,
+            asset_class=asset_class,
+            currency=currency,
+            after=after,
+            limit=skipped + limit + 1,
         )
+        found = found[skipped:]
     page = paginate(found, limit, show=AssetView.of, cursor=lambda asset: asset.symbol)
     return AssetPage(
         items=[*page.items, *map(AssetView.of, new)], next=page.next, notes=list(notes)
