@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 import attrs
 from hypothesis import strategies as st
 
+from rebalancer.domain.accounts.one_time import OneTimeToken
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.batch_run import BatchRun
 from rebalancer.domain.money import Currency
@@ -112,6 +113,12 @@ def a_fill(record: ProposalRecord) -> Entry:
 def a_token(owner: UUID, **others: Any) -> RefreshToken:
     """Return a token of a new family."""
     plain = RefreshToken(uuid4().hex * 2, uuid4(), owner, NOW, NOW + 24 * HOUR)
+    return attrs.evolve(plain, **others)
+
+
+def a_one_time(owner: UUID | None, **others: Any) -> OneTimeToken:
+    """Return a token to reset a password."""
+    plain = OneTimeToken(uuid4().hex * 2, "reset", owner, NOW + HOUR, {"to": "Ada"})
     return attrs.evolve(plain, **others)
 
 

@@ -54,6 +54,7 @@ from tests.contracts.stores import (
     a_job,
     a_key,
     a_managed,
+    a_one_time,
     a_proposal,
     a_run,
     a_token,
@@ -118,6 +119,8 @@ def filled(engine):
             tx.users.add(user)
         for token in (a_token(ada.id), a_token(bob.id, used=NOW)):
             tx.tokens.add(token)
+        tx.one_time.add(a_one_time(ada.id, document={AWKWARD: AWKWARD}))
+        tx.one_time.add(a_one_time(None))
         tx.portfolios.add(plain, [])
         tx.portfolios.add(rich, money)
         tx.portfolios.add(closed, [])

@@ -11,7 +11,7 @@ from rebalancer.application.ports.store import UnitOfWork
 
 @attrs.frozen
 class DeleteExpired:
-    """Delete expired idempotency keys and refresh tokens.
+    """Delete expired idempotency keys, refresh tokens and one-time tokens.
 
     Attributes:
         keys_lifetime: How long a repeated request returns the result of the first.
@@ -25,3 +25,4 @@ class DeleteExpired:
         with self.work.begin() as tx:
             tx.keys.delete_before(now - self.keys_lifetime)
             tx.tokens.delete_expired(now)
+            tx.one_time.delete_expired(now)

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.adapters.memory.one_time import MemoryOneTimeTokens
 from rebalancer.adapters.memory.synchronization import (
     MemoryProviderQuotas,
     MemoryScheduledTasks,
@@ -62,6 +63,7 @@ def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
     return Transaction(
         users=MemoryUsers(tables["users"]),
         tokens=MemoryRefreshTokens(tables["tokens"]),
+        one_time=MemoryOneTimeTokens(tables["one_time"]),
         portfolios=MemoryPortfolios(tables["portfolios"], tables["closed"], tables["ledgers"]),
         proposals=MemoryProposals(tables["proposals"], tables["closed"]),
         keys=MemoryIdempotencyKeys(tables["keys"]),

@@ -12,6 +12,7 @@ import attrs
 import msgspec
 from sqlalchemy import Row
 
+from rebalancer.domain.accounts.one_time import OneTimeToken
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.batch_run import BatchRun
@@ -94,6 +95,7 @@ def _preferences(document: str) -> Preferences:
 
 USERS = Converter(User, assessment=_decoder(Assessment).decode)
 TOKENS = Converter(RefreshToken)
+ONE_TIME = Converter(OneTimeToken, document=_decoder(dict).decode)
 ENTRIES = Converter(Entry, {"on": "day"}, kind=EntryKind)
 PROPOSALS = Converter(
     ProposalRecord,

@@ -142,6 +142,16 @@ refresh_tokens = Table(
     Column("used", Moment),
 )
 
+one_time_tokens = Table(
+    "one_time_tokens",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("purpose", Text, nullable=False),
+    Column("owner", ForeignKey(users.c.id), index=True),
+    Column("expires", Moment, nullable=False),
+    _document("document"),
+)
+
 portfolios = Table(
     "portfolios",
     metadata,

@@ -16,6 +16,7 @@ from rebalancer.adapters.sql.batch_runs import SqlBatchRuns
 from rebalancer.adapters.sql.engine import LOCK_TIMEOUT, reading, writing
 from rebalancer.adapters.sql.idempotency_keys import SqlIdempotencyKeys
 from rebalancer.adapters.sql.jobs import SqlJobs
+from rebalancer.adapters.sql.one_time import SqlOneTimeTokens
 from rebalancer.adapters.sql.portfolios import SqlPortfolios
 from rebalancer.adapters.sql.probe import SqlProbe
 from rebalancer.adapters.sql.proposals import SqlProposals
@@ -142,6 +143,7 @@ def _stores(connection: Connection, *, locks: bool) -> Transaction:
     return Transaction(
         users=SqlUsers(connection, locks),
         tokens=SqlRefreshTokens(connection, locks),
+        one_time=SqlOneTimeTokens(connection, locks),
         portfolios=SqlPortfolios(connection, locks),
         proposals=SqlProposals(connection, locks),
         keys=SqlIdempotencyKeys(connection, locks),

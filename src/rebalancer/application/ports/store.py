@@ -12,6 +12,7 @@ import attrs
 from rebalancer.application.ports.accounts import RefreshTokens, Users
 from rebalancer.application.ports.batch_runs import BatchRuns
 from rebalancer.application.ports.jobs import Jobs
+from rebalancer.application.ports.one_time import OneTimeTokens
 from rebalancer.application.ports.portfolios import IdempotencyKeys, Portfolios, Proposals
 from rebalancer.application.ports.synchronization import (
     ProviderQuotas,
@@ -39,6 +40,7 @@ class Transaction:
 
     users: Users
     tokens: RefreshTokens
+    one_time: OneTimeTokens
     portfolios: Portfolios
     proposals: Proposals
     keys: IdempotencyKeys
