@@ -69,6 +69,7 @@ from rebalancer.entrypoints.http.rate_limits import RateLimiter
 from rebalancer.entrypoints.http.request_batching import RequestBatcher
 from rebalancer.entrypoints.http.routes.rebalance import is_quick
 from rebalancer.entrypoints.http.security_headers import add_security_headers
+from rebalancer.entrypoints.http.threads import READS, run_in, share_connections
 from rebalancer.entrypoints.maintenance import (
     SCHEDULE_INTERVAL,
     Maintenance,
@@ -115,6 +116,8 @@ def application(
         with suppress(RebalancerError):  # /health/ready reports it
             await sync_to_thread(prices.closes, days=1)  # so that no request waits for the load
         clock, settings = await container.get(Clock), await container.get(Settings)
+        if not embedded:
+            share_connections(settings.database_pool)
         limits, tokens = await container.get(RateLimits), await container.get(Tokens)
         app.state.rate_limiter = limiter = RateLimiter(limits, tokens, clock, settings)
         answers = keep_answers(app.asgi_handler, await container.get(StoreAnswer))
@@ -159,7 +162,7 @@ def application(
         state=State(
             {
                 "batcher": RequestBatcher(is_quick=is_quick if embedded else lambda _: False),
-                "read_row": _run_inline if embedded else sync_to_thread,
+                "read_row": _run_inline if embedded else partial(run_in, READS),
                 "job_streams": streams,
             }
         ),

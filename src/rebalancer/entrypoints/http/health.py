@@ -9,11 +9,11 @@ from typing import Annotated
 
 import attrs
 from litestar import Response, Router, get
-from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State as AppState
 
 from rebalancer.application.health import Health, State
 from rebalancer.entrypoints.http.errors import response_spec
+from rebalancer.entrypoints.http.threads import HEALTH, run_in
 from rebalancer.entrypoints.schemas.wire import View, about
 
 
@@ -49,7 +49,7 @@ class Readiness:
 
     async def _run(self) -> Health:
         try:
-            self._last = await sync_to_thread(self._check)
+            self._last = await run_in(HEALTH, self._check)
             self._checked = self._clock()
             return self._last
         finally:

@@ -16,7 +16,6 @@ from uuid import UUID
 
 import msgspec
 from litestar import Request
-from litestar.concurrency import sync_to_thread
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.params import HeaderParameter
@@ -25,6 +24,7 @@ from litestar.types import ASGIApp, Message, Receive, Send
 from rebalancer.application.idempotency import ClientRequest, StoreAnswer, fingerprint
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.money import canonical_text
+from rebalancer.entrypoints.http.threads import READS, WRITES, run_in
 from rebalancer.entrypoints.schemas.decoding import Malformed
 from rebalancer.entrypoints.schemas.wire import Body, Cash
 
@@ -142,12 +142,12 @@ def keep_answers(app: ASGIApp, answers: StoreAnswer) -> ASGIApp:
             name = key.decode("latin-1")
             try:
                 if any(name.lower() == _REPLAYED.lower().encode() for name, _ in headers):
-                    first = await sync_to_thread(answers.read, owner, name)
+                    first = await run_in(READS, answers.read, owner, name)
                     if first is not None:
                         status, headers, body = _decode_answer(first)
                 else:
                     text = _encode_answer(status, headers, body)
-                    await sync_to_thread(answers, owner, name, text)
+                    await run_in(WRITES, answers, owner, name, text)
             except Unavailable as error:  # the request has taken effect, and its answer is right
                 log.warning("the answer to a request with a key was not stored: %s", error)
         await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
-from litestar.concurrency import sync_to_thread
+
+from rebalancer.entrypoints.http.threads import READS, WRITES, run_in
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
@@ -87,8 +88,8 @@ class RequestBatcher(Generic[Request, Result]):
             if all(map(self.is_quick, requests)):
                 results = handler.compute(requests)
             else:
-                results = await sync_to_thread(handler.compute, requests)
-            await sync_to_thread(handler.store, results)
+                results = await run_in(READS, handler.compute, requests)
+            await run_in(WRITES, handler.store, results)
             return results
         except Exception as error:
             if len(requests) == 1:

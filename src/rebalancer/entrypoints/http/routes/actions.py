@@ -9,7 +9,6 @@ from uuid import UUID
 
 from dishka.integrations.litestar import FromDishka
 from litestar import Response, get, post
-from litestar.concurrency import sync_to_thread
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta, field
 
@@ -26,6 +25,7 @@ from rebalancer.entrypoints.http.bodies import LARGE_BODY
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.etags import IfMatch, IfNoneMatch, accepted_versions, etag
 from rebalancer.entrypoints.http.idempotency import Key, replay_headers
+from rebalancer.entrypoints.http.threads import READS, WRITES, run_in
 from rebalancer.entrypoints.schemas.actions import ActionView, action_views
 from rebalancer.entrypoints.schemas.portfolio import PortfolioView, portfolio_view
 from rebalancer.entrypoints.schemas.wire import (
@@ -136,7 +136,7 @@ async def list_actions(
 
     Pending ones have the entries that a confirmation would book.
     """
-    found = await sync_to_thread(use, portfolio_id, owner=owner, now=clock())
+    found = await run_in(READS, use, portfolio_id, owner=owner, now=clock())
     return ActionsView(items=action_views(found))
 
 
@@ -184,7 +184,8 @@ async def decide_actions(
         )
         for one in data.record
     ]
-    actions, valued, replayed = await sync_to_thread(
+    actions, valued, replayed = await run_in(
+        WRITES,
         use,
         decisions,
         own,

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from dishka.integrations.litestar import FromDishka
 from litestar import Response, get, post
-from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody, QueryParameter
 
@@ -19,6 +18,7 @@ from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.bodies import LARGE_BODY
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.idempotency import Key, replay_headers
+from rebalancer.entrypoints.http.threads import READS, WRITES, run_in
 from rebalancer.entrypoints.schemas.backtest import (
     BacktestBody,
     BacktestView,
@@ -37,8 +37,8 @@ async def start(
 ) -> Response[BacktestView]:
     """Start a backtest of policies in the background; poll its status for the results."""
     try:
-        job, replayed = await sync_to_thread(
-            use, data.request(), key=key, id=ids(), owner=owner, now=clock()
+        job, replayed = await run_in(
+            WRITES, use, data.request(), key=key, id=ids(), owner=owner, now=clock()
         )
     except InvalidRequest as error:
         if error.field == "risk_free" and data.risk_free_symbol is not None:
@@ -70,7 +70,7 @@ async def series(
     ] = None,
 ) -> SeriesView:
     """Get the value of each policy over time, once the backtest has succeeded."""
-    dates, values = await sync_to_thread(use, job_id, owner=owner, policy=policy, points=points)
+    dates, values = await run_in(READS, use, job_id, owner=owner, policy=policy, points=points)
     return SeriesView(id=job_id, dates=dates, values=values)
 
 

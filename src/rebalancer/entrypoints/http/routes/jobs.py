@@ -7,7 +7,6 @@ from uuid import UUID
 
 from dishka.integrations.litestar import FromDishka
 from litestar import Request, Response, get, post
-from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
 from litestar.params import FromPath, QueryParameter
 from litestar.response import ServerSentEvent
@@ -22,6 +21,7 @@ from rebalancer.entrypoints.http.errors import problem_responses, response_spec
 from rebalancer.entrypoints.http.idempotency import Key, client_request, replay_headers
 from rebalancer.entrypoints.http.job_streams import JobStreams
 from rebalancer.entrypoints.http.parameters import Cursor, Limit
+from rebalancer.entrypoints.http.threads import READS, WRITES, run_in
 from rebalancer.entrypoints.schemas.job import JobEvent, JobView
 from rebalancer.entrypoints.schemas.wire import Page, paginate
 
@@ -38,7 +38,7 @@ async def list_jobs(
 ) -> Page[JobView]:
     """List your jobs, latest first."""
     states = None if wanted is None else frozenset({wanted})
-    found = await sync_to_thread(use, owner, states=states, before=before, limit=limit + 1)
+    found = await run_in(READS, use, owner, states=states, before=before, limit=limit + 1)
     return paginate(found, limit, show=JobView.of, cursor=lambda job: job.id)
 
 
@@ -66,8 +66,8 @@ async def cancel_job(
 ) -> Response[JobView]:
     """Cancel a job. A queued job ends at once, a running one shortly after."""
     asked = client_request(request, key)
-    job, replayed = await sync_to_thread(
-        repeat_if_running, use.once, job_id, owner=owner, request=asked, now=clock()
+    job, replayed = await run_in(
+        WRITES, repeat_if_running, use.once, job_id, owner=owner, request=asked, now=clock()
     )
     return Response(JobView.of(job), headers=replay_headers(replayed))
 
@@ -88,8 +88,8 @@ async def requeue_job(
 ) -> Response[JobView]:
     """Run a failed, dead or cancelled job again from the start."""
     asked = client_request(request, key)
-    job, replayed = await sync_to_thread(
-        repeat_if_running, use.once, job_id, owner=owner, request=asked, now=clock()
+    job, replayed = await run_in(
+        WRITES, repeat_if_running, use.once, job_id, owner=owner, request=asked, now=clock()
     )
     return Response(JobView.of(job), headers=replay_headers(replayed))
 

@@ -10,7 +10,6 @@ from uuid import UUID
 
 from dishka.integrations.litestar import FromDishka
 from litestar import Response, get, post
-from litestar.concurrency import sync_to_thread
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta, field
 
@@ -35,6 +34,7 @@ from rebalancer.entrypoints.http.etags import (
 )
 from rebalancer.entrypoints.http.idempotency import Key, replay_headers
 from rebalancer.entrypoints.http.parameters import Cursor, Limit
+from rebalancer.entrypoints.http.threads import READS, WRITES, run_in
 from rebalancer.entrypoints.schemas.ledger import EntryView, entry_view
 from rebalancer.entrypoints.schemas.portfolio import PortfolioView, portfolio_view
 from rebalancer.entrypoints.schemas.wire import (
@@ -202,7 +202,8 @@ async def record_cash_flow(
         counter_amount=_decimal(data.counter_amount),
         counter_currency=data.counter_currency,
     )
-    entry, valued, replayed = await sync_to_thread(
+    entry, valued, replayed = await run_in(
+        WRITES,
         use,
         flow,
         portfolio_id=portfolio_id,
@@ -248,7 +249,8 @@ async def record_trades(
         )
         for one in data.trades
     ]
-    entries, valued, replayed = await sync_to_thread(
+    entries, valued, replayed = await run_in(
+        WRITES,
         use,
         trades,
         portfolio_id=portfolio_id,
@@ -287,7 +289,8 @@ async def void_entry(
     Both stay in the list, and neither counts in positions or performance. An entry whose cash or
     shares later entries need cannot be voided before those.
     """
-    entry, valued, replayed = await sync_to_thread(
+    entry, valued, replayed = await run_in(
+        WRITES,
         use,
         entry_id,
         portfolio_id=portfolio_id,
@@ -310,8 +313,8 @@ async def list_transactions(
     before: Cursor = None,
 ) -> Page[EntryView]:
     """List the entries of the ledger, latest recorded first."""
-    found, void, base = await sync_to_thread(
-        use, portfolio_id, owner=owner, before=before, limit=limit + 1
+    found, void, base = await run_in(
+        READS, use, portfolio_id, owner=owner, before=before, limit=limit + 1
     )
     show = partial(entry_view, void=void, base=base)
     return paginate(found, limit, show=show, cursor=lambda entry: entry.id)

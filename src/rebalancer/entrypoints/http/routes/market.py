@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from dishka.integrations.litestar import DishkaRouter, FromDishka
 from litestar import Request, get
-from litestar.concurrency import sync_to_thread
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from rebalancer.application.asset_search import FoundAsset, SearchAssets, SearchEverywhere
@@ -31,6 +30,7 @@ from rebalancer.domain.market.technical import INDICATORS, parse_indicators
 from rebalancer.entrypoints.http.auth import authenticate
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.parameters import Limit, rest_of_path
+from rebalancer.entrypoints.http.threads import PROVIDERS, READS, run_in
 from rebalancer.entrypoints.schemas.wire import (
     CURRENCY,
     LONGEST_SYMBOL,
@@ -148,7 +148,7 @@ async def list_issues(
     Operators decide on them with `rebalancer market issues accept` and `reject`.
     """
     symbol = None if symbol is None else normalize_symbol(symbol)
-    found = await sync_to_thread(use, symbol=symbol, severity=severity, everything=every_state)
+    found = await run_in(READS, use, symbol=symbol, severity=severity, everything=every_state)
     found.sort(key=_cursor)
     if after is not None:
         found = [issue for issue in found if _cursor(issue) > after]
@@ -201,13 +201,19 @@ async def find_assets(
     new: tuple[FoundAsset, ...] = ()
     notes: tuple[str, ...] = ()
     if everywhere and after is None and number == 1:
-        search = await sync_to_thread(
-            use_everywhere, wanted, asset_class=asset_class, currency=currency, limit=limit + 1
+        search = await run_in(
+            PROVIDERS,
+            use_everywhere,
+            wanted,
+            asset_class=asset_class,
+            currency=currency,
+            limit=limit + 1,
         )
         found = [asset for asset in search.assets if asset.known]
         new, notes = search.assets[len(found) :], search.notes
     else:
-        found = await sync_to_thread(
+        found = await run_in(
+            READS,
             use,
             wanted,
             asset_class=asset_class,
@@ -254,10 +260,10 @@ async def read_closes(
             field="indicators",
             code="indicators_need_days",
         )
-    found = await sync_to_thread(use, symbol, start=start, end=end, interval=interval)
+    found = await run_in(READS, use, symbol, start=start, end=end, interval=interval)
     columns = None
     if wanted is not None:
-        computed = await sync_to_thread(read_indicators, symbol, wanted, start=start, end=end)
+        computed = await run_in(READS, read_indicators, symbol, wanted, start=start, end=end)
         columns = computed.columns
     return ClosesView(
         symbol=symbol,
@@ -290,7 +296,7 @@ async def tell_regime(
         wanted = None if symbols is None else split_symbols(symbols, prices.symbols())
         return use(wanted, as_of=as_of)
 
-    return RegimeView.of(await sync_to_thread(describe))
+    return RegimeView.of(await run_in(READS, describe))
 
 
 class ScheduledTaskView(View, frozen=True, kw_only=True):
@@ -310,7 +316,7 @@ async def read_schedule(use: FromDishka[ReadSchedule]) -> list[ScheduledTaskView
 
     It is empty until assets are synchronized with providers.
     """
-    return [ScheduledTaskView.of(task) for task in await sync_to_thread(use)]
+    return [ScheduledTaskView.of(task) for task in await run_in(READS, use)]
 
 
 router = DishkaRouter(

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from dishka.integrations.litestar import FromDishka
 from litestar import Response, post
-from litestar.concurrency import sync_to_thread
 from litestar.params import JSONBody
 from msgspec import Meta
 
@@ -17,6 +16,7 @@ from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.bodies import LARGE_BODY
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.idempotency import Key, replay_headers
+from rebalancer.entrypoints.http.threads import WRITES, run_in
 from rebalancer.entrypoints.schemas.job import JobView
 from rebalancer.entrypoints.schemas.wire import Body, CurrencyCode, Symbol
 
@@ -54,7 +54,8 @@ async def fetch_assets(
 
     The job's result lists what was fetched of each asset. It fails if no provider knows any.
     """
-    job, replayed = await sync_to_thread(
+    job, replayed = await run_in(
+        WRITES,
         use,
         data.symbols,
         currency=None if data.currency is None else Currency(data.currency),

@@ -7,13 +7,13 @@ from uuid import UUID
 
 from dishka.integrations.litestar import FromDishka
 from litestar import get
-from litestar.concurrency import sync_to_thread
 from litestar.params import FromPath, QueryParameter
 
 from rebalancer.application.portfolios import MeasurePerformance
 from rebalancer.domain.market.symbols import normalize_symbol
 from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses
+from rebalancer.entrypoints.http.threads import READS, run_in
 from rebalancer.entrypoints.schemas.performance import PerformanceView, performance_view
 from rebalancer.entrypoints.schemas.wire import LONGEST_SYMBOL
 
@@ -41,7 +41,7 @@ async def measure_performance(
     distributions. All amounts are in the portfolio's base currency.
     """
     benchmark = benchmark and normalize_symbol(benchmark)
-    portfolio, record = await sync_to_thread(use, portfolio_id, owner=owner, benchmark=benchmark)
+    portfolio, record = await run_in(READS, use, portfolio_id, owner=owner, benchmark=benchmark)
     return performance_view(portfolio, record)
 
 

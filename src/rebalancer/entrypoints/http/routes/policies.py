@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dishka.integrations.litestar import DishkaRouter, FromDishka
 from litestar import get
-from litestar.concurrency import sync_to_thread
 from litestar.params import FromPath
 
 from rebalancer.application.ports.policies import Policies
+from rebalancer.entrypoints.http.threads import READS, run_in
 from rebalancer.entrypoints.schemas.policy import CardView, PolicyView, policy_values
 
 
@@ -18,7 +18,7 @@ async def policies(offered: FromDishka[Policies]) -> list[PolicyView]:
     The rules come first, then the versions of learned policies; last comes `learned`, which stands
     for the promoted version, or for the best rule if no version is promoted.
     """
-    cards = await sync_to_thread(offered.cards)
+    cards = await run_in(READS, offered.cards)
     return [PolicyView.of(policy_values(card)) for card in cards]
 
 
@@ -29,7 +29,7 @@ async def read_policy(name: FromPath[str], offered: FromDishka[Policies]) -> Car
     For a learned policy: training and data, inputs and outputs, the evidence and the thresholds
     of the promotion gate, and the command that trains it again.
     """
-    return CardView.of(policy_values(await sync_to_thread(offered.card, name)))
+    return CardView.of(policy_values(await run_in(READS, offered.card, name)))
 
 
 router = DishkaRouter("/policies", route_handlers=[policies, read_policy], tags=["policies"])

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from dishka.integrations.litestar import FromDishka
 from litestar import Request, Response, delete, get, patch, post, put
-from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody
 from msgspec import UNSET
@@ -35,6 +34,7 @@ from rebalancer.entrypoints.http.etags import (
 )
 from rebalancer.entrypoints.http.idempotency import Key, client_request, replay_headers
 from rebalancer.entrypoints.http.parameters import Cursor, Limit
+from rebalancer.entrypoints.http.threads import READS, WRITES, run_in
 from rebalancer.entrypoints.schemas.portfolio import (
     OpeningBody,
     PortfolioView,
@@ -58,7 +58,8 @@ async def open_portfolio(
     """Create a portfolio with its initial cash and holdings."""
     id, mandate = ids(), data.mandate(currency)
     cash, foreign_cash = data.cash.split(mandate.currency.code)
-    valued = await sync_to_thread(
+    valued = await run_in(
+        WRITES,
         repeat_if_running,
         use,
         mandate,
@@ -83,7 +84,7 @@ async def list_portfolios(
     owner: Owner, use: FromDishka[ReadPortfolio], limit: Limit = 50, after: Cursor = None
 ) -> Page[PortfolioView]:
     """List your portfolios, oldest first."""
-    found = await sync_to_thread(use.all, owner, after=after, limit=limit + 1)
+    found = await run_in(READS, use.all, owner, after=after, limit=limit + 1)
     return paginate(found, limit, show=portfolio_view, cursor=lambda one: one.portfolio.id)
 
 
@@ -124,8 +125,8 @@ async def revise_portfolio(
     The currency stays. Read-only fields of the response may be sent back unchanged.
     """
     accepted = accepted_versions(if_match, if_none_match, required=True)
-    valued = await sync_to_thread(
-        use, data.mandate_of, id=portfolio_id, owner=owner, accepted=accepted, now=clock()
+    valued = await run_in(
+        WRITES, use, data.mandate_of, id=portfolio_id, owner=owner, accepted=accepted, now=clock()
     )
     return _respond(valued)
 
@@ -149,8 +150,8 @@ async def change_portfolio(
     null restores the default of a field, and removes a target.
     """
     accepted = accepted_versions(if_match, if_none_match, required=True)
-    valued = await sync_to_thread(
-        use, data.mandate_of, id=portfolio_id, owner=owner, accepted=accepted, now=clock()
+    valued = await run_in(
+        WRITES, use, data.mandate_of, id=portfolio_id, owner=owner, accepted=accepted, now=clock()
     )
     return _respond(valued)
 
@@ -166,7 +167,7 @@ async def close_portfolio(
 ) -> None:
     """Close a portfolio. It disappears from the API; its ledger is archived."""
     accepted = accepted_versions(if_match, if_none_match, required=False)
-    await sync_to_thread(use, portfolio_id, owner=owner, accepted=accepted, now=clock())
+    await run_in(WRITES, use, portfolio_id, owner=owner, accepted=accepted, now=clock())
 
 
 def _respond(valued: ValuedPortfolio) -> Response[PortfolioView]:

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from dishka.integrations.litestar import FromDishka
 from litestar import Request, Response, get, post
-from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
 from litestar.params import FromPath, FromQuery, JSONBody
 
@@ -23,6 +22,7 @@ from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses, response_spec
 from rebalancer.entrypoints.http.idempotency import Key, client_request, replay_headers
 from rebalancer.entrypoints.http.parameters import Cursor, Limit
+from rebalancer.entrypoints.http.threads import READS, WRITES, run_in
 from rebalancer.entrypoints.schemas.proposal import (
     AcceptBody,
     CancelBody,
@@ -87,8 +87,14 @@ async def list_proposals(
     before: Cursor = None,
 ) -> Page[ProposalView]:
     """List the proposals of all your portfolios or of one, latest first."""
-    found = await sync_to_thread(
-        use.all, owner, portfolio_id=portfolio_id, before=before, limit=limit + 1, now=clock()
+    found = await run_in(
+        READS,
+        use.all,
+        owner,
+        portfolio_id=portfolio_id,
+        before=before,
+        limit=limit + 1,
+        now=clock(),
     )
     return paginate(found, limit, show=proposal_view, cursor=lambda one: one.record.id)
 
@@ -124,8 +130,8 @@ async def accept(
     A worksheet stays open until its orders are filled, in parts or at once, or until it is
     cancelled, for at most 30 days.
     """
-    current, replayed = await sync_to_thread(
-        use, proposal_id, owner=owner, mode=Mode(data.mode), key=key, now=clock()
+    current, replayed = await run_in(
+        WRITES, use, proposal_id, owner=owner, mode=Mode(data.mode), key=key, now=clock()
     )
     return Response(proposal_view(current), headers=replay_headers(replayed))
 
@@ -146,7 +152,8 @@ async def reject(
     key: Key = None,
 ) -> Response[ProposalView]:
     """Reject a proposal; it can no longer be accepted."""
-    current, replayed = await sync_to_thread(
+    current, replayed = await run_in(
+        WRITES,
         repeat_if_running,
         use,
         proposal_id,
@@ -174,7 +181,8 @@ async def cancel(
     key: Key = None,
 ) -> Response[ProposalView]:
     """Cancel the orders of an accepted proposal that are not filled. Recorded trades stay."""
-    current, replayed = await sync_to_thread(
+    current, replayed = await run_in(
+        WRITES,
         repeat_if_running,
         use,
         proposal_id,
@@ -203,7 +211,7 @@ async def worksheet(
     Accept the proposal in the mode `worksheet`, trade, and record the trades with
     `POST /api/portfolios/{id}/transactions` and the id of the proposal.
     """
-    current = await sync_to_thread(use, proposal_id, owner=owner, now=clock())
+    current = await run_in(READS, use, proposal_id, owner=owner, now=clock())
     name = f"worksheet-{current.record.proposal.as_of}.csv"
     return Response(
         worksheet_text(current),

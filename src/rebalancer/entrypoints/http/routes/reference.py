@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 from dishka.integrations.litestar import FromDishka
 from litestar import Request, get
-from litestar.concurrency import sync_to_thread
 from litestar.params import FromPath, QueryParameter
 
 from rebalancer.application.reference_data import ReadFacts, ReadSeries
 from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.parameters import rest_of_path
+from rebalancer.entrypoints.http.threads import READS, run_in
 from rebalancer.entrypoints.schemas.wire import View, about
 
 Day = date
@@ -64,7 +64,7 @@ async def read_fundamentals(
 ) -> FundamentalsView:
     """Get fundamentals of a company or fund; they are fetched again when older than a week."""
     symbol = rest_of_path(request, "/market/fundamentals/", symbol)
-    stored, note = await sync_to_thread(use, symbol)
+    stored, note = await run_in(READS, use, symbol)
     facts = stored.facts
     return FundamentalsView(
         symbol=facts.symbol,
@@ -93,7 +93,7 @@ async def read_series(
 
     Of each day, the figure that was published last is returned.
     """
-    stored, note = await sync_to_thread(use, rest_of_path(request, "/market/series/", series))
+    stored, note = await run_in(READS, use, rest_of_path(request, "/market/series/", series))
     found = stored.series
     return EconomicSeriesView(
         id=found.id,

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import attrs
 from dishka.integrations.litestar import DishkaRouter, FromDishka
 from litestar import Request, Response, get, post
-from litestar.concurrency import sync_to_thread
 from litestar.params import JSONBody
 from msgspec import Meta
 
@@ -20,6 +19,7 @@ from rebalancer.domain.portfolio.questions import load_questionnaire
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.idempotency import Key, client_request, replay_headers
+from rebalancer.entrypoints.http.threads import WRITES, run_in
 from rebalancer.entrypoints.schemas.wire import Body, View, about
 
 
@@ -106,7 +106,8 @@ async def assess(
     key: Key = None,
 ) -> Response[AssessmentView]:
     """Score the answers. A new portfolio takes the resulting profile unless it names another."""
-    user, replayed = await sync_to_thread(
+    user, replayed = await run_in(
+        WRITES,
         repeat_if_running,
         use,
         data.answers,

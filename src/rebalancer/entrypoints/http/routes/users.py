@@ -9,7 +9,6 @@ from uuid import UUID
 import attrs
 from dishka.integrations.litestar import DishkaRouter, FromDishka
 from litestar import Request, Response, get, post
-from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
 from litestar.params import JSONBody
 from msgspec import Meta
@@ -39,6 +38,7 @@ from rebalancer.entrypoints.http.idempotency import (
 )
 from rebalancer.entrypoints.http.rate_limits import limit_login_attempts
 from rebalancer.entrypoints.http.routes.risk import AssessmentView, assessment_view
+from rebalancer.entrypoints.http.threads import HASHING, WRITES, run_in
 from rebalancer.entrypoints.schemas import examples
 from rebalancer.entrypoints.schemas.decoding import collect
 from rebalancer.entrypoints.schemas.wire import Body, OneLine, View, about
@@ -130,7 +130,8 @@ async def register(
 ) -> Response[UserView]:
     """Create an account; log in with it afterwards."""
     id = ids()
-    user = await sync_to_thread(
+    user = await run_in(
+        HASHING,
         use,
         email=data.email,
         password=data.password,
@@ -163,8 +164,8 @@ async def log_in(
     """Exchange a password for a short-lived access token and a refresh token."""
     await state.rate_limiter.login_as(request.scope, data.email)
     now = clock()
-    login = await sync_to_thread(
-        use, email=data.email, password=data.password, family=ids(), now=now
+    login = await run_in(
+        HASHING, use, email=data.email, password=data.password, family=ids(), now=now
     )
     return _login_view(login, now)
 
@@ -182,7 +183,7 @@ async def refresh(
 ) -> LoginView:
     """Exchange a refresh token for new tokens; it is valid once."""
     now = clock()
-    return _login_view(await sync_to_thread(use, data.refresh_token, now=now), now)
+    return _login_view(await run_in(WRITES, use, data.refresh_token, now=now), now)
 
 
 @post(
@@ -193,7 +194,7 @@ async def refresh(
 )
 async def log_out(data: JSONBody[Refreshing], use: FromDishka[LogOut]) -> None:
     """End a login: its access and refresh tokens are revoked."""
-    await sync_to_thread(use, data.refresh_token)
+    await run_in(WRITES, use, data.refresh_token)
 
 
 @get("/profile", summary="Get the current user", dependencies=OWNER, security=[{BEARER: []}])
