@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "rebalancer"
 GOLDEN = ROOT / "tests" / "golden" / "errors.txt"
 FAMILIES = {"RebalancerError", "InvalidRequest", "NotAuthenticated", "NotFound", "Conflict"}
-FAMILIES |= {"Unavailable"}
+FAMILIES |= {"NotAllowed", "Unavailable"}
 HEADER = "# Code, class and text of every error; made by `python -m tests.messages`."
 
 

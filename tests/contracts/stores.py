@@ -15,6 +15,7 @@ import attrs
 from hypothesis import strategies as st
 
 from rebalancer.domain.accounts.one_time import OneTimeToken
+from rebalancer.domain.accounts.roles import Role
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.batch_run import BatchRun
 from rebalancer.domain.money import Currency
@@ -286,6 +287,8 @@ users = st.builds(
     created=moments,
     assessment=st.none() | assessments,
     assessed=st.none() | moments,
+    role=st.sampled_from(Role),
+    disabled=st.none() | moments,
 )
 
 

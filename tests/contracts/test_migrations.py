@@ -20,7 +20,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from rebalancer.adapters.sql import migrations
-from rebalancer.adapters.sql.engine import connect, reading
+from rebalancer.adapters.sql.engine import connect, reading, writing
 from rebalancer.adapters.sql.market import SqlMarket
 from rebalancer.adapters.sql.tables import metadata
 from rebalancer.adapters.sql.work import SqlWork
@@ -360,12 +360,17 @@ def test_migration_lets_users_of_a_table_pass(server):
 
 
 def test_constraints_are_validated_while_others_read_and_write(server):
-    migrations.upgrade(server, "0009")
+    migrations.upgrade(server)
     work, entry = SqlWork(server), a_deposit()
     with work.begin() as tx:
         tx.users.add(ada := a_user())
         tx.portfolios.add(portfolio := a_managed(ada.id, [entry]), [entry])
         tx.proposals.add([a_proposal(portfolio)])
+    migrations.downgrade(server, "0008")
+    migrations.upgrade(server, "0009")
+    with writing(server) as writer:
+        for table in ("portfolios", "proposals", "ledger_entries"):
+            writer.exec_driver_sql(f"UPDATE {table} SET id = id")
         with reading(server) as connection:
             for table in inspect(connection).get_table_names():
                 connection.exec_driver_sql(f"SELECT * FROM {table}")

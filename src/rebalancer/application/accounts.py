@@ -130,6 +130,7 @@ class LogIn:
 
         Raises:
             NotAuthenticated: the address or the password is wrong; the message names neither.
+            NotAllowed: the password is right, and the account disabled.
         """
         with self.work.read() as tx:
             user = find_by_email(tx, email)
@@ -138,6 +139,7 @@ class LogIn:
             raise NotAuthenticated(
                 "the e-mail address or the password is wrong", code="wrong_credentials"
             )
+        user.check_enabled()
         login, token = _issue(self.tokens, user, family, now)
         with self.work.begin() as tx:
             tx.tokens.delete_expired(now, owner=user.id)

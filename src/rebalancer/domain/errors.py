@@ -1,8 +1,9 @@
-"""The five families of error, grouped by what the caller can do about them.
+"""The six families of error, grouped by what the caller can do about them.
 
 RebalancerError
 ├── InvalidRequest    correct the input; the message names the value, the rule and the remedy
 ├── NotAuthenticated  sign in first
+├── NotAllowed        another person may do it, or this one after another proof of identity
 ├── NotFound          it does not exist, or belongs to another user
 ├── Conflict          it conflicts with the current state; reload and retry
 └── Unavailable       a dependency failed; retry later
@@ -120,6 +121,12 @@ class NotAuthenticated(RebalancerError):
     """The caller has not proved an identity."""
 
     default_code = "not_authenticated"
+
+
+class NotAllowed(RebalancerError):
+    """The caller is known and may not do this, or not without a further step."""
+
+    default_code = "not_allowed"
 
 
 class NotFound(RebalancerError):

@@ -21,6 +21,7 @@ from rebalancer.adapters.memory.synchronization import (
 )
 from rebalancer.application.not_found import require
 from rebalancer.application.ports.store import Transaction
+from rebalancer.domain.accounts.roles import Role
 from rebalancer.domain.errors import Conflict
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.batch_run import BatchRun, Chunk, ChunkDone
@@ -105,6 +106,19 @@ class MemoryUsers:
         if same is not None and same.id != user.id:
             raise EmailTaken(f"{user.email} is already registered; choose another address")
         self.rows[user.id] = user
+
+    def page(
+        self, *, role: Role | None = None, after: UUID | None = None, limit: int
+    ) -> list[User]:
+        found = sorted(self.rows.values(), key=lambda user: (user.created, user.id))
+        return [user for user in _following(found, after) if role in (None, user.role)][:limit]
+
+    def enabled_operators(self) -> frozenset[UUID]:
+        return frozenset(
+            user.id
+            for user in self.rows.values()
+            if user.role is Role.OPERATOR and user.disabled is None
+        )
 
 
 @attrs.frozen

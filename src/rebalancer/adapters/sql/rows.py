@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy import Row
 
 from rebalancer.domain.accounts.one_time import OneTimeToken
+from rebalancer.domain.accounts.roles import Role
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.batch_run import BatchRun
@@ -77,7 +78,9 @@ class Converter(Generic[T]):
 _WRITE: Mapping[type, Callable[[Any], Any]] = {
     Currency: attrgetter("code"),
     RiskProfile: attrgetter("name"),
-    **dict.fromkeys((ActionBooking, Conversions, EntryKind, JobState, Stage), attrgetter("value")),
+    **dict.fromkeys(
+        (ActionBooking, Conversions, EntryKind, JobState, Role, Stage), attrgetter("value")
+    ),
 }
 """Conversions of types that no column has."""
 
@@ -93,7 +96,7 @@ def _preferences(document: str) -> Preferences:
     return found
 
 
-USERS = Converter(User, assessment=_decoder(Assessment).decode)
+USERS = Converter(User, assessment=_decoder(Assessment).decode, role=Role)
 TOKENS = Converter(RefreshToken)
 ONE_TIME = Converter(OneTimeToken, document=_decoder(dict).decode)
 ENTRIES = Converter(Entry, {"on": "day"}, kind=EntryKind)

@@ -38,6 +38,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
+from rebalancer.domain.accounts.roles import Role
 from rebalancer.domain.jobs.job import JobState
 from rebalancer.domain.market.synchronization import TaskState
 from rebalancer.domain.portfolio.entries import EntryKind
@@ -127,6 +128,12 @@ users = Table(
     Column("created", Moment, nullable=False),
     _document("assessment", nullable=True),
     Column("assessed", Moment),
+    # Old versions, which may run at the same time, do not know these.
+    Column("role", Text, nullable=False, server_default=Role.PERSON),
+    Column("disabled", Moment),
+    Index(None, "created", "id"),
+    Index(None, "role"),
+    _one_of("role", Role),
     UniqueConstraint("email"),
     CheckConstraint("email = lower(email)", "lower_case"),
 )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, select, tuple_, update
 
 from rebalancer.adapters.sql.rows import TOKENS, USERS
 from rebalancer.adapters.sql.statements import SqlStore, delete_unlocked, lock_rows, replace_row
 from rebalancer.adapters.sql.tables import refresh_tokens, users
 from rebalancer.application.not_found import require
+from rebalancer.domain.accounts.roles import Role
 from rebalancer.domain.portfolio.owner import RefreshToken, User
 
 
@@ -19,7 +20,8 @@ class SqlUsers(SqlStore):
         self.connection.execute(insert(users), USERS.to_row(user))
 
     def get(self, id: UUID) -> User:
-        row = self.connection.execute(select(users).where(users.c.id == id)).one_or_none()
+        query = select(users).where(users.c.id == id)
+        row = self.connection.execute(lock_rows(query) if self.locks else query).one_or_none()
         return USERS.from_row(require(row, "user", id))
 
     def by_email(self, email: str) -> User | None:
@@ -28,6 +30,24 @@ class SqlUsers(SqlStore):
 
     def save(self, user: User) -> None:
         replace_row(self.connection, users, USERS.to_row(user), "user")
+
+    def page(
+        self, *, role: Role | None = None, after: UUID | None = None, limit: int
+    ) -> list[User]:
+        query, cursor = select(users), users.alias("cursor")
+        if role is not None:
+            query = query.where(users.c.role == role.value)
+        if after is not None:
+            start = select(cursor.c.created, cursor.c.id).where(cursor.c.id == after)
+            query = query.where(tuple_(users.c.created, users.c.id) > start.scalar_subquery())
+        page = query.order_by(users.c.created, users.c.id).limit(limit)
+        return [USERS.from_row(row) for row in self.connection.execute(page)]
+
+    def enabled_operators(self) -> frozenset[UUID]:
+        query = select(users.c.id, users.c.disabled).where(users.c.role == Role.OPERATOR.value)
+        query = query.order_by(users.c.id)  # one order of locks
+        rows = self.connection.execute(lock_rows(query) if self.locks else query)
+        return frozenset(row.id for row in rows if row.disabled is None)
 
 
 class SqlRefreshTokens(SqlStore):

@@ -6,11 +6,15 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
+from rebalancer.domain.accounts.roles import Role
 from rebalancer.domain.portfolio.owner import Bearer, RefreshToken, User
 
 
 class Users(Protocol):
-    """Registered users."""
+    """Registered users.
+
+    A user that is read by id in a writing transaction is locked until the transaction ends.
+    """
 
     def add(self, user: User) -> None:
         """Add a new user.
@@ -35,6 +39,17 @@ class Users(Protocol):
         Raises:
             NotFound: the user does not exist.
             EmailTaken: another user has this address.
+        """
+
+    def page(
+        self, *, role: Role | None = None, after: UUID | None = None, limit: int
+    ) -> list[User]:
+        """Return users, oldest first, beginning after the id ``after``; of all roles when None."""
+
+    def enabled_operators(self) -> frozenset[UUID]:
+        """Return the operators that are not disabled, locked in a writing transaction.
+
+        So only one of several transactions at a time can decide by their number.
         """
 
 

@@ -1,1 +1,1 @@
-"""Accounts: how a person proves who he or she is."""
+"""Accounts: roles, proofs of identity, sessions and shared portfolios."""

@@ -9,7 +9,8 @@ from uuid import UUID
 
 import attrs
 
-from rebalancer.domain.errors import Conflict, InvalidRequest
+from rebalancer.domain.accounts.roles import Role
+from rebalancer.domain.errors import Conflict, InvalidRequest, NotAllowed
 from rebalancer.domain.portfolio.questionnaire import Assessment
 from rebalancer.domain.text import check_visible
 
@@ -93,6 +94,7 @@ class User:
         name: Display name; may be empty.
         password: Hash of the password, never the password itself.
         assessment: Outcome of the last risk questionnaire, at the time ``assessed``.
+        disabled: Time since which an operator has blocked the account; None: it can be used.
     """
 
     id: UUID
@@ -102,6 +104,20 @@ class User:
     created: datetime
     assessment: Assessment | None = None
     assessed: datetime | None = None
+    role: Role = Role.PERSON
+    disabled: datetime | None = None
+
+    def check_enabled(self) -> None:
+        """Check that the account may be used; call it only after a proof of identity.
+
+        Raises:
+            NotAllowed: an operator has disabled the account.
+        """
+        if self.disabled is not None:
+            raise NotAllowed(
+                "this account is disabled; ask the operators of this service",
+                code="account_disabled",
+            )
 
 
 @attrs.frozen

@@ -18,6 +18,7 @@ from rebalancer.domain.errors import (
     Conflict,
     InvalidFields,
     InvalidRequest,
+    NotAllowed,
     NotAuthenticated,
     NotFound,
     RebalancerError,
@@ -96,6 +97,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 TITLES = {
     400: "Malformed request",
     401: "Not authenticated",
+    403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
     409: "Conflict",
@@ -114,6 +116,7 @@ _STATUSES: tuple[tuple[type[RebalancerError], int], ...] = (
     (Malformed, 400),
     (InvalidRequest, 422),
     (NotAuthenticated, 401),
+    (NotAllowed, 403),
     (NotFound, 404),
     (PortfolioChanged, 412),
     (Conflict, 409),
