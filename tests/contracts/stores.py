@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 import attrs
 from hypothesis import strategies as st
 
+from rebalancer.domain.accounts.factors import Passkey, TotpSecret
 from rebalancer.domain.accounts.one_time import OneTimeToken
 from rebalancer.domain.accounts.roles import Role
 from rebalancer.domain.idempotency import IdempotencyKey
@@ -115,6 +116,27 @@ def a_token(owner: UUID, **others: Any) -> RefreshToken:
     """Return a token of a new family."""
     plain = RefreshToken(uuid4().hex * 2, uuid4(), owner, NOW, NOW + 24 * HOUR)
     return attrs.evolve(plain, **others)
+
+
+def a_passkey(owner: UUID, **others: Any) -> Passkey:
+    """Return a passkey with a unique credential."""
+    plain = Passkey(
+        id=uuid4(),
+        owner=owner,
+        credential=uuid4().bytes,
+        public_key=bytes(range(77)),
+        sign_count=0,
+        name="Phone",
+        transports=("hybrid", "internal"),
+        backed_up=True,
+        created=NOW,
+    )
+    return attrs.evolve(plain, **others)
+
+
+def a_totp(owner: UUID, **others: Any) -> TotpSecret:
+    """Return the confirmed secret of an authenticator app."""
+    return attrs.evolve(TotpSecret(owner, "JBSWY3DPEHPK3PXP", NOW, NOW, 55_000_000), **others)
 
 
 def a_one_time(owner: UUID | None, **others: Any) -> OneTimeToken:

@@ -55,9 +55,11 @@ from tests.contracts.stores import (
     a_key,
     a_managed,
     a_one_time,
+    a_passkey,
     a_proposal,
     a_run,
     a_token,
+    a_totp,
     a_user,
 )
 
@@ -121,6 +123,12 @@ def filled(engine):
             tx.tokens.add(token)
         tx.one_time.add(a_one_time(ada.id, document={AWKWARD: AWKWARD}))
         tx.one_time.add(a_one_time(None))
+        tx.passkeys.add(a_passkey(ada.id, name=AWKWARD, sign_count=2**32 - 1, used=NOW))
+        tx.passkeys.add(a_passkey(bob.id, transports=(), backed_up=False))
+        tx.totp.save(a_totp(ada.id))
+        tx.totp.save(a_totp(bob.id, confirmed=None))
+        tx.recovery_codes.replace(ada.id, ["a" * 64, "b" * 64], NOW)
+        tx.recovery_codes.use(ada.id, "a" * 64, NOW + HOUR)
         tx.portfolios.add(plain, [])
         tx.portfolios.add(rich, money)
         tx.portfolios.add(closed, [])

@@ -13,6 +13,7 @@ T = TypeVar("T")
 NOT_FOUND: Mapping[str, Callable[[UUID], NotFound]] = {
     "entry": lambda id: NotFound(f"entry {id} does not exist", code="entry_not_found"),
     "job": lambda id: NotFound(f"job {id} does not exist", code="job_not_found"),
+    "passkey": lambda id: NotFound(f"passkey {id} does not exist", code="passkey_not_found"),
     "portfolio": lambda id: NotFound(f"portfolio {id} does not exist", code="portfolio_not_found"),
     "proposal": lambda id: NotFound(f"proposal {id} does not exist", code="proposal_not_found"),
     "report": lambda id: NotFound(f"report {id} does not exist", code="report_not_found"),

@@ -13,6 +13,11 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.adapters.memory.factors import (
+    MemoryPasskeys,
+    MemoryRecoveryCodes,
+    MemoryTotpSecrets,
+)
 from rebalancer.adapters.memory.one_time import MemoryOneTimeTokens
 from rebalancer.adapters.memory.synchronization import (
     MemoryProviderQuotas,
@@ -64,6 +69,9 @@ def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
     return Transaction(
         users=MemoryUsers(tables["users"]),
         tokens=MemoryRefreshTokens(tables["tokens"]),
+        passkeys=MemoryPasskeys(tables["passkeys"]),
+        totp=MemoryTotpSecrets(tables["totp"]),
+        recovery_codes=MemoryRecoveryCodes(tables["recovery_codes"]),
         one_time=MemoryOneTimeTokens(tables["one_time"]),
         portfolios=MemoryPortfolios(tables["portfolios"], tables["closed"], tables["ledgers"]),
         proposals=MemoryProposals(tables["proposals"], tables["closed"]),

@@ -20,6 +20,7 @@ from sqlalchemy.schema import PrimaryKeyConstraint, UniqueConstraint
 
 from rebalancer.adapters.sql.probe import damaged, note_damage, note_file
 from rebalancer.adapters.sql.tables import metadata
+from rebalancer.domain.accounts.factors import PasskeyTaken
 from rebalancer.domain.errors import Conflict, InvalidRequest, RebalancerError, Unavailable
 from rebalancer.domain.portfolio.ledger import Overdrawn
 from rebalancer.domain.portfolio.owner import EmailTaken
@@ -84,6 +85,9 @@ _ERRORS: Mapping[str, Callable[[], RebalancerError]] = {
     ),
     "slow": lambda: Unavailable("the database took too long; try again", code="database_timeout"),
     "uq_users_email": lambda: EmailTaken("this e-mail address is already registered; log in"),
+    "uq_passkeys_credential": lambda: PasskeyTaken(
+        "this passkey is registered already; sign in with it"
+    ),
     "uq_ledger_entries_portfolio_id": lambda: Conflict(
         "the entry is in the ledger already", code="duplicate_entry"
     ),

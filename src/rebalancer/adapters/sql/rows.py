@@ -12,6 +12,7 @@ import attrs
 import msgspec
 from sqlalchemy import Row
 
+from rebalancer.domain.accounts.factors import Passkey, TotpSecret
 from rebalancer.domain.accounts.one_time import OneTimeToken
 from rebalancer.domain.accounts.roles import Role
 from rebalancer.domain.errors import RebalancerError
@@ -98,6 +99,8 @@ def _preferences(document: str) -> Preferences:
 
 USERS = Converter(User, assessment=_decoder(Assessment).decode, role=Role)
 TOKENS = Converter(RefreshToken)
+PASSKEYS = Converter(Passkey, transports=_decoder(tuple[str, ...]).decode)
+TOTP_SECRETS = Converter(TotpSecret)
 ONE_TIME = Converter(OneTimeToken, document=_decoder(dict).decode)
 ENTRIES = Converter(Entry, {"on": "day"}, kind=EntryKind)
 PROPOSALS = Converter(

@@ -159,6 +159,42 @@ one_time_tokens = Table(
     _document("document"),
 )
 
+passkeys = Table(
+    "passkeys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner", ForeignKey(users.c.id), nullable=False, index=True),
+    Column("credential", LargeBinary, nullable=False),
+    Column("public_key", LargeBinary, nullable=False),
+    Column("sign_count", BigInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    _document("transports"),
+    Column("backed_up", Boolean, nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("used", Moment),
+    UniqueConstraint("credential"),
+)
+
+totp_secrets = Table(
+    "totp_secrets",
+    metadata,
+    Column("owner", ForeignKey(users.c.id), primary_key=True),
+    Column("secret", Text, nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("confirmed", Moment),
+    Column("last_step", BigInteger, nullable=False),
+)
+
+recovery_codes = Table(
+    "recovery_codes",
+    metadata,
+    Column("owner", ForeignKey(users.c.id)),
+    Column("digest", Text),
+    Column("created", Moment, nullable=False),
+    Column("used", Moment),
+    PrimaryKeyConstraint("owner", "digest"),
+)
+
 portfolios = Table(
     "portfolios",
     metadata,

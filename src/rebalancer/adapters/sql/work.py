@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, Row, Select, select
 
 from rebalancer.adapters.sql.batch_runs import SqlBatchRuns
 from rebalancer.adapters.sql.engine import LOCK_TIMEOUT, reading, writing
+from rebalancer.adapters.sql.factors import SqlPasskeys, SqlRecoveryCodes, SqlTotpSecrets
 from rebalancer.adapters.sql.idempotency_keys import SqlIdempotencyKeys
 from rebalancer.adapters.sql.jobs import SqlJobs
 from rebalancer.adapters.sql.one_time import SqlOneTimeTokens
@@ -143,6 +144,9 @@ def _stores(connection: Connection, *, locks: bool) -> Transaction:
     return Transaction(
         users=SqlUsers(connection, locks),
         tokens=SqlRefreshTokens(connection, locks),
+        passkeys=SqlPasskeys(connection, locks),
+        totp=SqlTotpSecrets(connection, locks),
+        recovery_codes=SqlRecoveryCodes(connection, locks),
         one_time=SqlOneTimeTokens(connection, locks),
         portfolios=SqlPortfolios(connection, locks),
         proposals=SqlProposals(connection, locks),

@@ -11,6 +11,7 @@ import attrs
 
 from rebalancer.application.ports.accounts import RefreshTokens, Users
 from rebalancer.application.ports.batch_runs import BatchRuns
+from rebalancer.application.ports.factors import Passkeys, RecoveryCodes, TotpSecrets
 from rebalancer.application.ports.jobs import Jobs
 from rebalancer.application.ports.one_time import OneTimeTokens
 from rebalancer.application.ports.portfolios import IdempotencyKeys, Portfolios, Proposals
@@ -40,6 +41,9 @@ class Transaction:
 
     users: Users
     tokens: RefreshTokens
+    passkeys: Passkeys
+    totp: TotpSecrets
+    recovery_codes: RecoveryCodes
     one_time: OneTimeTokens
     portfolios: Portfolios
     proposals: Proposals
