@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from rebalancer.domain.accounts.factors import Passkey, TotpSecret
 from rebalancer.domain.accounts.one_time import OneTimeToken
 from rebalancer.domain.accounts.roles import Role
+from rebalancer.domain.accounts.sessions import Session
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.batch_run import BatchRun
 from rebalancer.domain.money import Currency
@@ -142,6 +143,12 @@ def a_totp(owner: UUID, **others: Any) -> TotpSecret:
 def a_one_time(owner: UUID | None, **others: Any) -> OneTimeToken:
     """Return a token to reset a password."""
     plain = OneTimeToken(uuid4().hex * 2, "reset", owner, NOW + HOUR, {"to": "Ada"})
+    return attrs.evolve(plain, **others)
+
+
+def a_session(owner: UUID, **others: Any) -> Session:
+    """Return a session that starts now."""
+    plain = Session.start(uuid4(), owner, "password", NOW, address="192.0.2.0/24", agent="A phone")
     return attrs.evolve(plain, **others)
 
 

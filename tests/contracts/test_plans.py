@@ -31,6 +31,9 @@ SELECT gen_random_uuid(), 'u' || n || '@example.org', 'U', '$', now()
 INSERT INTO refresh_tokens (digest, family, owner, issued, expires)
 SELECT gen_random_uuid()::text, gen_random_uuid(), u.id, now(), now() FROM users u,
   generate_series(1, 5);
+INSERT INTO sessions (id, owner, created, used, authenticated, method, ends, address, agent)
+SELECT gen_random_uuid(), u.id, now(), now(), now(), 'password', now(), '', '' FROM users u,
+  generate_series(1, 5);
 INSERT INTO portfolios (id, owner, name, currency, targets, preferences, acknowledge_limits, cash,
   holdings, uninvested, version, created, changed)
 SELECT gen_random_uuid(), u.id, 'P', 'USD', '{}', '{}', false, 0, '{}', 0, 1, now(), now()
@@ -97,6 +100,11 @@ def named(**calls):
         token=(lambda tx, on: tx.tokens.get(on.token.digest), "pk_refresh_tokens"),
         token_use=(lambda tx, on: tx.tokens.mark_used(on.token.digest, NOW), "pk_refresh_tokens"),
         logout=(lambda tx, on: tx.tokens.revoke(on.token.family), "ix_refresh_tokens_family"),
+        sessions=(
+            lambda tx, on: tx.sessions.active(on.ada.id, NOW),
+            "ix_sessions_owner_used_id",
+        ),
+        sessions_tidy=(lambda tx, on: tx.sessions.delete_past(NOW), "ix_sessions_ends"),
         token_tidy=(
             lambda tx, on: tx.tokens.delete_expired(NOW, owner=on.ada.id),
             "ix_refresh_tokens_owner pk_refresh_tokens",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 import attrs
@@ -12,6 +12,14 @@ import attrs
 from rebalancer.application.idempotency import ClientRequest
 from rebalancer.application.ports.accounts import Passwords, Revocations, Tokens
 from rebalancer.application.ports.store import Transaction, UnitOfWork
+from rebalancer.application.sessions import (
+    Login,
+    end_session,
+    issue_login,
+    issue_tokens,
+    session_of,
+)
+from rebalancer.domain.accounts.sessions import Session
 from rebalancer.domain.errors import InvalidRequest, NotAuthenticated, NotFound
 from rebalancer.domain.portfolio.owner import (
     EmailTaken,
@@ -26,19 +34,6 @@ from rebalancer.domain.text import check_line, check_visible
 
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 128
 """Characters; NIST SP 800-63B asks for at least 8, and for no rules besides the length."""
-
-REFRESH_LIFETIME = timedelta(days=30)
-
-
-@attrs.frozen
-class Login:
-    """Access token and refresh secret of a user, with the ends of their validity."""
-
-    user: User
-    access: str = attrs.field(repr=False)
-    access_ends: datetime
-    refresh: str = attrs.field(repr=False)
-    refresh_ends: datetime
 
 
 @attrs.frozen
@@ -125,8 +120,8 @@ class LogIn:
     passwords: Passwords
     tokens: Tokens
 
-    def __call__(self, *, email: str, password: str, family: UUID, now: datetime) -> Login:
-        """Return tokens of a new family.
+    def __call__(self, *, email: str, password: str, session_id: UUID, now: datetime) -> Login:
+        """Return tokens of a new session.
 
         Raises:
             NotAuthenticated: the address or the password is wrong; the message names neither.
@@ -139,20 +134,18 @@ class LogIn:
             raise NotAuthenticated(
                 "the e-mail address or the password is wrong", code="wrong_credentials"
             )
-        user.check_enabled()
-        login, token = _issue(self.tokens, user, family, now)
         with self.work.begin() as tx:
-            tx.tokens.delete_expired(now, owner=user.id)
-            tx.tokens.add(token)
-        return login
+            return issue_login(
+                tx, self.tokens, user, session_id=session_id, method="password", now=now
+            )
 
 
 @attrs.frozen
 class RefreshLogin:
     """Exchange a refresh token for new tokens.
 
-    A token can be used once. A second use means that it was stolen, before or after: then all
-    tokens of the same login are revoked (RFC 9700, section 4.14.2).
+    A token can be used once. A second use means that it was stolen, before or after: then the
+    session ends (RFC 9700, section 4.14.2).
     """
 
     work: UnitOfWork
@@ -160,44 +153,55 @@ class RefreshLogin:
     revocations: Revocations
 
     def __call__(self, secret: str, *, now: datetime) -> Login:
-        """Return new tokens of the same family.
+        """Return new tokens of the same session.
 
         Raises:
             NotAuthenticated: the token is unknown, has expired, or was used before.
         """
         digest = self.tokens.digest(secret)
-        with self.work.begin() as tx:
-            old = tx.tokens.get(digest)
-            if old is not None and now < old.expires and tx.tokens.mark_used(digest, now):
-                login, token = _issue(self.tokens, load_account(tx, old.owner), old.family, now)
-                tx.tokens.add(token)
-                return login
-            if old is not None and now < old.expires:
-                tx.tokens.revoke(old.family)
-        if old is not None and now < old.expires:
-            self.revocations.revoke(old.family)
-        raise NotAuthenticated(
-            "the refresh token has expired or was used before; log in again",
-            code="refresh_token_invalid",
-        )
+        with self.work.read() as tx:  # a stranger's text takes no lock
+            known = tx.tokens.get(digest)
+        login = None
+        if known is not None and now < known.expires:
+            with self.work.begin() as tx:
+                session = session_of(tx, known)
+                token = tx.tokens.get(digest)
+                if token is not None:
+                    login = self._exchange(tx, session, token, now)
+        if login is None:
+            raise NotAuthenticated(
+                "the refresh token has expired or was used before; log in again",
+                code="refresh_token_invalid",
+            )
+        return login
+
+    def _exchange(
+        self, tx: Transaction, session: Session, token: RefreshToken, now: datetime
+    ) -> Login | None:
+        if not session.is_active(now) or not tx.tokens.mark_used(token.digest, now):
+            end_session(tx, self.revocations, session, now)
+            return None
+        session = attrs.evolve(session, used=now)
+        tx.sessions.save(session)
+        return issue_tokens(tx, self.tokens, load_account(tx, token.owner), session, now)
 
 
 @attrs.frozen
 class LogOut:
-    """End a login."""
+    """End a session by its refresh token."""
 
     work: UnitOfWork
     tokens: Tokens
     revocations: Revocations
 
-    def __call__(self, secret: str) -> None:
-        """Revoke all tokens of the same login; an unknown secret is ignored."""
-        with self.work.begin() as tx:
-            token = tx.tokens.get(self.tokens.digest(secret))
-            if token is not None:
-                tx.tokens.revoke(token.family)
-        if token is not None:
-            self.revocations.revoke(token.family)
+    def __call__(self, secret: str, *, now: datetime) -> None:
+        """Revoke all tokens of the same session; an unknown secret is ignored."""
+        digest = self.tokens.digest(secret)
+        with self.work.read() as tx:  # a stranger's text takes no lock
+            known = tx.tokens.get(digest)
+        if known is not None:
+            with self.work.begin() as tx:
+                end_session(tx, self.revocations, session_of(tx, known), now)
 
 
 @attrs.frozen
@@ -275,10 +279,3 @@ def load_account(tx: Transaction, owner: UUID) -> User:
         raise NotAuthenticated(
             "this account no longer exists; register again", code="account_deleted"
         ) from None
-
-
-def _issue(tokens: Tokens, user: User, family: UUID, now: datetime) -> tuple[Login, RefreshToken]:
-    access, access_ends = tokens.create_access_token(user.id, family, now)
-    secret, ends = tokens.create_refresh_secret(), now + REFRESH_LIFETIME
-    token = RefreshToken(tokens.digest(secret), family, user.id, issued=now, expires=ends)
-    return Login(user, access, access_ends, secret, ends), token

@@ -11,7 +11,7 @@ from rebalancer.application.ports.store import UnitOfWork
 
 @attrs.frozen
 class DeleteExpired:
-    """Delete expired idempotency keys, refresh tokens and one-time tokens.
+    """Delete expired idempotency keys, refresh tokens, one-time tokens and sessions.
 
     Attributes:
         keys_lifetime: How long a repeated request returns the result of the first.
@@ -26,3 +26,4 @@ class DeleteExpired:
             tx.keys.delete_before(now - self.keys_lifetime)
             tx.tokens.delete_expired(now)
             tx.one_time.delete_expired(now)
+            tx.sessions.delete_past(now)

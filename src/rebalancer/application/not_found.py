@@ -18,6 +18,7 @@ NOT_FOUND: Mapping[str, Callable[[UUID], NotFound]] = {
     "proposal": lambda id: NotFound(f"proposal {id} does not exist", code="proposal_not_found"),
     "report": lambda id: NotFound(f"report {id} does not exist", code="report_not_found"),
     "run": lambda id: NotFound(f"run {id} does not exist", code="run_not_found"),
+    "session": lambda id: NotFound(f"session {id} does not exist", code="session_not_found"),
     "user": lambda id: NotFound(f"user {id} does not exist", code="user_not_found"),
 }
 

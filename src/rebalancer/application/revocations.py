@@ -22,10 +22,10 @@ _readers = ThreadPoolExecutor(2, "revocations")
 
 @attrs.define(eq=False)
 class StoredRevocations:
-    """Looks up whether a login still has a refresh token; revoking deletes all of them.
+    """Looks up whether a login has ended: by this process, before its start, or by another process.
 
-    A refresh token outlives the access tokens that were issued with it, so a login without any was
-    revoked: by this process, before its start, or by another process.
+    An ended session has no refresh tokens. A refresh token outlives the access tokens that were
+    issued with it, so a login without any has ended, also one that an earlier version started.
 
     Args:
         work: Holds the refresh tokens.

@@ -27,6 +27,7 @@ from rebalancer.adapters.memory.synchronization import (
 from rebalancer.application.not_found import require
 from rebalancer.application.ports.store import Transaction
 from rebalancer.domain.accounts.roles import Role
+from rebalancer.domain.accounts.sessions import Session
 from rebalancer.domain.errors import Conflict
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.batch_run import BatchRun, Chunk, ChunkDone
@@ -54,8 +55,11 @@ class MemoryWork:
     def begin(self) -> Iterator[Transaction]:
         with self._writing:
             copies = self._copy()
-            yield _stores(copies)
+            tx = _stores(copies)
+            yield tx
             self._tables = copies
+        for call in tx.after_commit:
+            call()
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
@@ -73,6 +77,7 @@ def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
         totp=MemoryTotpSecrets(tables["totp"]),
         recovery_codes=MemoryRecoveryCodes(tables["recovery_codes"]),
         one_time=MemoryOneTimeTokens(tables["one_time"]),
+        sessions=MemorySessions(tables["sessions"]),
         portfolios=MemoryPortfolios(tables["portfolios"], tables["closed"], tables["ledgers"]),
         proposals=MemoryProposals(tables["proposals"], tables["closed"]),
         keys=MemoryIdempotencyKeys(tables["keys"]),
@@ -146,6 +151,9 @@ class MemoryRefreshTokens:
         self.rows[digest] = attrs.evolve(token, used=now)
         return True
 
+    def unused(self, family: UUID) -> list[RefreshToken]:
+        return [row for row in self.rows.values() if row.family == family and row.used is None]
+
     def revoke(self, family: UUID) -> None:
         for digest in [d for d, token in self.rows.items() if token.family == family]:
             del self.rows[digest]
@@ -157,6 +165,29 @@ class MemoryRefreshTokens:
         for digest, token in list(self.rows.items()):
             if owner in (None, token.owner) and token.expires <= now:
                 del self.rows[digest]
+
+
+@attrs.frozen
+class MemorySessions:
+    rows: dict[UUID, Session]
+
+    def add(self, session: Session) -> None:
+        self.rows[session.id] = session
+
+    def find(self, id: UUID) -> Session | None:
+        return self.rows.get(id)
+
+    def save(self, session: Session) -> None:
+        require(self.rows.get(session.id), "session", session.id)
+        self.rows[session.id] = session
+
+    def active(self, owner: UUID, now: datetime) -> list[Session]:
+        found = [row for row in self.rows.values() if row.owner == owner and row.is_active(now)]
+        return sorted(found, key=lambda row: (row.used, row.id), reverse=True)
+
+    def delete_past(self, now: datetime) -> None:
+        for id in [id for id, row in self.rows.items() if row.ends <= now]:
+            del self.rows[id]
 
 
 @attrs.frozen

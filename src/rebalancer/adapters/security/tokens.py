@@ -10,8 +10,9 @@ from uuid import UUID
 import attrs
 import jwt
 
+from rebalancer.domain.accounts.sessions import Bearer
 from rebalancer.domain.errors import NotAuthenticated
-from rebalancer.domain.portfolio.owner import ACCESS_LIFETIME, Bearer
+from rebalancer.domain.portfolio.owner import ACCESS_LIFETIME
 
 ALGORITHM = "HS256"
 ISSUER = "rebalancer"
@@ -37,12 +38,14 @@ class JwtTokens:
         factory=dict, init=False, repr=False
     )
 
-    def create_access_token(self, owner: UUID, family: UUID, now: datetime) -> tuple[str, datetime]:
-        ends = now + self.lifetime
+    def create_access_token(
+        self, owner: UUID, session: UUID, now: datetime, *, until: datetime | None = None
+    ) -> tuple[str, datetime]:
+        ends = now + self.lifetime if until is None else min(now + self.lifetime, until)
         claims = {
             "iss": ISSUER,
             "sub": str(owner),
-            "fam": str(family),
+            "fam": str(session),
             "iat": now,
             "exp": ends,
         }
@@ -87,13 +90,12 @@ class JwtTokens:
                 issuer=ISSUER,
                 # The caller checks the times, because the clock is an argument.
                 options={
-                    "require": ["exp", "iat", "sub", "iss"],
+                    "require": ["exp", "iat", "sub", "iss", "fam"],
                     "verify_exp": False,
                     "verify_iat": False,
                 },
             )
-            family = claims.get("fam")  # missing in tokens of old versions
-            bearer = Bearer(UUID(claims["sub"]), None if family is None else UUID(family))
+            bearer = Bearer(UUID(claims["sub"]), UUID(claims["fam"]))
             issued, ends = float(claims["iat"]), float(claims["exp"])
             if not issued < ends <= issued + self.lifetime.total_seconds():
                 raise ValueError

@@ -15,6 +15,7 @@ from sqlalchemy import Row
 from rebalancer.domain.accounts.factors import Passkey, TotpSecret
 from rebalancer.domain.accounts.one_time import OneTimeToken
 from rebalancer.domain.accounts.roles import Role
+from rebalancer.domain.accounts.sessions import Session
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.batch_run import BatchRun
@@ -102,6 +103,7 @@ TOKENS = Converter(RefreshToken)
 PASSKEYS = Converter(Passkey, transports=_decoder(tuple[str, ...]).decode)
 TOTP_SECRETS = Converter(TotpSecret)
 ONE_TIME = Converter(OneTimeToken, document=_decoder(dict).decode)
+SESSIONS = Converter(Session)
 ENTRIES = Converter(Entry, {"on": "day"}, kind=EntryKind)
 PROPOSALS = Converter(
     ProposalRecord,

@@ -195,6 +195,22 @@ recovery_codes = Table(
     PrimaryKeyConstraint("owner", "digest"),
 )
 
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner", ForeignKey(users.c.id), nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("used", Moment, nullable=False),
+    Column("authenticated", Moment, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("ends", Moment, nullable=False, index=True),
+    Column("address", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("ended", Moment),
+    Index(None, "owner", "used", "id"),
+)
+
 portfolios = Table(
     "portfolios",
     metadata,

@@ -1,4 +1,4 @@
-"""Users and their refresh tokens in a SQL database."""
+"""Users, their sessions and refresh tokens in a SQL database."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from uuid import UUID
 
 from sqlalchemy import delete, insert, select, tuple_, update
 
-from rebalancer.adapters.sql.rows import TOKENS, USERS
+from rebalancer.adapters.sql.rows import SESSIONS, TOKENS, USERS
 from rebalancer.adapters.sql.statements import SqlStore, delete_unlocked, lock_rows, replace_row
-from rebalancer.adapters.sql.tables import refresh_tokens, users
+from rebalancer.adapters.sql.tables import refresh_tokens, sessions, users
 from rebalancer.application.not_found import require
 from rebalancer.domain.accounts.roles import Role
+from rebalancer.domain.accounts.sessions import IDLE_LIFETIME, Session
 from rebalancer.domain.portfolio.owner import RefreshToken, User
 
 
@@ -64,6 +65,12 @@ class SqlRefreshTokens(SqlStore):
         unused = (table.c.digest == digest) & table.c.used.is_(None)
         return self.connection.execute(update(table).where(unused).values(used=now)).rowcount == 1
 
+    def unused(self, family: UUID) -> list[RefreshToken]:
+        table = refresh_tokens
+        query = select(table).where(table.c.family == family, table.c.used.is_(None))
+        rows = self.connection.execute(lock_rows(query) if self.locks else query)
+        return [TOKENS.from_row(row) for row in rows]
+
     def revoke(self, family: UUID) -> None:
         """See `RefreshTokens.revoke`.
 
@@ -84,3 +91,30 @@ class SqlRefreshTokens(SqlStore):
         if owner is not None:
             ended = ended.where(table.owner == owner)
         self.connection.execute(delete_unlocked(refresh_tokens, table.digest, ended))
+
+
+class SqlSessions(SqlStore):
+    def add(self, session: Session) -> None:
+        self.connection.execute(insert(sessions), SESSIONS.to_row(session))
+
+    def find(self, id: UUID) -> Session | None:
+        query = select(sessions).where(sessions.c.id == id)
+        row = self.connection.execute(lock_rows(query) if self.locks else query).one_or_none()
+        return None if row is None else SESSIONS.from_row(row)
+
+    def save(self, session: Session) -> None:
+        replace_row(self.connection, sessions, SESSIONS.to_row(session), "session")
+
+    def active(self, owner: UUID, now: datetime) -> list[Session]:
+        table = sessions.c
+        query = (
+            select(sessions)
+            .where(table.owner == owner, table.ended.is_(None), table.ends > now)
+            .where(table.used > now - IDLE_LIFETIME)
+            .order_by(table.used.desc(), table.id.desc())
+        )
+        return [SESSIONS.from_row(row) for row in self.connection.execute(query)]
+
+    def delete_past(self, now: datetime) -> None:
+        past = select(sessions.c.id).where(sessions.c.ends <= now)
+        self.connection.execute(delete_unlocked(sessions, sessions.c.id, past))

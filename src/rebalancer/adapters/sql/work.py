@@ -28,7 +28,7 @@ from rebalancer.adapters.sql.synchronization import (
     SqlSyncStates,
 )
 from rebalancer.adapters.sql.tables import ledger_entries, portfolios, proposals
-from rebalancer.adapters.sql.users import SqlRefreshTokens, SqlUsers
+from rebalancer.adapters.sql.users import SqlRefreshTokens, SqlSessions, SqlUsers
 from rebalancer.application.ports.store import Transaction
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.portfolio.ledger import Entry, Ledger, Overdrawn, Positions
@@ -97,7 +97,10 @@ class SqlWork:
     @contextmanager
     def begin(self) -> Iterator[Transaction]:
         with self._one_writer(), writing(self.engine) as connection:
-            yield _stores(connection, locks=True)
+            tx = _stores(connection, locks=True)
+            yield tx
+        for call in tx.after_commit:
+            call()
 
     @contextmanager
     def _one_writer(self) -> Iterator[None]:
@@ -148,6 +151,7 @@ def _stores(connection: Connection, *, locks: bool) -> Transaction:
         totp=SqlTotpSecrets(connection, locks),
         recovery_codes=SqlRecoveryCodes(connection, locks),
         one_time=SqlOneTimeTokens(connection, locks),
+        sessions=SqlSessions(connection, locks),
         portfolios=SqlPortfolios(connection, locks),
         proposals=SqlProposals(connection, locks),
         keys=SqlIdempotencyKeys(connection, locks),

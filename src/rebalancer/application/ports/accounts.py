@@ -7,7 +7,8 @@ from typing import Protocol
 from uuid import UUID
 
 from rebalancer.domain.accounts.roles import Role
-from rebalancer.domain.portfolio.owner import Bearer, RefreshToken, User
+from rebalancer.domain.accounts.sessions import Bearer, Session
+from rebalancer.domain.portfolio.owner import RefreshToken, User
 
 
 class Users(Protocol):
@@ -65,6 +66,9 @@ class RefreshTokens(Protocol):
     def mark_used(self, digest: str, now: datetime) -> bool:
         """Mark a token as used; return False if another request was faster."""
 
+    def unused(self, family: UUID) -> list[RefreshToken]:
+        """Return the unused tokens of a family; usually there is one."""
+
     def revoke(self, family: UUID) -> None:
         """Delete every token of a family."""
 
@@ -73,6 +77,29 @@ class RefreshTokens(Protocol):
 
     def delete_expired(self, now: datetime, *, owner: UUID | None = None) -> None:
         """Delete tokens that have expired by ``now``, of one owner or of all."""
+
+
+class Sessions(Protocol):
+    """Sessions of users."""
+
+    def add(self, session: Session) -> None:
+        """Add a new session."""
+
+    def find(self, id: UUID) -> Session | None:
+        """Return the session of this id, ended or not; None if it is unknown."""
+
+    def save(self, session: Session) -> None:
+        """Replace a session.
+
+        Raises:
+            NotFound: the session does not exist.
+        """
+
+    def active(self, owner: UUID, now: datetime) -> list[Session]:
+        """Return the active sessions of a user, the last used first."""
+
+    def delete_past(self, now: datetime) -> None:
+        """Delete the sessions whose ``ends`` has passed."""
 
 
 class Passwords(Protocol):
@@ -88,11 +115,16 @@ class Passwords(Protocol):
 class Tokens(Protocol):
     """Access tokens and refresh secrets."""
 
-    def create_access_token(self, owner: UUID, family: UUID, now: datetime) -> tuple[str, datetime]:
-        """Return a new access token for a user and login, and the end of its validity."""
+    def create_access_token(
+        self, owner: UUID, session: UUID, now: datetime, *, until: datetime | None = None
+    ) -> tuple[str, datetime]:
+        """Return a new access token for a user and session, and the end of its validity.
+
+        It ends at ``until`` at the latest.
+        """
 
     def authenticate(self, token: str, now: datetime) -> Bearer:
-        """Return the user and login of an access token.
+        """Return the user and session of an access token.
 
         Raises:
             NotAuthenticated: the token is invalid or has expired.

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import attrs
 
-from rebalancer.application.ports.accounts import RefreshTokens, Users
+from rebalancer.application.ports.accounts import RefreshTokens, Sessions, Users
 from rebalancer.application.ports.batch_runs import BatchRuns
 from rebalancer.application.ports.factors import Passkeys, RecoveryCodes, TotpSecrets
 from rebalancer.application.ports.jobs import Jobs
@@ -37,7 +37,11 @@ class StoreProbe(Protocol):
 
 @attrs.frozen
 class Transaction:
-    """All stores in one transaction."""
+    """All stores in one transaction.
+
+    Attributes:
+        after_commit: What to call once the transaction has been committed.
+    """
 
     users: Users
     tokens: RefreshTokens
@@ -45,6 +49,7 @@ class Transaction:
     totp: TotpSecrets
     recovery_codes: RecoveryCodes
     one_time: OneTimeTokens
+    sessions: Sessions
     portfolios: Portfolios
     proposals: Proposals
     keys: IdempotencyKeys
@@ -54,6 +59,7 @@ class Transaction:
     syncs: SyncStates
     tasks: ScheduledTasks
     probe: StoreProbe
+    after_commit: list[Callable[[], None]] = attrs.field(factory=list)
 
 
 class UnitOfWork(Protocol):

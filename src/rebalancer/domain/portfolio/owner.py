@@ -136,11 +136,3 @@ class RefreshToken:
     issued: datetime
     expires: datetime
     used: datetime | None = None
-
-
-@attrs.frozen
-class Bearer:
-    """User and login of an access token; tokens of old versions name no login."""
-
-    owner: UUID
-    family: UUID | None

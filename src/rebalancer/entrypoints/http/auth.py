@@ -15,11 +15,15 @@ from litestar.openapi.spec import SecurityScheme
 
 from rebalancer.application.ports.accounts import Revocations, Tokens
 from rebalancer.application.ports.clock import Clock
+from rebalancer.domain.accounts.sessions import Bearer
 from rebalancer.domain.errors import NotAuthenticated
 from rebalancer.entrypoints.http.bodies import SMALL_BODY
-from rebalancer.entrypoints.http.idempotency import note_owner, noted_owner
+from rebalancer.entrypoints.http.idempotency import note_owner
 
 BEARER = "bearer"
+_BEARER = "rebalancer.bearer"
+"""Key of the bearer in the scope of a request."""
+
 SCHEME = SecurityScheme(
     type="http",
     scheme="bearer",
@@ -30,12 +34,18 @@ SCHEME = SecurityScheme(
 
 async def read_owner(request: Request[Any, Any, Any]) -> UUID:
     """Return the user of a request, whom `require_user` has authenticated."""
-    owner = noted_owner(request.scope)
-    return await authenticate(request) if owner is None else owner
+    return (await read_bearer(request)).owner
 
 
-async def authenticate(request: ASGIConnection[Any, Any, Any, Any]) -> UUID:
-    """Return the user who sent a request.
+async def read_bearer(request: Request[Any, Any, Any]) -> Bearer:
+    """Return the user and session of a request, which `require_user` has authenticated."""
+    scope: Any = request.scope
+    bearer: Bearer | None = scope.get(_BEARER)
+    return await authenticate(request) if bearer is None else bearer
+
+
+async def authenticate(request: ASGIConnection[Any, Any, Any, Any]) -> Bearer:
+    """Return the user and session that a request belongs to.
 
     Raises:
         NotAuthenticated: the access token is missing, invalid, expired or revoked.
@@ -43,14 +53,14 @@ async def authenticate(request: ASGIConnection[Any, Any, Any, Any]) -> UUID:
     token = parse_bearer_token(request.headers.get("Authorization", ""))
     container: AsyncContainer = request.state.dishka_container
     tokens, clock = await container.get(Tokens), await container.get(Clock)
-    shown = tokens.authenticate(token, clock())
-    if shown.family is not None:
-        revocations = await container.get(Revocations)
-        if await revocations.is_revoked(shown.family):
-            raise NotAuthenticated("this login has ended; log in again", code="login_ended")
-    owner: UUID = shown.owner
-    note_owner(request.scope, owner)
-    return owner
+    bearer: Bearer = tokens.authenticate(token, clock())
+    revocations = await container.get(Revocations)
+    if await revocations.is_revoked(bearer.session):
+        raise NotAuthenticated("this login has ended; log in again", code="login_ended")
+    note_owner(request.scope, bearer.owner)
+    scope: Any = request.scope
+    scope[_BEARER] = bearer
+    return bearer
 
 
 async def require_user(
@@ -77,8 +87,9 @@ def parse_bearer_token(header: str) -> str:
 
 
 Owner = NamedDependency[UUID]
-OWNER = {"owner": Provide(read_owner)}
-"""Dependency of routes that need a user."""
+CurrentBearer = NamedDependency[Bearer]
+OWNER = {"owner": Provide(read_owner), "bearer": Provide(read_bearer)}
+"""Dependencies of routes that need a user: ``owner: Owner`` and ``bearer: CurrentBearer``."""
 
 
 def owner_router(

@@ -145,10 +145,11 @@ def _prepare(wired: Container, stored: bool) -> None:
 
 def _create_demo_account(wired: Container) -> str:
     """Create the demo account and its portfolio if they are missing, and return how to log in."""
-    from rebalancer.application.accounts import REFRESH_LIFETIME, Register
+    from rebalancer.application.accounts import Register
     from rebalancer.application.portfolios import OpenPortfolio
     from rebalancer.application.ports.accounts import Tokens
     from rebalancer.application.ports.store import UnitOfWork
+    from rebalancer.domain.accounts.sessions import Session
     from rebalancer.domain.portfolio.owner import RefreshToken
 
     now, work, passwords = wired.get(Clock)(), wired.get(UnitOfWork), wired.get(Passwords)
@@ -161,16 +162,20 @@ def _create_demo_account(wired: Container) -> str:
     if not passwords.verify(DEMO_PASSWORD, user.password):
         with work.begin() as tx:
             tx.users.save(attrs.evolve(user, password=passwords.hash(DEMO_PASSWORD)))
-    login = uuid5(user.id, "example")
+    session = Session.start(uuid5(user.id, "example"), user.id, "password", now)
     token = RefreshToken(
         wired.get(Tokens).digest(examples.REFRESH_TOKEN),
-        family=login,
+        family=session.id,
         owner=user.id,
         issued=now,
-        expires=now + REFRESH_LIFETIME,
+        expires=session.refresh_ends(now),
     )
     with work.begin() as tx:
-        tx.tokens.revoke(login)
+        if tx.sessions.find(session.id) is None:
+            tx.sessions.add(session)
+        else:
+            tx.sessions.save(session)
+        tx.tokens.revoke(session.id)
         tx.tokens.add(token)
     with suppress(Conflict):  # already open, or closed
         wired.get(OpenPortfolio)(

@@ -126,7 +126,7 @@ async def watch_job(
 
     async def is_authorized() -> bool:
         try:
-            return await authenticate(request) == owner
+            return (await authenticate(request)).owner == owner
         except NotAuthenticated:
             return False
 

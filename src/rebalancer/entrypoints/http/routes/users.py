@@ -17,13 +17,13 @@ from rebalancer.application.accounts import (
     LONGEST_PASSWORD,
     SHORTEST_PASSWORD,
     LogIn,
-    Login,
     LogOut,
     ReadProfile,
     RefreshLogin,
     Register,
 )
 from rebalancer.application.ports.clock import Clock, Ids
+from rebalancer.application.sessions import Login
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.portfolio.owner import LONGEST_EMAIL, User, normalize_email
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
@@ -165,7 +165,7 @@ async def log_in(
     await state.rate_limiter.login_as(request.scope, data.email)
     now = clock()
     login = await run_in(
-        HASHING, use, email=data.email, password=data.password, family=ids(), now=now
+        HASHING, use, email=data.email, password=data.password, session_id=ids(), now=now
     )
     return _login_view(login, now)
 
@@ -192,9 +192,11 @@ async def refresh(
     summary="Log out",
     opt={WITHOUT_KEY: "logging out twice is the same as once"},
 )
-async def log_out(data: JSONBody[Refreshing], use: FromDishka[LogOut]) -> None:
+async def log_out(
+    data: JSONBody[Refreshing], use: FromDishka[LogOut], clock: FromDishka[Clock]
+) -> None:
     """End a login: its access and refresh tokens are revoked."""
-    await run_in(WRITES, use, data.refresh_token)
+    await run_in(WRITES, use, data.refresh_token, now=clock())
 
 
 @get("/profile", summary="Get the current user", dependencies=OWNER, security=[{BEARER: []}])
