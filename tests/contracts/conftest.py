@@ -9,6 +9,8 @@ from contextlib import ExitStack
 import pytest
 
 from rebalancer.adapters.memory.stores import MemoryWork
+from rebalancer.adapters.security.envelope import Envelope
+from rebalancer.adapters.security.key_encryption import LocalKeys
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.work import SqlWork
 from tests.contracts.databases import APPLICATION, as_role, new_database
@@ -37,13 +39,13 @@ def makers(
 
 @pytest.fixture(scope="module")
 def stores_of(makers: dict[str, Callable[[], str]]) -> Iterator[Callable[[str], SqlWork]]:
-    """Return a function that makes an empty store of a kind."""
+    """Return a function that makes an empty store of a kind, with encryption."""
     with ExitStack() as at_the_end:
 
         def make(kind: str) -> SqlWork:
             engine = connect(makers[kind]())
             at_the_end.callback(engine.dispose)
-            return SqlWork(engine)
+            return SqlWork(engine, Envelope(LocalKeys({"test": bytes(32)})))
 
         yield make
 

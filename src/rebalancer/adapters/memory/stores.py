@@ -13,6 +13,7 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.adapters.memory.data_keys import MemoryDataKeys
 from rebalancer.adapters.memory.factors import (
     MemoryPasskeys,
     MemoryRecoveryCodes,
@@ -86,6 +87,7 @@ def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
         quotas=MemoryProviderQuotas(tables["quotas"]),
         syncs=MemorySyncStates(tables["syncs"]),
         tasks=MemoryScheduledTasks(tables["tasks"]),
+        data_keys=MemoryDataKeys(tables["data_keys"]),
         probe=MemoryProbe(),
     )
 

@@ -9,7 +9,9 @@ from uuid import UUID
 import attrs
 from sqlalchemy import Connection, Delete, Select, Table, delete, select, tuple_, update
 
+from rebalancer.application.encryption import PLAIN_TEXT
 from rebalancer.application.not_found import NOT_FOUND
+from rebalancer.application.ports.encryption import FieldCipher
 
 
 @attrs.frozen
@@ -19,10 +21,12 @@ class SqlStore:
     Attributes:
         connection: In a transaction.
         locks: Whether rows that are read by id stay locked until the transaction ends.
+        cipher: Seals and opens personal texts.
     """
 
     connection: Connection
     locks: bool = False
+    cipher: FieldCipher = PLAIN_TEXT
 
 
 def replace_row(connection: Connection, table: Table, row: Mapping[str, Any], kind: str) -> None:

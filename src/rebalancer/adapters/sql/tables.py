@@ -134,8 +134,19 @@ users = Table(
     Index(None, "created", "id"),
     Index(None, "role"),
     _one_of("role", Role),
+    Column("email_index", Text),  # of an encrypted address
     UniqueConstraint("email"),
-    CheckConstraint("email = lower(email)", "lower_case"),
+    UniqueConstraint("email_index"),
+    CheckConstraint("email = lower(email) OR email_index IS NOT NULL", "lower_case"),
+)
+
+data_keys = Table(
+    "data_keys",
+    metadata,
+    # A user, or the nil UUID; a key can be older than its user's row and outlive it.
+    Column("owner", Uuid, primary_key=True),
+    Column("key", Text, nullable=False, index=True),
+    Column("wrapped", LargeBinary, nullable=False),
 )
 
 refresh_tokens = Table(

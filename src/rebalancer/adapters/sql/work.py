@@ -13,6 +13,7 @@ import attrs
 from sqlalchemy import Connection, Engine, Row, Select, select
 
 from rebalancer.adapters.sql.batch_runs import SqlBatchRuns
+from rebalancer.adapters.sql.data_keys import SqlDataKeys
 from rebalancer.adapters.sql.engine import LOCK_TIMEOUT, reading, writing
 from rebalancer.adapters.sql.factors import SqlPasskeys, SqlRecoveryCodes, SqlTotpSecrets
 from rebalancer.adapters.sql.idempotency_keys import SqlIdempotencyKeys
@@ -29,6 +30,9 @@ from rebalancer.adapters.sql.synchronization import (
 )
 from rebalancer.adapters.sql.tables import ledger_entries, portfolios, proposals
 from rebalancer.adapters.sql.users import SqlRefreshTokens, SqlSessions, SqlUsers
+from rebalancer.adapters.sql.users import SqlRefreshTokens, SqlUsers
+from rebalancer.application.encryption import NoEncryption
+from rebalancer.application.ports.encryption import Encryption
 from rebalancer.application.ports.store import Transaction
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.portfolio.ledger import Entry, Ledger, Overdrawn, Positions
@@ -85,11 +89,13 @@ class SqlWork:
     its transaction ends, so writers of the same portfolio, token or job run one after the other.
 
     Attributes:
+        encryption: Of personal texts.
         lock_timeout: Seconds to wait for another writer of this process, in SQLite.
         check_batch: Portfolios that `check` reads at a time.
     """
 
     engine: Engine
+    encryption: Encryption = attrs.field(factory=NoEncryption)
     lock_timeout: float = LOCK_TIMEOUT
     check_batch: int = 500
     _writer: Lock = attrs.field(factory=Lock, init=False, eq=False, repr=False)
@@ -101,6 +107,7 @@ class SqlWork:
             yield tx
         for call in tx.after_commit:
             call()
+            yield _stores(connection, self.encryption, locks=True)
 
     @contextmanager
     def _one_writer(self) -> Iterator[None]:
@@ -118,7 +125,7 @@ class SqlWork:
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         with reading(self.engine) as connection:
-            yield _stores(connection, locks=False)
+            yield _stores(connection, self.encryption, locks=False)
 
     def check(self) -> list[str]:
         """Describe every portfolio, also closed ones, that contradicts its ledger."""
@@ -142,17 +149,19 @@ class SqlWork:
         return findings
 
 
-def _stores(connection: Connection, *, locks: bool) -> Transaction:
+def _stores(connection: Connection, encryption: Encryption, *, locks: bool) -> Transaction:
     """Return all stores; with ``locks``, rows that are read by id stay locked until the end."""
+    data_keys = SqlDataKeys(connection, locks)
+    cipher = encryption.cipher(data_keys, writes=locks)
     return Transaction(
-        users=SqlUsers(connection, locks),
+        users=SqlUsers(connection, locks, cipher),
         tokens=SqlRefreshTokens(connection, locks),
-        passkeys=SqlPasskeys(connection, locks),
-        totp=SqlTotpSecrets(connection, locks),
+        passkeys=SqlPasskeys(connection, locks, cipher),
+        totp=SqlTotpSecrets(connection, locks, cipher),
         recovery_codes=SqlRecoveryCodes(connection, locks),
-        one_time=SqlOneTimeTokens(connection, locks),
-        sessions=SqlSessions(connection, locks),
-        portfolios=SqlPortfolios(connection, locks),
+        sessions=SqlSessions(connection, locks, cipher),
+        one_time=SqlOneTimeTokens(connection, locks, cipher),
+        portfolios=SqlPortfolios(connection, locks, cipher),
         proposals=SqlProposals(connection, locks),
         keys=SqlIdempotencyKeys(connection, locks),
         jobs=SqlJobs(connection, locks),
@@ -160,6 +169,7 @@ def _stores(connection: Connection, *, locks: bool) -> Transaction:
         quotas=SqlProviderQuotas(connection, locks),
         syncs=SqlSyncStates(connection, locks),
         tasks=SqlScheduledTasks(connection, locks),
+        data_keys=data_keys,
         probe=SqlProbe(connection),
     )
 

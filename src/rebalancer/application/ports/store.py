@@ -11,6 +11,7 @@ import attrs
 
 from rebalancer.application.ports.accounts import RefreshTokens, Sessions, Users
 from rebalancer.application.ports.batch_runs import BatchRuns
+from rebalancer.application.ports.encryption import DataKeys
 from rebalancer.application.ports.factors import Passkeys, RecoveryCodes, TotpSecrets
 from rebalancer.application.ports.jobs import Jobs
 from rebalancer.application.ports.one_time import OneTimeTokens
@@ -58,6 +59,7 @@ class Transaction:
     quotas: ProviderQuotas
     syncs: SyncStates
     tasks: ScheduledTasks
+    data_keys: DataKeys
     probe: StoreProbe
     after_commit: list[Callable[[], None]] = attrs.field(factory=list)
 
