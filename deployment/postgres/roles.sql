@@ -1,7 +1,7 @@
 -- Two roles with least privilege in the database of rebalancer, which nothing else uses:
 -- rebalancer_owner owns the tables and runs migrations, backups and restores; rebalancer_app, the
--- role of the API and the workers, reads and writes rows, and can neither create, change nor drop a
--- table. An administrator runs this with psql 15 or later, once before the first migration; it may
+-- role of the API and the workers, reads and writes rows, cannot change the audit trail, and can
+-- neither create, change nor drop a table. An administrator runs this with psql 15 or later, once before the first migration; it may
 -- be repeated, and takes over tables that another role has created:
 --   POSTGRES_OWNER_PASSWORD=... POSTGRES_APP_PASSWORD=... psql --file roles.sql DATABASE
 \set ON_ERROR_STOP on
@@ -35,6 +35,17 @@ WHERE relnamespace = 'public'::regnamespace
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO rebalancer_app;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO rebalancer_app;
 REVOKE INSERT, UPDATE, DELETE ON public.alembic_version FROM rebalancer_app;
+-- The application adds to the audit trail and reads it; the migration that creates these tables
+-- revokes the rest, too.
+SELECT format('REVOKE UPDATE, DELETE, TRUNCATE ON %s FROM rebalancer_app', oid::regclass)
+FROM pg_class
+WHERE relnamespace = 'public'::regnamespace
+    AND relname IN ('audit_events', 'audit_seals', 'audit_cuts')
+\gexec
+SELECT format('REVOKE INSERT ON %s FROM rebalancer_app', oid::regclass)
+FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relname = 'audit_cuts'
+\gexec
 
 -- Tables and sequences of later migrations.
 ALTER DEFAULT PRIVILEGES FOR ROLE rebalancer_owner IN SCHEMA public

@@ -26,6 +26,7 @@ from rebalancer.adapters.sql.database import SqlDatabase
 from rebalancer.adapters.sql.engine import connect, reading, writing
 from rebalancer.adapters.sql.reference import SqlReference
 from rebalancer.adapters.sql.tables import (
+    audit_cuts,
     bar_changes,
     batch_failures,
     instruments,
@@ -38,6 +39,7 @@ from rebalancer.adapters.sql.tables import (
 )
 from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.application.ports.reference import StoredFacts, StoredSeries
+from rebalancer.domain.audit.events import AuditEvent, Origin, Outcome
 from rebalancer.domain.errors import Conflict, InvalidRequest, Unavailable
 from rebalancer.domain.jobs.job import JobState
 from rebalancer.domain.market.economics import EconomicSeries, Observation
@@ -143,6 +145,13 @@ def filled(engine):
         )
         tx.keys.add(a_key(ada.id, AWKWARD))
         tx.quotas.take(AWKWARD, "2024-03-08", limit=25)
+        for _ in range(2):
+            origin = Origin("http", "203.0.113.7", AWKWARD, AWKWARD)
+            details = {AWKWARD: AWKWARD}
+            tx.audit.append(
+                AuditEvent(uuid4(), NOW, "login", Outcome.DONE, origin=origin, details=details)
+            )
+        tx.audit.seal(NOW, limit=1)
         tx.syncs.save(SyncState("ÅÄÖ", "tiingo", NOW.date(), NOW, NOW, AWKWARD))
         tx.tasks.add_missing(ScheduledTask("bars:XNYS", NOW).start(NOW))
         for job in (
@@ -200,6 +209,9 @@ def filled(engine):
             )
         )
         connection.execute(insert(revisions).values(name=AWKWARD, revision=2**60))
+        connection.execute(
+            insert(audit_cuts).values(position=2**60, digest="f", before=NOW, cut=NOW)
+        )
         for series in (None, every_byte * 9):
             document = {"pi": 3.141592653589793, "large": 2**60, "none": None}
             connection.execute(

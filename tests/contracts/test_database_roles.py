@@ -29,14 +29,33 @@ def run(url, role, statement):
         connection.execute(statement)
 
 
-def test_application_may_change_rows_of_every_table(database):
+AUDIT = ("audit_events", "audit_seals", "audit_cuts")
+
+
+def test_application_may_change_rows_of_every_other_table(database):
     with psycopg.connect(as_role(database, APPLICATION)) as connection:
-        for name in metadata.tables:
+        for name in metadata.tables.keys() - set(AUDIT):
             assert connection.execute(f"SELECT * FROM {name}").fetchall() == []
             connection.execute(f"DELETE FROM {name}")
             for privilege in ("INSERT", "UPDATE"):
                 query = "SELECT has_table_privilege(%s, %s)"
                 assert connection.execute(query, (name, privilege)).fetchone() == (True,), name
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        *(f"UPDATE {name} SET digest = ''" for name in AUDIT[1:]),
+        *(f"DELETE FROM {name}" for name in AUDIT),
+        *(f"TRUNCATE {name}" for name in AUDIT),
+        "UPDATE audit_events SET subject = NULL",
+        "INSERT INTO audit_cuts VALUES (1, '', now(), now())",
+    ],
+)
+def test_application_may_not_change_the_audit_trail(database, statement):
+    create_roles(database)  # the script grants no more when it runs again
+    with pytest.raises(errors.InsufficientPrivilege):
+        run(database, APPLICATION, statement)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.adapters.memory.audit import MemoryAuditTrail
 from rebalancer.adapters.memory.data_keys import MemoryDataKeys
 from rebalancer.adapters.memory.factors import (
     MemoryPasskeys,
@@ -88,6 +89,7 @@ def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
         syncs=MemorySyncStates(tables["syncs"]),
         tasks=MemoryScheduledTasks(tables["tasks"]),
         data_keys=MemoryDataKeys(tables["data_keys"]),
+        audit=MemoryAuditTrail(tables["audit"], tables["audit_seals"], tables["audit_cuts"]),
         probe=MemoryProbe(),
     )
 

@@ -134,6 +134,7 @@ _MANDATES = Converter(
     corporate_actions=ActionBooking,
     conversions=Conversions,
 )
+decode_details = _decoder(dict[str, str]).decode
 _QUANTITIES = _decoder(dict[str, Decimal]).decode
 _POSITIONS = Converter(Positions, holdings=_QUANTITIES, foreign_cash=_QUANTITIES)
 

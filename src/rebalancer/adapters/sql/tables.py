@@ -39,6 +39,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from rebalancer.domain.accounts.roles import Role
+from rebalancer.domain.audit.events import Outcome
 from rebalancer.domain.jobs.job import JobState
 from rebalancer.domain.market.synchronization import TaskState
 from rebalancer.domain.portfolio.entries import EntryKind
@@ -562,4 +563,60 @@ reports = Table(
     Column("series", LargeBinary),
     Index(None, "kind", "subject", "created"),
     CheckConstraint("schema >= 1", "schema"),
+)
+
+# Ids of accounts in the audit trail refer to no table, because they outlive their accounts.
+audit_events = Table(
+    "audit_events",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("actor", Uuid),
+    Column("subject", Uuid),
+    Column("target", Text),
+    Column("via", Text, nullable=False),
+    Column("request", Text),
+    Column("commitment", Text),  # see `domain.audit.chain.commit_to`
+    _document("details"),
+    Index(None, "at", "id"),
+    Index(None, "subject", "at", "id"),
+    Index(None, "actor", "at", "id"),
+    _one_of("outcome", Outcome),
+)
+
+audit_origins = Table(
+    "audit_origins",
+    metadata,
+    Column("event", ForeignKey(audit_events.c.id), primary_key=True),
+    Column("at", Moment, nullable=False, index=True),
+    Column("subject", Uuid, index=True),
+    Column("salt", Text, nullable=False),
+    Column("address", Text),
+    Column("agent", Text),
+)
+
+audit_pending = Table(
+    "audit_pending",
+    metadata,
+    Column("event", ForeignKey(audit_events.c.id), primary_key=True),
+)
+
+audit_seals = Table(
+    "audit_seals",
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("event", Uuid, nullable=False, unique=True),  # the seal of a missing event stays
+    Column("digest", Text, nullable=False),
+    Column("sealed", Moment, nullable=False),
+)
+
+audit_cuts = Table(
+    "audit_cuts",
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("digest", Text, nullable=False),
+    Column("before", Moment, nullable=False),
+    Column("cut", Moment, nullable=False),
 )

@@ -12,6 +12,7 @@ from uuid import UUID
 import attrs
 from sqlalchemy import Connection, Engine, Row, Select, select
 
+from rebalancer.adapters.sql.audit import SqlAuditTrail
 from rebalancer.adapters.sql.batch_runs import SqlBatchRuns
 from rebalancer.adapters.sql.data_keys import SqlDataKeys
 from rebalancer.adapters.sql.engine import LOCK_TIMEOUT, reading, writing
@@ -30,7 +31,6 @@ from rebalancer.adapters.sql.synchronization import (
 )
 from rebalancer.adapters.sql.tables import ledger_entries, portfolios, proposals
 from rebalancer.adapters.sql.users import SqlRefreshTokens, SqlSessions, SqlUsers
-from rebalancer.adapters.sql.users import SqlRefreshTokens, SqlUsers
 from rebalancer.application.encryption import NoEncryption
 from rebalancer.application.ports.encryption import Encryption
 from rebalancer.application.ports.store import Transaction
@@ -170,6 +170,7 @@ def _stores(connection: Connection, encryption: Encryption, *, locks: bool) -> T
         syncs=SqlSyncStates(connection, locks),
         tasks=SqlScheduledTasks(connection, locks),
         data_keys=data_keys,
+        audit=SqlAuditTrail(connection, locks),
         probe=SqlProbe(connection),
     )
 

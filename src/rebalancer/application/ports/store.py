@@ -10,6 +10,7 @@ from typing import Protocol
 import attrs
 
 from rebalancer.application.ports.accounts import RefreshTokens, Sessions, Users
+from rebalancer.application.ports.audit import AuditTrail
 from rebalancer.application.ports.batch_runs import BatchRuns
 from rebalancer.application.ports.encryption import DataKeys
 from rebalancer.application.ports.factors import Passkeys, RecoveryCodes, TotpSecrets
@@ -60,6 +61,7 @@ class Transaction:
     syncs: SyncStates
     tasks: ScheduledTasks
     data_keys: DataKeys
+    audit: AuditTrail
     probe: StoreProbe
     after_commit: list[Callable[[], None]] = attrs.field(factory=list)
 

@@ -1,0 +1,53 @@
+"""Recording of events in the audit trail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from rebalancer.application.ports.store import Transaction
+from rebalancer.domain.audit.events import Action, AuditEvent, Origin, Outcome
+
+_WORKER = Origin("worker")
+current_origin: ContextVar[Origin] = ContextVar("current_origin", default=_WORKER)
+"""Origin of the request that this thread or task works for."""
+
+
+def record(
+    tx: Transaction,
+    action: Action,
+    *,
+    at: datetime,
+    actor: UUID | None = None,
+    subject: UUID | None = None,
+    outcome: Outcome = Outcome.DONE,
+    target: str | None = None,
+    details: Mapping[str, str] | None = None,
+) -> None:
+    """Add an event to the audit trail, in the transaction of what it reports.
+
+    Args:
+        tx: Transaction that also changes what the event is about.
+        action: What was done.
+        at: Time of the event.
+        actor: Account that acted; None if it is unknown, or an operator at a terminal.
+        subject: Account that the event is about; the actor's own when None.
+        outcome: What became of the attempt.
+        target: Object that was acted on, as ``kind:id``.
+        details: Further facts; never a secret, a hash, an address or a name.
+    """
+    tx.audit.append(
+        AuditEvent(
+            id=uuid4(),
+            at=at,
+            action=action.value,
+            outcome=outcome,
+            actor=actor,
+            subject=actor if subject is None else subject,
+            target=target,
+            origin=current_origin.get(),
+            details=details or {},
+        )
+    )
