@@ -28,7 +28,8 @@ LIMIT = 10.0
 GROUPS = {
     "src": ("src", "alembic"),
     "docs": ("docs", "README.md", "CHANGELOG.md", ".env.example", "Makefile"),
-    "tests": ("tests", "benchmarks"),
+    "app": ("mobile_app/rebalancer_app",),
+    "tests": ("tests", "benchmarks", "mobile_app/tests"),
 }
 SUFFIXES = {".py", ".md", ".j2", ".example", ""}
 

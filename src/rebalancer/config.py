@@ -164,6 +164,7 @@ class Settings:
         secret_key: Key that signs access tokens.
         host: Address that the server listens on.
         port: Port that the server listens on; 0: any free port.
+        app: Whether the server serves the web client.
         docs: Whether the server has interactive documentation at ``/docs``.
         log_level: Lowest level that is logged: debug, info, warning or error.
         policies: Folder of the operator's learned policies; None: ``policies``.
@@ -218,6 +219,7 @@ class Settings:
     secret_key: str = _setting(DEVELOPMENT_KEY, _secret_key, repr=False)
     host: str = "127.0.0.1"
     port: int = _setting(8000, _integer(0, 65_535))
+    app: bool = _setting(False, _switch)
     docs: bool = _setting(True, _switch)
     log_level: str = _setting("info", _choice("debug", "info", "warning", "error"))
     policies: Path | None = _setting(None, Path)

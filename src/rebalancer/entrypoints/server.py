@@ -17,7 +17,7 @@ from rebalancer.config import Settings
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 
 if TYPE_CHECKING:
-    from litestar import Litestar
+    from litestar.types import ASGIApp
 
 GRACE_PERIOD = 10
 """Seconds that a worker process has for its requests after SIGTERM."""
@@ -70,8 +70,8 @@ def log_config(level: str) -> dict[str, Any]:
     }
 
 
-def application() -> Litestar:
-    """Create the API; each worker process calls this."""
+def application() -> ASGIApp:
+    """Create the API, with the web client around it if wanted; each worker process calls this."""
     import scipy.optimize  # noqa: F401  # takes half a second, which no request should wait for
 
     from rebalancer.entrypoints.http.app import application
@@ -90,7 +90,24 @@ def application() -> Litestar:
     )
     logging.config.dictConfig(log_config(settings.log_level))  # replaces the logging of Litestar
     end_with_parent(GRACE_PERIOD)
-    return app
+    return with_web_client(app) if settings.app else app
+
+
+def with_web_client(app: ASGIApp) -> ASGIApp:
+    """Return an application that serves the web client, and passes the rest to the API.
+
+    Raises:
+        InvalidRequest: the packages of the web client are not installed.
+    """
+    try:
+        from rebalancer_app.web.server import WebClient
+    except ImportError:
+        raise InvalidRequest(
+            'the web client is not installed; install "rebalancer[app]"',
+            field="app",
+            code="app_missing",
+        ) from None
+    return WebClient(app)  # type: ignore[return-value]  # states its messages less precisely
 
 
 def serve(settings: Settings, started: Callable[[str], None] = lambda _: None) -> None:
@@ -116,7 +133,7 @@ def serve(settings: Settings, started: Callable[[str], None] = lambda _: None) -
         interface=Interfaces.ASGI,
         workers=settings.workers or 1,
         factory=True,
-        websockets=False,
+        websockets=settings.app,
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE_PERIOD,
         log_level=LogLevels(settings.log_level),

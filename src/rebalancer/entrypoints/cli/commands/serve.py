@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from datetime import date
 from decimal import Decimal
@@ -13,7 +14,7 @@ import click
 
 from rebalancer.application.ports.accounts import Passwords
 from rebalancer.application.ports.clock import Clock, Ids
-from rebalancer.config import Environment, Settings
+from rebalancer.config import PREFIX, Environment, Settings
 from rebalancer.domain.errors import Conflict, InvalidRequest, Unavailable
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.mandate import Mandate
@@ -43,13 +44,16 @@ _TARGETS = {"AAPL": 0.25, "JNJ": 0.2, "KO": 0.2, "PG": 0.15, "XOM": 0.15}
 )
 @click.option("--upgrade", is_flag=True, help="Create or upgrade the tables of the database first.")
 @click.option(
+    "--app", is_flag=True, help="Also serve the web client, at /. Default: $REBALANCER_APP, or no."
+)
+@click.option(
     "--demo",
     is_flag=True,
     help="Create a demo account with a portfolio on the sample prices, and print its password; "
     "only in development.",
 )
 def serve(
-    host: str | None, port: int | None, workers: int | None, upgrade: bool, demo: bool
+    host: str | None, port: int | None, workers: int | None, upgrade: bool, app: bool, demo: bool
 ) -> None:
     """Serve the API over HTTP until SIGTERM or Ctrl-C, with its documentation at /docs.
 
@@ -71,7 +75,10 @@ def serve(
         host=host or chosen.host,
         port=chosen.port if port is None else port,
         workers=workers or chosen.workers,
+        app=app or chosen.app,
     )
+    if app:
+        os.environ[f"{PREFIX}APP"] = "on"  # each worker process reads its settings
     chosen.check_serving()
     if demo:
         _check_demo(chosen)

@@ -1,0 +1,1 @@
+"""The client for phones and browsers; it knows the server through its REST interface alone."""

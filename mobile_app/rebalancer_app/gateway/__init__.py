@@ -1,0 +1,1 @@
+"""Calls of the REST interface, a module for each subject."""

@@ -1,0 +1,228 @@
+"""The connection to the server: tokens, retries, conditional requests, what was last known."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Generic, Protocol, TypeVar
+from uuid import uuid4
+
+import attrs
+import httpx
+
+from rebalancer_app.gateway.decoding import decode, encode
+from rebalancer_app.gateway.problems import Offline, Problem, SignedOut
+
+T = TypeVar("T")
+
+ATTEMPTS = 3
+"""Attempts at a request whose answer was lost; a write is repeated with the same key."""
+
+
+class TokenSource(Protocol):
+    """Access tokens of the signed-in person, refreshed in one place only."""
+
+    async def access(self) -> str:
+        """Return an access token; raise SignedOut if the session has ended."""
+
+    async def renew(self, refused: str) -> str:
+        """Return another token than the refused one; raise SignedOut if the session has ended."""
+
+
+@attrs.frozen
+class Endpoint(Generic[T]):
+    """An operation of the server.
+
+    Attributes:
+        method: Such as ``GET``.
+        path: As in the OpenAPI document, such as ``/api/portfolios/{portfolio_id}``.
+        answer: Class of the answer; None if it has no body.
+        body: Class of the request's body; None without one.
+        query: Names of the query parameters that the client sends.
+        keyed: Whether a repetition of a write can be recognised by its key.
+    """
+
+    method: str
+    path: str
+    answer: type[T] | None = None
+    body: type[Any] | None = None
+    query: tuple[str, ...] = ()
+    keyed: bool = True
+
+
+@attrs.frozen
+class Answer(Generic[T]):
+    """An answer of the server.
+
+    Attributes:
+        data: The decoded body.
+        etag: Version of the resource, for a later change; None without one.
+        received: When it was received from the server.
+        is_old: Whether the server could not be reached, and this is an earlier answer.
+    """
+
+    data: T
+    etag: str | None
+    received: datetime
+    is_old: bool = False
+
+
+@attrs.define(eq=False)
+class Client:
+    """Sends requests to one server for one person.
+
+    Attributes:
+        address: Such as ``https://example.org``.
+        tokens: Of the person; None before signing in.
+        transport: Carries the requests; None: the network.
+        headers: Sent with each request.
+    """
+
+    address: str
+    tokens: TokenSource | None = None
+    transport: httpx.AsyncBaseTransport | None = None
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    timeout: float = 20.0
+    pause: float = 0.3
+    _http: httpx.AsyncClient = attrs.field(init=False)
+    _known: dict[str, Answer[Any]] = attrs.field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._http = httpx.AsyncClient(
+            base_url=self.address,
+            transport=self.transport,
+            timeout=self.timeout,
+            headers=dict(self.headers),
+        )
+
+    async def call(
+        self,
+        endpoint: Endpoint[T],
+        body: Any = None,
+        *,
+        key: str | None = None,
+        etag: str | None = None,
+        query: Mapping[str, Any] | None = None,
+        **path: Any,
+    ) -> Answer[T]:
+        """Send a request and return the decoded answer.
+
+        Args:
+            endpoint: The operation.
+            body: Instance of the endpoint's body.
+            key: Identifies a write, so that a repetition has no second effect; None: a new one.
+            etag: Version on which a change is based.
+            query: Query parameters; None among them are left out.
+            path: Values for the names in the path.
+
+        Raises:
+            Problem: the server refused the request.
+            SignedOut: the session has ended.
+            Offline: the server cannot be reached, and the answer is not known from before.
+        """
+        url = endpoint.path.format(**path)
+        parameters = {name: value for name, value in (query or {}).items() if value is not None}
+        headers: dict[str, str] = {}
+        if endpoint.method == "POST" and endpoint.keyed:
+            headers["Idempotency-Key"] = key or str(uuid4())
+        if etag is not None:
+            headers["If-Match"] = etag
+        name = str(httpx.URL(url, params=parameters))
+        known = self._known.get(name) if endpoint.method == "GET" else None
+        if known is not None and known.etag is not None:
+            headers["If-None-Match"] = known.etag
+        try:
+            response = await self._send(endpoint.method, url, parameters, body, headers)
+        except Offline:
+            if known is None:
+                raise
+            return attrs.evolve(known, is_old=True)
+        if response.status_code == 304 and known is not None:
+            known = attrs.evolve(known, received=datetime.now(UTC), is_old=False)
+            self._known[name] = known
+            return known
+        _raise_problem(response)
+        decoded: Any = None
+        if endpoint.answer is not None:
+            decoded = decode(json.loads(response.content, parse_float=Decimal), endpoint.answer)
+        answer: Answer[T] = Answer(decoded, response.headers.get("ETag"), datetime.now(UTC))
+        if endpoint.method == "GET":
+            self._known[name] = answer
+        return answer
+
+    async def _send(
+        self,
+        method: str,
+        url: str,
+        parameters: Mapping[str, Any],
+        body: Any,
+        headers: dict[str, str],
+    ) -> httpx.Response:
+        token = None if self.tokens is None else await self.tokens.access()
+        repeatable = method != "POST" or "Idempotency-Key" in headers
+        for attempt in range(ATTEMPTS):
+            if token is not None:
+                headers["Authorization"] = f"Bearer {token}"
+            try:
+                response = await self._http.request(
+                    method,
+                    url,
+                    params=parameters,
+                    json=None if body is None else encode(body),
+                    headers=headers,
+                )
+            except httpx.TransportError as error:
+                if not repeatable or attempt == ATTEMPTS - 1:
+                    raise Offline(str(error)) from error
+                await asyncio.sleep(self.pause * 2**attempt)
+                continue
+            if response.status_code == 401 and token is not None and self.tokens is not None:
+                renewed = await self.tokens.renew(token)
+                if renewed == token:
+                    return response
+                token = renewed
+                continue
+            if response.status_code == 503 and attempt < ATTEMPTS - 1:
+                await asyncio.sleep(self.pause * 2**attempt)
+                continue
+            return response
+        return response
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    def forget(self) -> None:
+        """Forget what was known of the person, at sign-out."""
+        self._known.clear()
+
+
+def _raise_problem(response: httpx.Response) -> None:
+    """Raise the problem that an answer describes, if any."""
+    if response.is_success:
+        return
+    try:
+        document = response.json()
+        if not isinstance(document, dict):
+            raise ValueError
+    except ValueError:
+        document = {}
+    extra = {
+        str(fault["field"]): str(fault["message"])
+        for fault in document.get("errors", ())
+        if isinstance(fault, dict) and "field" in fault and "message" in fault
+    }
+    after = response.headers.get("Retry-After", "")
+    kind = SignedOut if response.status_code == 401 else Problem
+    known = {"type", "title", "status", "detail", "code", "errors", "instance"}
+    raise kind(
+        response.status_code,
+        str(document.get("code", f"http_{response.status_code}")),
+        str(document.get("detail") or document.get("title") or response.reason_phrase),
+        extra,
+        float(after) if after.isdigit() else None,
+        {name: value for name, value in document.items() if name not in known},
+    )

@@ -1,0 +1,45 @@
+"""Conversion of JSON to the classes of the gateway and back."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+from functools import cache
+from typing import Any, TypeVar
+from uuid import UUID
+
+import attrs
+import cattrs
+from cattrs.gen import make_dict_structure_fn
+
+T = TypeVar("T")
+
+
+@cache
+def converter() -> cattrs.Converter:
+    """Return the converter: members that the client does not know are ignored."""
+    made = cattrs.Converter(forbid_extra_keys=False)
+    made.register_structure_hook(Decimal, lambda value, _: Decimal(str(value)))
+    made.register_structure_hook(UUID, lambda value, _: UUID(value))
+    made.register_structure_hook(date, lambda value, _: date.fromisoformat(value))
+    made.register_structure_hook(datetime, lambda value, _: datetime.fromisoformat(value))
+    made.register_structure_hook_factory(
+        attrs.has, lambda cls: make_dict_structure_fn(cls, made, _cattrs_forbid_extra_keys=False)
+    )
+    made.register_unstructure_hook(Decimal, lambda value: format(value, "f"))
+    made.register_unstructure_hook(UUID, str)
+    made.register_unstructure_hook(date, date.isoformat)
+    return made
+
+
+def decode(value: Any, kind: type[T]) -> T:
+    """Return JSON as an instance of a class."""
+    return converter().structure(value, kind)
+
+
+def encode(value: Any) -> Any:
+    """Return an instance as JSON; members equal to None are left out."""
+    plain = converter().unstructure(value)
+    if isinstance(plain, dict):
+        return {name: member for name, member in plain.items() if member is not None}
+    return plain

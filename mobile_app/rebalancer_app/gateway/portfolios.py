@@ -1,0 +1,50 @@
+"""Portfolios."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+from uuid import UUID
+
+import attrs
+
+from rebalancer_app.gateway.client import Endpoint
+from rebalancer_app.gateway.pages import Page
+
+
+@attrs.frozen
+class Position:
+    """A holding at the last close."""
+
+    quantity: Decimal
+    price: Decimal | None
+    currency: str | None
+    price_date: date | None
+    stale: bool
+    value: Decimal | None
+    weight: float | None
+
+
+@attrs.frozen
+class Portfolio:
+    """A portfolio at the last close."""
+
+    id: UUID
+    version: int
+    name: str
+    currency: str
+    targets: dict[str, float]
+    risk_profile: str | None
+    as_of: date | None
+    value: Decimal | None
+    cash: Decimal
+    uninvested: Decimal
+    holdings: dict[str, Position]
+    notes: list[str]
+    last_rebalance: date | None
+    created: datetime
+    changed: datetime
+
+
+LIST = Endpoint("GET", "/api/portfolios", Page[Portfolio], query=("limit", "cursor"))
+READ = Endpoint("GET", "/api/portfolios/{portfolio_id}", Portfolio)

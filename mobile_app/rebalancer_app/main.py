@@ -1,0 +1,75 @@
+"""The app: how a window or a device starts, and which screen belongs to which route."""
+
+from __future__ import annotations
+
+import flet as ft
+
+from rebalancer_app import theme
+from rebalancer_app.gateway.client import Client
+from rebalancer_app.state import AppState, Current
+from rebalancer_app.views.home import Home
+
+ROUTES = [
+    ft.Route(index=True, component=Home),
+]
+
+
+@ft.component
+def Root(state: AppState) -> ft.Control:
+    """Show the screen of the current route."""
+    return Current(state, lambda: ft.Router(ROUTES, not_found=Home, manage_views=True))
+
+
+def start(page: ft.Page, client: Client) -> AppState:
+    """Show the app in a window, with the connection of the person."""
+    locale = page.locale_configuration.current_locale if page.locale_configuration else None
+    region = (
+        "-".join(filter(None, (locale.language_code, locale.country_code))) if locale else "en-GB"
+    )
+    state = AppState(
+        client,
+        language=region[:2],
+        region=region,
+        is_dark=page.platform_brightness is ft.Brightness.DARK,
+        width=page.width or 390,
+    )
+
+    def follow_brightness(_: object) -> None:
+        if state.appearance == "system":
+            state.is_dark = page.platform_brightness is ft.Brightness.DARK
+
+    def follow_size(event: ft.PageResizeEvent) -> None:
+        state.width = event.width
+
+    page.title = state.texts("app.name")
+    if not page.web:  # a browser has them already
+        page.fonts = {
+            theme.FONT: "fonts/Inter-Regular.otf",
+            theme.STRONG_FONT: "fonts/Inter-SemiBold.otf",
+        }
+    page.theme = _material(theme.LIGHT, ft.Brightness.LIGHT)
+    page.dark_theme = _material(theme.DARK, ft.Brightness.DARK)
+    page.theme_mode = ft.ThemeMode.SYSTEM
+    page.on_platform_brightness_change = follow_brightness
+    page.on_resize = follow_size
+    page.render_views(Root, state)
+    return state
+
+
+def _material(colors: theme.Colors, brightness: ft.Brightness) -> ft.Theme:
+    """Return the colours for Flutter's own controls."""
+    return ft.Theme(
+        font_family=theme.FONT,
+        color_scheme=ft.ColorScheme(
+            primary=colors.accent,
+            on_primary=colors.on_accent,
+            secondary=colors.accent,
+            secondary_container=colors.band,
+            on_secondary_container=colors.text,
+            surface=colors.surface,
+            on_surface=colors.text,
+            on_surface_variant=colors.quiet,
+            outline=colors.line,
+            error=colors.loss,
+        ),
+    )

@@ -1,0 +1,1 @@
+"""What the screens show, as plain Python without any control."""

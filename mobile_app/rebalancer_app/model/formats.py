@@ -1,0 +1,105 @@
+"""Numbers, money and dates in a person's language."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+import attrs
+from babel import Locale
+from babel.dates import format_date, format_timedelta
+from babel.numbers import format_currency, format_decimal, format_percent
+
+UP, DOWN, SAME = "▲", "▼", "●"
+MINUS = "−"
+
+
+@attrs.frozen
+class Change:
+    """A gain or loss, shown by more than a colour.
+
+    Attributes:
+        text: With arrow and sign.
+        direction: 1, 0 or -1.
+        spoken: For screen readers, without symbols.
+    """
+
+    text: str
+    direction: int
+    spoken: str
+
+
+@attrs.frozen
+class Formats:
+    """Formats values for a locale such as ``en_GB``."""
+
+    locale: Locale
+
+    @classmethod
+    def of(cls, tag: str) -> Formats:
+        """Return the formats of a language tag such as ``de-CH``; English where it is unknown."""
+        from babel import UnknownLocaleError
+
+        try:
+            return cls(Locale.parse(tag, sep="-" if "-" in tag else "_"))
+        except (ValueError, UnknownLocaleError):
+            return cls(Locale("en", "GB"))
+
+    def money(self, amount: Decimal | None, currency: str, *, whole: bool = False) -> str:
+        """Return an amount of money; a dash if it is unknown."""
+        if amount is None:
+            return "–"
+        if whole:
+            amount = amount.quantize(Decimal(1))
+            return str(
+                format_currency(
+                    amount, currency, locale=self.locale, currency_digits=False, format=self._whole
+                )
+            )
+        return str(format_currency(amount, currency, locale=self.locale))
+
+    @property
+    def _whole(self) -> str:
+        pattern = str(self.locale.currency_formats["standard"].pattern)
+        return pattern.replace(".00", "")
+
+    def quantity(self, units: Decimal) -> str:
+        """Return a number of shares with all its digits."""
+        places = max(0, -int(units.normalize().as_tuple().exponent))
+        pattern = "#,##0" + ("." + "#" * places if places else "")
+        return str(format_decimal(units, format=pattern, locale=self.locale))
+
+    def percent(self, share: float | Decimal | None, digits: int = 1) -> str:
+        """Return a share of 1 in percent; a dash if it is unknown."""
+        if share is None:
+            return "–"
+        pattern = "#,##0" + ("." + "0" * digits if digits else "") + "%"
+        if self.locale.language in ("de", "fr"):
+            pattern = pattern.replace("%", "\u00a0%")
+        return str(format_percent(share, format=pattern, locale=self.locale))
+
+    def points(self, share: float, digits: int = 1) -> str:
+        """Return a difference of shares in percentage points, with its sign."""
+        value = Decimal(str(share)) * 100
+        pattern = "#,##0." + "0" * digits
+        text = str(format_decimal(abs(value), format=pattern, locale=self.locale))
+        return f"{'+' if value >= 0 else MINUS}{text}"
+
+    def change(self, share: float | None, words: tuple[str, str, str]) -> Change | None:
+        """Return a relative change, or None; ``words`` are those for up, down and unchanged."""
+        if share is None:
+            return None
+        shown = self.percent(abs(share))
+        direction = 0 if abs(share) < 0.0005 else (1 if share > 0 else -1)
+        arrow, sign = ((SAME, ""), (UP, "+"), (DOWN, MINUS))[direction]
+        word = words[(2, 0, 1)[direction]]
+        return Change(f"{arrow} {sign}{shown}", direction, f"{word} {shown}")
+
+    def day(self, day: date | None) -> str:
+        """Return a short date such as 4 Jan 2021; a dash if it is unknown."""
+        return "–" if day is None else str(format_date(day, "medium", locale=self.locale))
+
+    def age(self, since: datetime, now: datetime) -> str:
+        """Return how long ago a time was, such as 3 minutes ago."""
+        gone = since - now if since < now else timedelta(0)
+        return str(format_timedelta(gone, add_direction=True, locale=self.locale))

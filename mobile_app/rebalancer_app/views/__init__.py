@@ -1,0 +1,1 @@
+"""The screens: functions from view models to controls."""

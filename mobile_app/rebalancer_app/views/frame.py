@@ -1,0 +1,135 @@
+"""The frame around all screens: navigation and width."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import flet as ft
+
+from rebalancer_app import theme
+from rebalancer_app.state import AppState
+from rebalancer_app.views.widgets import words
+
+TABS = (
+    ("home", "/", ft.Icons.HOME_OUTLINED, ft.Icons.HOME),
+    ("activity", "/activity", ft.Icons.RECEIPT_LONG_OUTLINED, ft.Icons.RECEIPT_LONG),
+    ("market", "/market", ft.Icons.SEARCH, ft.Icons.SEARCH),
+    ("risk", "/risk", ft.Icons.SPEED_OUTLINED, ft.Icons.SPEED),
+    ("settings", "/settings", ft.Icons.SETTINGS_OUTLINED, ft.Icons.SETTINGS),
+)
+
+
+def go(route: str) -> None:
+    """Open another screen."""
+    page = ft.context.page
+    page.run_task(page.push_route, route)
+
+
+def tab_view(name: str, controls: Sequence[ft.Control], app: AppState) -> ft.View:
+    """Return a screen of the navigation: a bar below on phones, a rail on larger windows."""
+    at = [tab[0] for tab in TABS].index(name)
+    route = TABS[at][1]
+    content = _centered(
+        [
+            ft.Semantics(
+                header=True, content=words(app.texts(f"nav.{name}"), app, "title", strong=True)
+            ),
+            *controls,
+        ]
+    )
+    if app.width < theme.RAIL_FROM:
+        return ft.View(
+            route=route,
+            bgcolor=app.colors.ground,
+            padding=0,
+            controls=[ft.SafeArea(content, expand=True)],
+            navigation_bar=ft.NavigationBar(
+                selected_index=at,
+                bgcolor=app.colors.surface,
+                on_change=lambda event: go(TABS[int(event.data)][1]),
+                destinations=[
+                    ft.NavigationBarDestination(
+                        icon=icon, selected_icon=chosen, label=app.texts(f"nav.{key}")
+                    )
+                    for key, _, icon, chosen in TABS
+                ],
+            ),
+        )
+    labelled = app.width >= theme.LABELLED_RAIL_FROM
+    rail = ft.NavigationRail(
+        selected_index=at,
+        extended=labelled,
+        label_type=ft.NavigationRailLabelType.NONE if labelled else ft.NavigationRailLabelType.ALL,
+        bgcolor=app.colors.surface,
+        min_width=88,
+        min_extended_width=200,
+        on_change=lambda event: go(TABS[int(event.data)][1]),
+        destinations=[
+            ft.NavigationRailDestination(
+                icon=icon, selected_icon=chosen, label=app.texts(f"nav.{key}")
+            )
+            for key, _, icon, chosen in TABS
+        ],
+    )
+    return ft.View(
+        route=route,
+        bgcolor=app.colors.ground,
+        padding=0,
+        controls=[
+            ft.Row(
+                [rail, ft.Container(content, expand=True)],
+                expand=True,
+                spacing=0,
+                vertical_alignment=ft.CrossAxisAlignment.STRETCH,
+            )
+        ],
+    )
+
+
+def detail_view(
+    route: str,
+    title: str,
+    controls: Sequence[ft.Control],
+    app: AppState,
+    *,
+    actions: Sequence[ft.Control] = (),
+    bottom: ft.Control | None = None,
+) -> ft.View:
+    """Return a screen that was opened from another one, with a way back."""
+    return ft.View(
+        route=route,
+        bgcolor=app.colors.ground,
+        padding=0,
+        appbar=ft.AppBar(
+            title=words(title, app, "title", strong=True),
+            bgcolor=app.colors.ground,
+            color=app.colors.text,
+            actions=list(actions),
+            center_title=False,
+        ),
+        controls=[
+            ft.SafeArea(_centered(controls), expand=True),
+            *([bottom] if bottom is not None else []),
+        ],
+    )
+
+
+def _centered(controls: Sequence[ft.Control]) -> ft.Control:
+    """Return a column that scrolls, at most as wide as text is easy to read."""
+    return ft.Column(
+        [
+            ft.Row(
+                [
+                    ft.Container(
+                        ft.Column(list(controls), spacing=theme.GRID * 2),
+                        expand=True,
+                        width=theme.CONTENT_WIDTH,
+                        padding=theme.GRID * 2,
+                    )
+                ],
+                alignment=ft.MainAxisAlignment.CENTER,
+            )
+        ],
+        scroll=ft.ScrollMode.AUTO,
+        expand=True,
+    )

@@ -1,0 +1,199 @@
+"""Building blocks of all screens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import flet as ft
+
+from rebalancer_app import theme
+from rebalancer_app.model.formats import Change
+from rebalancer_app.state import AppState, now, use_app
+from rebalancer_app.views.resources import Phase, Resource
+
+HIDDEN = "••••"
+
+
+def words(
+    text: str,
+    app: AppState,
+    size: str = "body",
+    *,
+    strong: bool = False,
+    color: str | None = None,
+    **more: Any,
+) -> ft.Text:
+    """Return a text in one of the sizes of the theme."""
+    return ft.Text(
+        text,
+        size=theme.SIZES[size],
+        weight=ft.FontWeight.W_600 if strong else ft.FontWeight.W_400,
+        color=color or app.colors.text,
+        font_family=theme.STRONG_FONT if strong else theme.FONT,
+        **more,
+    )
+
+
+def quiet(text: str, app: AppState, size: str = "note", **more: Any) -> ft.Text:
+    """Return a secondary text."""
+    return words(text, app, size, color=app.colors.quiet, **more)
+
+
+def money(amount: Decimal | None, currency: str, app: AppState) -> str:
+    """Return an amount as the person wants it: shown or hidden."""
+    return HIDDEN if app.amounts_hidden else app.formats.money(amount, currency)
+
+
+def change_words(change: Change | None, app: AppState, size: str = "body") -> ft.Control:
+    """Return a gain or loss with arrow, sign and colour."""
+    if change is None:
+        return quiet("–", app, size)
+    color = {1: app.colors.gain, 0: app.colors.quiet, -1: app.colors.loss}[change.direction]
+    return ft.Semantics(
+        label=change.spoken,
+        exclude_semantics=True,
+        content=words(change.text, app, size, strong=True, color=color),
+    )
+
+
+def card(
+    content: ft.Control, app: AppState, *, on_click: Any = None, label: str = ""
+) -> ft.Control:
+    """Return a card; one that can be clicked is a labelled button for screen readers."""
+    box = ft.Container(
+        content,
+        bgcolor=app.colors.surface,
+        border=ft.Border.all(1, app.colors.line),
+        border_radius=16,
+        padding=theme.GRID * 2,
+        on_click=on_click,
+        ink=on_click is not None,
+    )
+    if on_click is None:
+        return box
+    return ft.Semantics(label=label, button=True, content=box)
+
+
+def skeleton(height: float, app: AppState, width: float | None = None) -> ft.Control:
+    """Return a placeholder of the size of what is being loaded."""
+    return ft.Container(
+        height=height, width=width, bgcolor=app.colors.raised, border_radius=theme.GRID
+    )
+
+
+def notice(text: str, app: AppState, *, icon: Any = ft.Icons.INFO_OUTLINE) -> ft.Control:
+    """Return a line that needs attention."""
+    return ft.Container(
+        ft.Row(
+            [
+                ft.Icon(icon, color=app.colors.caution, size=20),
+                words(text, app, expand=True, color=app.colors.caution),
+            ]
+        ),
+        bgcolor=app.colors.raised,
+        border_radius=12,
+        padding=theme.GRID * 1.5,
+    )
+
+
+def empty(title: str, text: str, action: str, on_click: Any, app: AppState) -> ft.Control:
+    """Return what to do where nothing is yet."""
+    return ft.Container(
+        ft.Column(
+            [
+                words(title, app, "title", strong=True, text_align=ft.TextAlign.CENTER),
+                quiet(text, app, "body", text_align=ft.TextAlign.CENTER),
+                primary_button(action, on_click, app),
+            ],
+            horizontal_alignment=ft.CrossAxisAlignment.CENTER,
+            spacing=theme.GRID * 2,
+        ),
+        padding=theme.GRID * 4,
+        alignment=ft.Alignment.CENTER,
+    )
+
+
+def primary_button(text: str, on_click: Any, app: AppState, **more: Any) -> ft.Control:
+    """Return the button of the main action of a screen."""
+    return ft.FilledButton(
+        text,
+        on_click=on_click,
+        height=48,
+        style=ft.ButtonStyle(
+            bgcolor={
+                ft.ControlState.DEFAULT: app.colors.accent,
+                ft.ControlState.DISABLED: app.colors.raised,
+            },
+            color={
+                ft.ControlState.DEFAULT: app.colors.on_accent,
+                ft.ControlState.DISABLED: app.colors.quiet,
+            },
+            text_style=ft.TextStyle(size=theme.SIZES["lead"], font_family=theme.FONT),
+        ),
+        **more,
+    )
+
+
+def secondary_button(text: str, on_click: Any, app: AppState, **more: Any) -> ft.Control:
+    """Return the button of another action."""
+    return ft.OutlinedButton(
+        text,
+        on_click=on_click,
+        height=theme.TOUCH_TARGET,
+        style=ft.ButtonStyle(
+            color=app.colors.accent,
+            side=ft.BorderSide(1, app.colors.line),
+            text_style=ft.TextStyle(size=theme.SIZES["body"], font_family=theme.FONT),
+        ),
+        **more,
+    )
+
+
+def shown(
+    resource: Resource[Any],
+    content: Callable[[Any], Sequence[ft.Control]],
+    waiting: Sequence[ft.Control],
+) -> list[ft.Control]:
+    """Return the controls for the state of a resource.
+
+    Args:
+        resource: What is shown.
+        content: Controls of the content, also of an empty one.
+        waiting: Skeletons of the final layout.
+    """
+    app = use_app()
+    text = app.texts
+    if resource.phase is Phase.LOADING:
+        return [
+            ft.Semantics(label=text("app.loading"), content=ft.Column(list(waiting), spacing=16))
+        ]
+    if resource.phase is Phase.CONTENT:
+        found = list(content(resource.data))
+        if resource.is_old and resource.received is not None:
+            age = app.formats.age(resource.received, now(app))
+            return [notice(text("app.offline", age=age), app, icon=ft.Icons.CLOUD_OFF), *found]
+        return found
+    if resource.phase is Phase.OFFLINE:
+        icon, message = ft.Icons.CLOUD_OFF, text("app.unreachable")
+    else:
+        assert resource.problem is not None
+        message = text.find(f"problem.{resource.problem.code}") or resource.problem.detail
+        icon = ft.Icons.ERROR_OUTLINE
+    return [
+        ft.Container(
+            ft.Column(
+                [
+                    ft.Icon(icon, color=app.colors.quiet, size=40),
+                    words(text("app.failed"), app, "title", strong=True),
+                    quiet(message, app, "body", text_align=ft.TextAlign.CENTER),
+                    secondary_button(text("app.retry"), lambda _: resource.reload(), app),
+                ],
+                horizontal_alignment=ft.CrossAxisAlignment.CENTER,
+                spacing=theme.GRID * 2,
+            ),
+            padding=theme.GRID * 4,
+            alignment=ft.Alignment.CENTER,
+        )
+    ]

@@ -1,0 +1,1 @@
+"""The web client: pages before sign-in, sessions in cookies, and the app behind them."""
