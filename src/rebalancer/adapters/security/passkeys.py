@@ -27,13 +27,15 @@ from rebalancer.application.ports.factors import (
 )
 from rebalancer.domain.accounts.factors import Passkey
 from rebalancer.domain.accounts.origins import RelyingParty
-from rebalancer.domain.errors import InvalidRequest, NotAuthenticated, Unavailable
+from rebalancer.domain.errors import InvalidRequest, NotAuthenticated, NotFound
 
 ALGORITHMS = [
     COSEAlgorithmIdentifier.ECDSA_SHA_256,
     COSEAlgorithmIdentifier.EDDSA,
     COSEAlgorithmIdentifier.RSASSA_PKCS1_v1_5_SHA_256,
 ]
+
+_KNOWN = {one.value for one in AuthenticatorTransport}
 
 LONGEST_CREDENTIAL_ID = 1023
 """Bytes (WebAuthn, section 4)."""
@@ -56,7 +58,6 @@ class WebAuthnCeremonies:
     def creation_options(
         self, challenge: str, *, user: UUID, email: str, name: str, exclude: Sequence[Passkey]
     ) -> Mapping[str, Any]:
-        known = {one.value for one in AuthenticatorTransport}
         options = webauthn.generate_registration_options(
             rp_id=self._party.id,
             rp_name=self.name,
@@ -75,7 +76,7 @@ class WebAuthnCeremonies:
                 PublicKeyCredentialDescriptor(
                     passkey.credential,
                     transports=[
-                        AuthenticatorTransport(one) for one in passkey.transports if one in known
+                        AuthenticatorTransport(one) for one in passkey.transports if one in _KNOWN
                     ],
                 )
                 for passkey in exclude
@@ -126,14 +127,13 @@ class WebAuthnCeremonies:
                 field="credential",
                 code="passkey_rejected",
             ) from None
-        transports = credential["response"].get("transports")
-        known = {one.value for one in AuthenticatorTransport}
-        named = {one for one in transports if isinstance(one, str)} if transports else set()
+        stated = credential["response"].get("transports")
+        transports = stated if isinstance(stated, list) else []
         return NewCredential(
             id=verified.credential_id,
             public_key=verified.credential_public_key,
             sign_count=verified.sign_count,
-            transports=tuple(sorted(named & known)),
+            transports=tuple(sorted(_KNOWN.intersection(filter(_is_text, transports)))),
             backed_up=verified.credential_backed_up,
         )
 
@@ -161,11 +161,15 @@ class WebAuthnCeremonies:
     @cached_property
     def _party(self) -> RelyingParty:
         if self.party is None:
-            raise Unavailable(
+            raise NotFound(
                 "passkeys are not set up on this service; use a password",
                 code="passkeys_not_configured",
             )
         return self.party
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _malformed(reason: str) -> InvalidRequest:

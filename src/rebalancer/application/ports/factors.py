@@ -134,7 +134,7 @@ class PasskeyCeremonies(Protocol):
     Options and credentials are the JSON forms of WebAuthn, level 3. Every ceremony demands that the
     authenticator verifies its user by a biometric feature or a PIN.
 
-    Each method raises Unavailable if no web origin is configured.
+    Each method but `read` raises NotFound if no web origin is configured.
     """
 
     def creation_options(
