@@ -103,11 +103,10 @@ class SqlWork:
     @contextmanager
     def begin(self) -> Iterator[Transaction]:
         with self._one_writer(), writing(self.engine) as connection:
-            tx = _stores(connection, locks=True)
+            tx = _stores(connection, self.encryption, locks=True)
             yield tx
         for call in tx.after_commit:
             call()
-            yield _stores(connection, self.encryption, locks=True)
 
     @contextmanager
     def _one_writer(self) -> Iterator[None]:
