@@ -18,6 +18,7 @@ from rebalancer.domain.accounts.factors import Passkey, TotpSecret
 from rebalancer.domain.accounts.one_time import OneTimeToken
 from rebalancer.domain.accounts.roles import Role
 from rebalancer.domain.accounts.sessions import Session
+from rebalancer.domain.accounts.shares import Right, Share
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.batch_run import BatchRun
 from rebalancer.domain.money import Currency
@@ -171,6 +172,33 @@ def stored_user(work: Any, **others: Any) -> User:
     with work.begin() as tx:
         tx.users.add(user)
     return user
+
+
+def a_share(portfolio: ManagedPortfolio, recipient: User | None, **others: Any) -> Share:
+    """Return an accepted share for reading; an invitation if its recipient is unknown."""
+    email = "unknown@example.org" if recipient is None else recipient.email
+    to, accepted = (None, None) if recipient is None else (recipient.id, NOW)
+    plain = Share(
+        uuid4(),
+        portfolio.id,
+        portfolio.owner,
+        email,
+        Right.READ,
+        to,
+        created=NOW,
+        accepted=accepted,
+    )
+    return attrs.evolve(plain, **others)
+
+
+def stored_share(
+    work: Any, portfolio: ManagedPortfolio, recipient: User | None, **others: Any
+) -> Share:
+    """Store a share."""
+    share = a_share(portfolio, recipient, **others)
+    with work.begin() as tx:
+        tx.shares.add(share)
+    return share
 
 
 def stored_portfolio(work: Any, owner: User, *entries: Entry, **others: Any) -> ManagedPortfolio:

@@ -19,6 +19,7 @@ NOT_FOUND: Mapping[str, Callable[[UUID], NotFound]] = {
     "report": lambda id: NotFound(f"report {id} does not exist", code="report_not_found"),
     "run": lambda id: NotFound(f"run {id} does not exist", code="run_not_found"),
     "session": lambda id: NotFound(f"session {id} does not exist", code="session_not_found"),
+    "share": lambda id: NotFound(f"share {id} does not exist", code="share_not_found"),
     "user": lambda id: NotFound(f"user {id} does not exist", code="user_not_found"),
 }
 

@@ -21,15 +21,17 @@ from rebalancer.adapters.memory.factors import (
     MemoryTotpSecrets,
 )
 from rebalancer.adapters.memory.one_time import MemoryOneTimeTokens
+from rebalancer.adapters.memory.shares import MemoryPortfolioShares
 from rebalancer.adapters.memory.synchronization import (
     MemoryProviderQuotas,
     MemoryScheduledTasks,
     MemorySyncStates,
 )
-from rebalancer.application.not_found import require
+from rebalancer.application.not_found import NOT_FOUND, require
 from rebalancer.application.ports.store import Transaction
 from rebalancer.domain.accounts.roles import Role
 from rebalancer.domain.accounts.sessions import Session
+from rebalancer.domain.accounts.shares import Right, only_the_owner
 from rebalancer.domain.errors import Conflict
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.batch_run import BatchRun, Chunk, ChunkDone
@@ -72,6 +74,7 @@ class MemoryWork:
 
 
 def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
+    shares = MemoryPortfolioShares(tables["shares"], tables["users"], tables["closed"])
     return Transaction(
         users=MemoryUsers(tables["users"]),
         tokens=MemoryRefreshTokens(tables["tokens"]),
@@ -80,8 +83,11 @@ def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
         recovery_codes=MemoryRecoveryCodes(tables["recovery_codes"]),
         one_time=MemoryOneTimeTokens(tables["one_time"]),
         sessions=MemorySessions(tables["sessions"]),
-        portfolios=MemoryPortfolios(tables["portfolios"], tables["closed"], tables["ledgers"]),
-        proposals=MemoryProposals(tables["proposals"], tables["closed"]),
+        portfolios=MemoryPortfolios(
+            tables["portfolios"], tables["closed"], tables["ledgers"], shares
+        ),
+        shares=shares,
+        proposals=MemoryProposals(tables["proposals"], tables["closed"], shares),
         keys=MemoryIdempotencyKeys(tables["keys"]),
         jobs=MemoryJobs(tables["jobs"]),
         runs=MemoryBatchRuns(tables["runs"], tables["chunks"], tables["failures"]),
@@ -199,6 +205,7 @@ class MemoryPortfolios:
     rows: dict[UUID, ManagedPortfolio]
     closed: dict[UUID, datetime]
     _ledgers: dict[UUID, tuple[Entry, ...]]
+    _shares: MemoryPortfolioShares
 
     def add(self, portfolio: ManagedPortfolio, entries: Sequence[Entry]) -> None:
         ledger = portfolio.extend_ledger(self.ledger(portfolio.id), entries)
@@ -207,7 +214,15 @@ class MemoryPortfolios:
 
     def get(self, id: UUID, *, owner: UUID | None = None) -> ManagedPortfolio:
         found = _row_of(self.rows, id, owner)
+        if owner is not None and found is None and id in self._shares.accepted(owner):
+            raise only_the_owner()
         return require(None if id in self.closed else found, "portfolio", id)
+
+    def get_for(self, id: UUID, actor: UUID, right: Right = Right.READ) -> ManagedPortfolio:
+        found = self.get(id)
+        if found.owner != actor:
+            self._shares.check_right("portfolio", id, id, actor, right)
+        return found
 
     def save(self, portfolio: ManagedPortfolio, *, entries: Sequence[Entry] = ()) -> None:
         self.get(portfolio.id, owner=portfolio.owner).check_version(portfolio.version - 1)
@@ -226,6 +241,13 @@ class MemoryPortfolios:
         mine = [row for row in self.rows.values() if row.owner == owner]
         mine.sort(key=lambda row: (row.created, row.id))
         return [row for row in _following(mine, after) if row.id not in self.closed][:limit]
+
+    def shared_page(
+        self, actor: UUID, *, after: UUID | None = None, limit: int
+    ) -> list[ManagedPortfolio]:
+        shared = [self.rows[id] for id in self._shares.accepted(actor)]
+        shared.sort(key=lambda row: (row.created, row.id))
+        return _following(shared, after)[:limit]
 
     def get_many(self, ids: Collection[UUID]) -> dict[UUID, ManagedPortfolio]:
         return {id: self.rows[id] for id in ids if id in self.rows and id not in self.closed}
@@ -273,12 +295,28 @@ class MemoryPortfolios:
 class MemoryProposals:
     rows: dict[UUID, ProposalRecord]
     closed: Mapping[UUID, datetime]
+    _shares: MemoryPortfolioShares
 
     def add(self, records: Sequence[ProposalRecord]) -> None:
         self.rows.update((record.id, record) for record in records)
 
     def get(self, id: UUID, *, owner: UUID | None = None) -> ProposalRecord:
-        found = _row_of(self.rows, id, owner)
+        found = self._open(id)
+        if owner not in (None, found.owner):
+            assert owner is not None
+            if found.portfolio_id in self._shares.accepted(owner):
+                raise only_the_owner()
+            raise NOT_FOUND["proposal"](id)
+        return found
+
+    def get_for(self, id: UUID, actor: UUID, right: Right = Right.READ) -> ProposalRecord:
+        found = self._open(id)
+        if found.owner != actor:
+            self._shares.check_right("proposal", id, found.portfolio_id, actor, right)
+        return found
+
+    def _open(self, id: UUID) -> ProposalRecord:
+        found = self.rows.get(id)
         is_closed = found is not None and found.portfolio_id in self.closed
         return require(None if is_closed else found, "proposal", id)
 

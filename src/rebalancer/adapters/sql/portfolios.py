@@ -9,12 +9,14 @@ from typing import Any
 from uuid import UUID
 
 import attrs
-from sqlalchemy import bindparam, func, insert, select, tuple_, update
+from sqlalchemy import Row, bindparam, func, insert, select, tuple_, update
 
 from rebalancer.adapters.sql.rows import ENTRIES, portfolio_of, portfolio_or_error, portfolio_row
+from rebalancer.adapters.sql.shares import check_shared_right, is_shared, shared_with
 from rebalancer.adapters.sql.statements import SqlStore, lock_rows
 from rebalancer.adapters.sql.tables import ledger_entries, portfolios
 from rebalancer.application.not_found import require
+from rebalancer.domain.accounts.shares import Right, only_the_owner
 from rebalancer.domain.portfolio.ledger import Entry, Ledger, filled_quantities, void_id
 from rebalancer.domain.portfolio.mandate import (
     ManagedPortfolio,
@@ -89,15 +91,32 @@ class SqlPortfolios(SqlStore):
         self._append(portfolio.id, entries)
 
     def get(self, id: UUID, *, owner: UUID | None = None) -> ManagedPortfolio:
+        row = self._find(id, owner)
+        if row is None and owner is not None and self._is_shared(id, owner):
+            raise only_the_owner()
+        return self._note(portfolio_of(require(row, "portfolio", id)))
+
+    def get_for(self, id: UUID, actor: UUID, right: Right = Right.READ) -> ManagedPortfolio:
+        row = self._find(id, actor)
+        if row is None and self._is_shared(id, actor):
+            check_shared_right(self.connection, id, actor, right)
+            row = self._find(id, None)
+        return self._note(portfolio_of(require(row, "portfolio", id)))
+
+    def _find(self, id: UUID, owner: UUID | None) -> Row[Any] | None:
+        """Return the row of an open portfolio, of any owner when None."""
         if owner is None:
             query = _LOCKED_MANY if self.locks else _MANY
-            row = self.connection.execute(query, {"ids": [id]}).one_or_none()
-        else:
-            query = _LOCKED_ONE if self.locks else _ONE
-            row = self.connection.execute(query, {"id": id, "owner": owner}).one_or_none()
-        found = portfolio_of(require(row, "portfolio", id))
+            return self.connection.execute(query, {"ids": [id]}).one_or_none()
+        query = _LOCKED_ONE if self.locks else _ONE
+        return self.connection.execute(query, {"id": id, "owner": owner}).one_or_none()
+
+    def _is_shared(self, id: UUID, actor: UUID) -> bool:
+        return is_shared(self.connection, id, actor)
+
+    def _note(self, found: ManagedPortfolio) -> ManagedPortfolio:
         if self.locks:
-            self._locked[id] = found
+            self._locked[found.id] = found
         return found
 
     def save(self, portfolio: ManagedPortfolio, *, entries: Sequence[Entry] = ()) -> None:
@@ -133,6 +152,19 @@ class SqlPortfolios(SqlStore):
         query = _FIRST_PAGE if after is None else _NEXT_PAGE
         values = {"owner": owner, "after": after, "limit": limit}
         return [portfolio_of(row) for row in self.connection.execute(query, values)]
+
+    def shared_page(
+        self, actor: UUID, *, after: UUID | None = None, limit: int
+    ) -> list[ManagedPortfolio]:
+        table, cursor = portfolios.c, portfolios.alias("cursor")
+        query = select(portfolios).where(table.id.in_(shared_with(actor)), table.closed.is_(None))
+        if after is not None:
+            start = select(cursor.c.created, cursor.c.id).where(
+                cursor.c.id == after, cursor.c.id.in_(shared_with(actor))
+            )
+            query = query.where(tuple_(table.created, table.id) > start.scalar_subquery())
+        page = query.order_by(table.created, table.id).limit(limit)
+        return [portfolio_of(row) for row in self.connection.execute(page)]
 
     def get_many(self, ids: Collection[UUID]) -> dict[UUID, ManagedPortfolio]:
         return {

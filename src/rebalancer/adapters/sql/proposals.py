@@ -10,9 +10,11 @@ from sqlalchemy import Select, insert, select, update
 
 from rebalancer.adapters.sql.copying import copy_rows
 from rebalancer.adapters.sql.rows import PROPOSALS
+from rebalancer.adapters.sql.shares import check_shared_right, is_shared
 from rebalancer.adapters.sql.statements import SqlStore, lock_rows, select_latest
 from rebalancer.adapters.sql.tables import portfolios, proposals
-from rebalancer.application.not_found import require
+from rebalancer.application.not_found import NOT_FOUND, require
+from rebalancer.domain.accounts.shares import Right, only_the_owner
 from rebalancer.domain.rebalancing.lifecycle import ProposalClosed, ProposalRecord, Stage
 
 _MIN_COPY = 32
@@ -32,13 +34,27 @@ class SqlProposals(SqlStore):
 
         Locks the portfolio, as writers of the portfolio do: one order of locks, so no deadlock.
         """
+        found = self._get(id)
+        if owner is not None and found.owner != owner:
+            if is_shared(self.connection, found.portfolio_id, owner):
+                raise only_the_owner()
+            raise NOT_FOUND["proposal"](id)
+        return found
+
+    def get_for(self, id: UUID, actor: UUID, right: Right = Right.READ) -> ProposalRecord:
+        found = self._get(id)
+        if found.owner != actor:
+            if not is_shared(self.connection, found.portfolio_id, actor):
+                raise NOT_FOUND["proposal"](id)
+            check_shared_right(self.connection, found.portfolio_id, actor, right)
+        return found
+
+    def _get(self, id: UUID) -> ProposalRecord:
         if self.locks and self.connection.dialect.name != "sqlite":
             its = select(proposals.c.portfolio).where(proposals.c.id == id).scalar_subquery()
             portfolio = select(portfolios.c.id).where(portfolios.c.id == its)
             self.connection.execute(lock_rows(portfolio))
         query = _open_proposals().where(proposals.c.id == id)
-        if owner is not None:
-            query = query.where(proposals.c.owner == owner)
         row = self.connection.execute(query).one_or_none()
         return PROPOSALS.from_row(require(row, "proposal", id))
 

@@ -16,6 +16,7 @@ from rebalancer.domain.accounts.factors import Passkey, TotpSecret
 from rebalancer.domain.accounts.one_time import OneTimeToken
 from rebalancer.domain.accounts.roles import Role
 from rebalancer.domain.accounts.sessions import Session
+from rebalancer.domain.accounts.shares import Right, Share
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.batch_run import BatchRun
@@ -81,7 +82,7 @@ _WRITE: Mapping[type, Callable[[Any], Any]] = {
     Currency: attrgetter("code"),
     RiskProfile: attrgetter("name"),
     **dict.fromkeys(
-        (ActionBooking, Conversions, EntryKind, JobState, Role, Stage), attrgetter("value")
+        (ActionBooking, Conversions, EntryKind, JobState, Right, Role, Stage), attrgetter("value")
     ),
 }
 """Conversions of types that no column has."""
@@ -100,6 +101,7 @@ def _preferences(document: str) -> Preferences:
 
 USERS = Converter(User, assessment=_decoder(Assessment).decode, role=Role)
 TOKENS = Converter(RefreshToken)
+SHARES = Converter(Share, {"right": "granted"}, right=Right)
 PASSKEYS = Converter(Passkey, transports=_decoder(tuple[str, ...]).decode)
 TOTP_SECRETS = Converter(TotpSecret)
 ONE_TIME = Converter(OneTimeToken, document=_decoder(dict).decode)

@@ -39,6 +39,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from rebalancer.domain.accounts.roles import Role
+from rebalancer.domain.accounts.shares import Right
 from rebalancer.domain.audit.events import Outcome
 from rebalancer.domain.jobs.job import JobState
 from rebalancer.domain.market.synchronization import TaskState
@@ -258,6 +259,23 @@ portfolios = Table(
     CheckConstraint("CAST(uninvested AS NUMERIC) <= CAST(cash AS NUMERIC)", "invested"),
 )
 
+portfolio_shares = Table(
+    "portfolio_shares",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("portfolio", ForeignKey(portfolios.c.id), nullable=False),
+    Column("owner", ForeignKey(users.c.id), nullable=False, index=True),
+    Column("email", Text, nullable=False),
+    Column("granted", Text, nullable=False),
+    Column("recipient", ForeignKey(users.c.id)),
+    Column("created", Moment, nullable=False),
+    Column("accepted", Moment),
+    Index(None, "portfolio", "created", "id"),
+    Index(None, "recipient", "created", "id"),
+    _one_of("granted", Right),
+    CheckConstraint("accepted IS NULL OR recipient IS NOT NULL", "accepted"),
+)
+
 batch_runs = Table(
     "batch_runs",
     metadata,
@@ -312,6 +330,8 @@ proposals = Table(
     Column("remark", Text, nullable=False),
     Column("run", ForeignKey(batch_runs.c.id)),
     Column("cancelled", Moment),
+    # It refers to no row, so that an account can be deleted that requested proposals for others.
+    Column("actor", Uuid),
     Index(None, "owner", "proposed", "id"),
     Index(None, "portfolio", "proposed", "id"),
     _one_of("stage", Stage),

@@ -24,6 +24,7 @@ from rebalancer.adapters.sql.portfolios import SqlPortfolios
 from rebalancer.adapters.sql.probe import SqlProbe
 from rebalancer.adapters.sql.proposals import SqlProposals
 from rebalancer.adapters.sql.rows import ENTRIES, portfolio_or_error
+from rebalancer.adapters.sql.shares import SqlPortfolioShares
 from rebalancer.adapters.sql.synchronization import (
     SqlProviderQuotas,
     SqlScheduledTasks,
@@ -161,6 +162,7 @@ def _stores(connection: Connection, encryption: Encryption, *, locks: bool) -> T
         sessions=SqlSessions(connection, locks, cipher),
         one_time=SqlOneTimeTokens(connection, locks, cipher),
         portfolios=SqlPortfolios(connection, locks, cipher),
+        shares=SqlPortfolioShares(connection, locks, cipher),
         proposals=SqlProposals(connection, locks),
         keys=SqlIdempotencyKeys(connection, locks),
         jobs=SqlJobs(connection, locks),

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
+from rebalancer.domain.accounts.shares import Right
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.portfolio.ledger import Entry, Ledger
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, UnreadablePortfolio
@@ -15,7 +16,10 @@ from rebalancer.domain.rebalancing.lifecycle import Fill, ProposalRecord, Stage
 
 
 class Portfolios(Protocol):
-    """Portfolios and their ledgers; those of other owners are not found."""
+    """Portfolios and their ledgers.
+
+    Those of other owners are not found, unless they are shared and both accounts are enabled.
+    """
 
     def add(self, portfolio: ManagedPortfolio, entries: Sequence[Entry]) -> None:
         """Add a new portfolio with the first entries of its ledger."""
@@ -25,6 +29,15 @@ class Portfolios(Protocol):
 
         Raises:
             NotFound: it does not exist, is closed, or has another owner.
+            NotAllowed: its owner shares it with ``owner``.
+        """
+
+    def get_for(self, id: UUID, actor: UUID, right: Right = Right.READ) -> ManagedPortfolio:
+        """Return the portfolio of this id if the actor owns it, or has a right to it.
+
+        Raises:
+            NotFound: it does not exist, is closed, or is not shared with the actor.
+            NotAllowed: it is shared without the right; see `check_right`.
         """
 
     def save(self, portfolio: ManagedPortfolio, *, entries: Sequence[Entry] = ()) -> None:
@@ -51,6 +64,11 @@ class Portfolios(Protocol):
 
     def page(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ManagedPortfolio]:
         """Return an owner's portfolios, oldest first, beginning after the id ``after``."""
+
+    def shared_page(
+        self, actor: UUID, *, after: UUID | None = None, limit: int
+    ) -> list[ManagedPortfolio]:
+        """Return portfolios of others that the actor may read, like `page`."""
 
     def get_many(self, ids: Collection[UUID]) -> dict[UUID, ManagedPortfolio]:
         """Return open portfolios of any owner by id; unknown ones are left out."""
@@ -99,6 +117,15 @@ class Proposals(Protocol):
 
         Raises:
             NotFound: it does not exist, its portfolio is closed, or it has another owner.
+            NotAllowed: the owner shares the portfolio with ``owner``.
+        """
+
+    def get_for(self, id: UUID, actor: UUID, right: Right = Right.READ) -> ProposalRecord:
+        """Return the proposal of this id if the actor owns the portfolio, or has a right to it.
+
+        Raises:
+            NotFound: the proposal does not exist, or as `Portfolios.get_for`.
+            NotAllowed: as `Portfolios.get_for`.
         """
 
     def save(self, record: ProposalRecord, *, expected: Stage) -> None:

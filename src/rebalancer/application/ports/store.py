@@ -17,6 +17,7 @@ from rebalancer.application.ports.factors import Passkeys, RecoveryCodes, TotpSe
 from rebalancer.application.ports.jobs import Jobs
 from rebalancer.application.ports.one_time import OneTimeTokens
 from rebalancer.application.ports.portfolios import IdempotencyKeys, Portfolios, Proposals
+from rebalancer.application.ports.sharing import PortfolioShares
 from rebalancer.application.ports.synchronization import (
     ProviderQuotas,
     ScheduledTasks,
@@ -53,6 +54,7 @@ class Transaction:
     one_time: OneTimeTokens
     sessions: Sessions
     portfolios: Portfolios
+    shares: PortfolioShares
     proposals: Proposals
     keys: IdempotencyKeys
     jobs: Jobs

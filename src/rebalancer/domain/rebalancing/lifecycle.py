@@ -132,6 +132,7 @@ class ProposalRecord:
         remark: Why it was rejected or cancelled, in the owner's words.
         run: The batch run that made it; None for a single request.
         cancelled: When its open orders were cancelled.
+        actor: Who requested it: its owner, or an adviser; None: a batch run, or not recorded.
     """
 
     id: UUID
@@ -147,6 +148,7 @@ class ProposalRecord:
     remark: str = ""
     run: UUID | None = None
     cancelled: datetime | None = None
+    actor: UUID | None = None
 
     @classmethod
     def new(
@@ -158,6 +160,7 @@ class ProposalRecord:
         owner: UUID,
         now: datetime,
         run: UUID | None = None,
+        actor: UUID | None = None,
     ) -> ProposalRecord:
         """Record a new proposal."""
         made = proposal.status is Status.PROPOSED
@@ -171,6 +174,7 @@ class ProposalRecord:
             expires=now + VALID_FOR,
             stage=Stage.PROPOSED if made else Stage.NOTHING_TO_DO,
             run=run,
+            actor=actor,
         )
 
     def stage_at(self, now: datetime) -> Stage:
