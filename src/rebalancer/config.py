@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from ipaddress import ip_address
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,17 @@ from rebalancer.domain.market.symbols import normalize_symbol
 from rebalancer.domain.money import Currency
 
 PREFIX = "REBALANCER_"
+FILE_SUFFIX = "_FILE"
+"""End of a variable that names a file with a secret."""
+
 MOST_WORKERS = 256
 SHORTEST_KEY = 32
+FEWEST_CHARACTERS = 8
+"""Distinct characters of a secret key; 32 random hexadecimal digits have more."""
+
+LONGEST_FILE = 65_536
+"""Bytes of a file with a secret."""
+
 DEVELOPMENT_KEY = "for development only: anyone can read this in the source"
 
 _GATE = PromotionThresholds()
@@ -79,7 +89,24 @@ def _switch(text: str) -> bool:
 def _secret_key(text: str) -> str:
     if len(text) < SHORTEST_KEY:
         raise _invalid(f"a secret key needs at least {SHORTEST_KEY} characters")
+    if text != DEVELOPMENT_KEY and _is_guessable(text):
+        raise _invalid(
+            "a secret key needs random characters, such as the output of "
+            'python -c "import secrets; print(secrets.token_urlsafe(48))"'
+        )
     return text
+
+
+def _is_guessable(text: str) -> bool:
+    """Return whether a text has few distinct characters, repeats itself, or counts."""
+    steps = [abs(ord(after) - ord(before)) for before, after in pairwise(text)]
+    counts = 2 * sum(step < 2 for step in steps) > len(steps)
+    repeats = any(text[by:] == text[:-by] for by in range(1, len(text) // 2 + 1))
+    return len(set(text)) < FEWEST_CHARACTERS or repeats or counts
+
+
+def _secret_keys(text: str) -> tuple[str, ...]:
+    return tuple(_secret_key(part) for line in text.split(",") if (part := line.strip()))
 
 
 def _matching(pattern: str, expected: str) -> Callable[[str], str]:
@@ -96,6 +123,24 @@ def _matching(pattern: str, expected: str) -> Callable[[str], str]:
 def _url(pattern: str, example: str) -> Callable[[str], str]:
     escapes = "in a name or a password write / ? # @ as %2F %3F %23 %40"
     return _matching(pattern, f"a URL such as {example}; {escapes}")
+
+
+def _read_file(variable: str, path: str) -> str:
+    """Return the text in a file; raise InvalidRequest, which names the variable, without one."""
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            text = file.read(LONGEST_FILE + 1)
+        reason = f"{path} is longer than {LONGEST_FILE} characters"
+    except OSError as error:
+        text, reason = "", f"cannot read {path}: {error.strerror}"
+    except UnicodeDecodeError:
+        text, reason = "", f"{path} is not text in UTF-8"
+    else:
+        if len(text) <= LONGEST_FILE:
+            reason = "" if text.strip() else f"{path} is empty"
+    if reason:
+        raise InvalidRequest(reason, field=variable, code="invalid_setting")
+    return text.strip()
 
 
 def _invalid(message: str) -> InvalidRequest:
@@ -161,7 +206,9 @@ class Settings:
         job_timeout: Seconds that one attempt at a job may take.
         job_attempts: Attempts at a job before it fails.
         jobs_at_once: Jobs that a process runs in parallel.
-        secret_key: Key that signs access tokens.
+        secret_key: Secret from which the keys of access tokens and of counters are derived.
+        secret_keys_old: Earlier secrets, separated by commas; their tokens are still accepted.
+        audience: Name of this deployment in access tokens; others refuse them.
         host: Address that the server listens on.
         port: Port that the server listens on; 0: any free port.
         app: Whether the server serves the web client.
@@ -217,6 +264,10 @@ class Settings:
     job_attempts: int = _setting(3, _integer(1, 100))
     jobs_at_once: int = _setting(1, _integer(1, 64))
     secret_key: str = _setting(DEVELOPMENT_KEY, _secret_key, repr=False)
+    secret_keys_old: tuple[str, ...] = _setting((), _secret_keys, repr=False)
+    audience: str = _setting(
+        "rebalancer", _matching(r"\S{1,200}", "up to 200 characters, no blanks")
+    )
     host: str = "127.0.0.1"
     port: int = _setting(8000, _integer(0, 65_535))
     app: bool = _setting(False, _switch)
@@ -243,22 +294,35 @@ class Settings:
     def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Read and validate every ``REBALANCER_*`` variable; an empty one counts as unset.
 
+        A secret may also be in a file, which ``REBALANCER_*_FILE`` names.
+
         Raises:
             InvalidRequest: a variable is unknown or its value is invalid; names the variable.
         """
         names = {f"{PREFIX}{field.name.upper()}": field for field in attrs.fields(cls)}
+        in_files = {
+            f"{name}{FILE_SUFFIX}": (name, field) for name, field in names.items() if not field.repr
+        }
         given: dict[str, Any] = {}
         for variable, text in environment.items():
             if not variable.startswith(PREFIX):
                 continue
-            if variable not in names:
+            if variable not in names and variable not in in_files:
                 raise InvalidRequest(
                     f"unknown setting; the settings are {', '.join(sorted(names))}",
                     field=variable,
                     code="unknown_setting",
                 )
             if value := text.strip():
-                field = names[variable]
+                if variable in in_files:
+                    name, field = in_files[variable]
+                    if environment.get(name, "").strip():
+                        raise InvalidRequest(
+                            f"set either this or {name}", field=variable, code="invalid_setting"
+                        )
+                    value = _read_file(variable, value)
+                else:
+                    field = names[variable]
                 try:
                     given[field.name] = field.metadata.get("read", str)(value)
                 except InvalidRequest as error:
@@ -286,14 +350,19 @@ class Settings:
             turnover=self.gate_turnover,
         )
 
+    @property
+    def has_public_key(self) -> bool:
+        """Whether the secret key is the development default, with which anyone can sign in."""
+        return DEVELOPMENT_KEY in (self.secret_key, *self.secret_keys_old)
+
     def check_serving(self) -> None:
         """Refuse to serve with the public development key where others can connect.
 
         Raises:
             InvalidRequest: the key is the development default outside development, or the server
-                listens on an address that other machines can reach.
+                listens on an address that other machines can reach, or is behind a proxy.
         """
-        if self.secret_key != DEVELOPMENT_KEY:
+        if not self.has_public_key:
             return
         remedy = (
             "set it to a secret, such as the output of "
@@ -304,6 +373,8 @@ class Settings:
             reason = "a secret key is required outside development"
         elif not _is_loopback(self.host):
             reason = f"a secret key is required to listen on {self.host}, which others can reach"
+        elif self.trusted_proxies:
+            reason = "a secret key is required behind a proxy, which others can reach"
         if reason:
             raise InvalidRequest(
                 f"{reason}; {remedy}", field=f"{PREFIX}SECRET_KEY", code="secret_key_missing"

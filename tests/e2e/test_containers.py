@@ -21,8 +21,9 @@ from tests.entrypoints.http.conftest import wait_until
 
 REPOSITORY = Path(__file__).parents[2]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+KEY = "9f3c1e7a5b2d8064c6a1f0e93b7d5482"
 SECRETS = {
-    "REBALANCER_SECRET_KEY": "a" * 32,
+    "REBALANCER_SECRET_KEY": KEY,
     "POSTGRES_PASSWORD": "b1",
     "POSTGRES_OWNER_PASSWORD": "b2",
     "POSTGRES_APP_PASSWORD": "b3",
@@ -150,7 +151,7 @@ def test_image_refuses_to_serve_without_secret():
     assert str(settings.port) in arguments_of("EXPOSE")
     with pytest.raises(InvalidRequest, match="required outside development"):
         settings.check_serving()
-    Settings.read({**environment, "REBALANCER_SECRET_KEY": "a" * 32}).check_serving()
+    Settings.read({**environment, "REBALANCER_SECRET_KEY": KEY}).check_serving()
 
 
 def test_healthcheck_follows_the_api(serve):

@@ -11,6 +11,7 @@ from tests.e2e.conftest import answers, until
 from tests.entrypoints.conftest import COMMAND, ENVIRONMENT, running
 
 PASSWORD = "a long sentence is best"
+KEY = "q8Zt-4mWc_R7yBn2Kd9sLx0PvGh6Ue3JfA1oTi5Ha"
 
 
 def logged_in(client, email="ada@example.org"):
@@ -174,7 +175,10 @@ def test_port_in_use_is_refused(refused, serve):
         ([], {"ENVIRONMENT": "production"}, "a secret key is required outside development"),
         (
             ["--demo"],
-            {"ENVIRONMENT": "production", "SECRET_KEY": "x" * 48},
+            {
+                "ENVIRONMENT": "production",
+                "SECRET_KEY": KEY,
+            },
             "demo: the demo account has a public password",
         ),
         (["--demo"], {"PRICES": "prices.csv"}, "demo: the demo account needs the sample prices"),
@@ -182,12 +186,12 @@ def test_port_in_use_is_refused(refused, serve):
         ([], {"DATABASE_URL": "mysql://host/db"}, "database: the URL names no database"),
         (
             ["--host", "unknown.invalid", "--upgrade"],
-            {"SECRET_KEY": "x" * 48},
+            {"SECRET_KEY": KEY},
             "host: 'unknown.invalid' is not an address, and its name cannot be resolved",
         ),
         (
             ["--host", "192.0.2.1", "--upgrade"],
-            {"SECRET_KEY": "x" * 48},
+            {"SECRET_KEY": KEY},
             "host: cannot bind to 192.0.2.1: not a local address",
         ),
     ],

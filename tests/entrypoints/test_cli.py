@@ -204,6 +204,7 @@ def test_missing_command_lists_commands(rebalancer):
         ("REBALANCER_ENVIRONMENT", "prod", "REBALANCER_ENVIRONMENT: expected one of development"),
         ("REBALANCER_DATABASE_URL", "here.db", "REBALANCER_DATABASE_URL: expected a URL such as"),
         ("REBALANCER_SECRET_KEY", "short", "REBALANCER_SECRET_KEY: a secret key needs at least 32"),
+        ("REBALANCER_SECRET_KEY", "a" * 32, "REBALANCER_SECRET_KEY: a secret key needs random"),
         ("REBALANCER_PORT", "65536", "REBALANCER_PORT: expected a whole number from 0 to 65535"),
         ("REBALANCER_PORT", "http", "REBALANCER_PORT: expected a whole number from 0 to 65535"),
         ("REBALANCER_LOG_LEVEL", "loud", "REBALANCER_LOG_LEVEL: expected one of debug, info"),

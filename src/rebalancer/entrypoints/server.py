@@ -86,6 +86,7 @@ def application() -> ASGIApp:
         embedded=settings.embedded,
         does_jobs=settings.redis_url is None,
         documented=settings.docs,
+        direct_only=settings.has_public_key,
         fetches_assets=sources.stored and bool(settings.providers),
     )
     logging.config.dictConfig(log_config(settings.log_level))  # replaces the logging of Litestar

@@ -10,6 +10,7 @@ from rebalancer.adapters.redis.connection import AsyncConnection, Connection
 from rebalancer.adapters.redis.rate_limits import RedisRateLimits
 from rebalancer.adapters.redis.revocations import RedisRevocations
 from rebalancer.application.ports.accounts import Passwords, Revocations, Tokens
+from rebalancer.application.ports.keys import Keys
 from rebalancer.application.ports.rate_limits import RateLimits
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.revocations import StoredRevocations
@@ -28,10 +29,16 @@ class SecurityProvider(Provider):
         return ArgonPasswords()
 
     @provide
-    def tokens(self, settings: Settings) -> Tokens:
+    def keys(self, settings: Settings) -> Keys:
+        from rebalancer.adapters.security.keys import HkdfKeys
+
+        return HkdfKeys((settings.secret_key, *settings.secret_keys_old))
+
+    @provide
+    def tokens(self, keys: Keys, settings: Settings) -> Tokens:
         from rebalancer.adapters.security.tokens import JwtTokens
 
-        return JwtTokens(settings.secret_key)
+        return JwtTokens(keys, settings.audience)
 
     @provide
     def revocations(

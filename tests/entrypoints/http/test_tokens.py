@@ -12,9 +12,11 @@ from typing import Any
 import jwt
 import pytest
 
+from rebalancer.adapters.security.keys import HkdfKeys
 from rebalancer.adapters.security.passwords import ArgonPasswords
 from rebalancer.adapters.security.tokens import JwtTokens
 from rebalancer.application.ports.accounts import Passwords
+from rebalancer.application.ports.keys import ACCESS_TOKENS, RATE_LIMITS
 from rebalancer.config import DEVELOPMENT_KEY
 from tests.entrypoints.http.conftest import (
     PASSWORD,
@@ -28,18 +30,32 @@ from tests.entrypoints.http.conftest import (
     provide_values,
 )
 
+KEYS = HkdfKeys((DEVELOPMENT_KEY,))
+KEY = KEYS.of(ACCESS_TOKENS)[0]
 
-def signed(key: str = DEVELOPMENT_KEY, algorithm: str = "HS256", **claims: Any) -> str:
+
+def signed(
+    key: bytes | str = KEY.value,
+    algorithm: str = "HS256",
+    headers: dict[str, Any] | None = None,
+    **claims: Any,
+) -> str:
     """A token with ordinary claims but for some; None leaves one out."""
     ordinary = {
         "iss": "rebalancer",
+        "aud": "rebalancer",
+        "client_id": "rebalancer",
+        "jti": "1",
         "sub": str(UNKNOWN_ID),
         "fam": str(UNKNOWN_ID),
         "iat": START,
         "exp": START.timestamp() + 60,
     }
     given = {name: value for name, value in (ordinary | claims).items() if value is not None}
-    return jwt.encode(given, key, algorithm=algorithm)
+    named = {"typ": "at+jwt", "kid": KEY.id} | (headers or {})
+    if named["kid"] is None:
+        del named["kid"]
+    return jwt.encode(given, key, algorithm=algorithm, headers=named)
 
 
 def unsigned(algorithm: str) -> str:
@@ -53,7 +69,20 @@ def unsigned(algorithm: str) -> str:
 FORGED = {
     "another key": signed("x" * 40),
     "another algorithm": signed("x" * 64, "HS512"),
-    "our key with another algorithm": signed(DEVELOPMENT_KEY * 2, "HS512"),
+    "our key with another algorithm": signed(KEY.value * 2, "HS512"),
+    "the secret itself": signed(DEVELOPMENT_KEY),
+    "the secret itself without an id": signed(DEVELOPMENT_KEY, headers={"kid": None}),
+    "the key of another purpose": signed(KEYS.of(RATE_LIMITS)[0].value),
+    "the id of another purpose": signed(headers={"kid": KEYS.of(RATE_LIMITS)[0].id}),
+    "an unknown key": signed(headers={"kid": "0123456789ab"}),
+    "a path for a key": signed(headers={"kid": "/dev/null"}),
+    "another type": signed(headers={"typ": "JWT"}),
+    "no type": signed(headers={"typ": None}),
+    "another deployment": signed(aud="https://other.example"),
+    "two deployments with another first": signed(aud=["https://other.example"]),
+    "no audience": signed(aud=None),
+    "no client": signed(client_id=None),
+    "no id of a token": signed(jti=None),
     "no algorithm": unsigned("none"),
     "No algorithm": unsigned("None"),
     "no signature": unsigned("HS256"),
@@ -105,6 +134,29 @@ def test_scheme_is_case_insensitive(ada: ApiUser) -> None:
         assert ada.client.get("/api/users/profile", headers=header).status_code == 200
 
 
+def test_type_and_a_list_of_audiences_are_accepted(api: RunningApi, ada: ApiUser) -> None:
+    claims = {"sub": str(ada.id)}
+    for token in (
+        signed(**claims, headers={"typ": "AT+JWT"}),
+        signed(**claims, aud=["another", "rebalancer"]),
+    ):
+        user = ApiUser(api.client, ada.login | {"access_token": token})
+        assert user.get("/api/users/profile").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        signed(DEVELOPMENT_KEY, headers={"typ": "JWT", "kid": None}, aud=None, jti=None),
+        signed(headers={"kid": "0123456789ab"}),
+    ],
+    ids=["earlier version", "replaced key"],
+)
+def test_token_of_an_earlier_version_or_key_is_refreshed(api: RunningApi, token: str) -> None:
+    answer = api.client.get("/api/users/profile", headers={"Authorization": f"Bearer {token}"})
+    assert (answer.status_code, answer.json()["code"]) == (401, "access_token_expired")
+
+
 def test_access_token_expires(api: RunningApi, ada: ApiUser) -> None:
     api.time.advance(minutes=14, seconds=59)
     assert ada.get("/api/users/profile").status_code == 200
@@ -113,7 +165,7 @@ def test_access_token_expires(api: RunningApi, ada: ApiUser) -> None:
 
 
 def test_clock_of_the_issuer_may_be_a_little_ahead(api: RunningApi, ada: ApiUser) -> None:
-    tokens = JwtTokens(DEVELOPMENT_KEY)
+    tokens = JwtTokens(KEYS)
     for ahead, status in ((30, 200), (90, 401)):
         token, _ = tokens.create_access_token(ada.id, ada.id, START + timedelta(seconds=ahead))
         user = ApiUser(api.client, ada.login | {"access_token": token})
@@ -121,7 +173,7 @@ def test_clock_of_the_issuer_may_be_a_little_ahead(api: RunningApi, ada: ApiUser
 
 
 def test_token_of_deleted_user_is_rejected(api: RunningApi, ada: ApiUser) -> None:
-    token, _ = JwtTokens(DEVELOPMENT_KEY).create_access_token(UNKNOWN_ID, UNKNOWN_ID, START)
+    token, _ = JwtTokens(KEYS).create_access_token(UNKNOWN_ID, UNKNOWN_ID, START)
     gone = ApiUser(api.client, ada.login | {"access_token": token})
     answers = {
         one["id"]: one["answers"][0]["id"]

@@ -1,21 +1,25 @@
-"""Access tokens as signed JWTs (RFC 7519), refresh tokens as random text."""
+"""Access tokens as signed JWTs (RFC 7519, RFC 9068), refresh tokens as random text."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import attrs
 import jwt
 
+from rebalancer.application.ports.keys import ACCESS_TOKENS, Keys
 from rebalancer.domain.accounts.sessions import Bearer
 from rebalancer.domain.errors import NotAuthenticated
 from rebalancer.domain.portfolio.owner import ACCESS_LIFETIME
 
 ALGORITHM = "HS256"
 ISSUER = "rebalancer"
+TYPE = "at+jwt"
+CLAIMS = ("iss", "aud", "sub", "client_id", "fam", "jti", "iat", "exp")
 
 CLOCK_SKEW = timedelta(minutes=1)
 """How far the clock of the process that issued a token may be ahead."""
@@ -26,12 +30,14 @@ class JwtTokens:
     """See `Tokens`.
 
     Attributes:
-        key: Secret of 32 bytes or more that signs the tokens.
+        keys: Derived keys that sign the tokens; those of earlier secrets only verify them.
+        audience: Deployment that the tokens are for.
         lifetime: Validity of an access token.
         cached: Most verified tokens that are remembered.
     """
 
-    key: str = attrs.field(repr=False)
+    keys: Keys
+    audience: str = ISSUER
     lifetime: timedelta = ACCESS_LIFETIME
     cached: int = 4_096
     _verified: dict[str, tuple[Bearer, float, float]] = attrs.field(
@@ -44,12 +50,17 @@ class JwtTokens:
         ends = now + self.lifetime if until is None else min(now + self.lifetime, until)
         claims = {
             "iss": ISSUER,
+            "aud": self.audience,
             "sub": str(owner),
+            "client_id": ISSUER,
             "fam": str(session),
+            "jti": secrets.token_urlsafe(9),
             "iat": now,
             "exp": ends,
         }
-        return jwt.encode(claims, self.key, algorithm=ALGORITHM), ends
+        key = self.keys.of(ACCESS_TOKENS)[0]
+        headers = {"typ": TYPE, "kid": key.id}
+        return jwt.encode(claims, key.value, algorithm=ALGORITHM, headers=headers), ends
 
     def authenticate(self, token: str, now: datetime) -> Bearer:
         """See `Tokens.authenticate`.
@@ -70,30 +81,25 @@ class JwtTokens:
             )
         if now.timestamp() >= ends:
             self._verified.pop(token, None)
-            raise NotAuthenticated(
-                "the access token has expired; refresh it or log in again",
-                code="access_token_expired",
-            )
+            raise _expired()
         return bearer
 
     def _decode(self, token: str) -> tuple[Bearer, float, float]:
-        """Return the bearer of a token that this key has signed, and its times as timestamps.
+        """Return the bearer of a token that one of the keys has signed, and its timestamps.
 
         Raises:
-            NotAuthenticated: the token is not of this key, or valid for longer than `lifetime`.
+            NotAuthenticated: the token is not of these keys, or valid for longer than `lifetime`.
         """
         try:
+            headers = jwt.get_unverified_header(token)
             claims = jwt.decode(
                 token,
-                self.key,
+                self._verification_key(headers),
                 algorithms=[ALGORITHM],
                 issuer=ISSUER,
+                audience=self.audience,
                 # The caller checks the times, because the clock is an argument.
-                options={
-                    "require": ["exp", "iat", "sub", "iss", "fam"],
-                    "verify_exp": False,
-                    "verify_iat": False,
-                },
+                options={"require": list(CLAIMS), "verify_exp": False, "verify_iat": False},
             )
             bearer = Bearer(UUID(claims["sub"]), UUID(claims["fam"]))
             issued, ends = float(claims["iat"]), float(claims["exp"])
@@ -105,8 +111,28 @@ class JwtTokens:
                 "the access token is invalid; log in again", code="access_token_invalid"
             ) from None
 
+    def _verification_key(self, headers: dict[str, Any]) -> bytes:
+        """Return the key that a token names.
+
+        An unknown key, or none, is that of a secret that has been replaced, or of an earlier
+        version: to the client such a token has expired, and a new one can be had for it.
+        """
+        kind, id = headers.get("typ"), headers.get("kid")
+        if id is not None and (not isinstance(kind, str) or kind.lower() != TYPE):
+            raise ValueError
+        for key in self.keys.of(ACCESS_TOKENS):
+            if key.id == id:
+                return key.value
+        raise _expired()
+
     def create_refresh_secret(self) -> str:
         return secrets.token_urlsafe(32)
 
     def digest(self, secret: str) -> str:
         return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _expired() -> NotAuthenticated:
+    return NotAuthenticated(
+        "the access token has expired; refresh it or log in again", code="access_token_expired"
+    )

@@ -32,6 +32,7 @@ from rebalancer.application.maintenance import DeleteExpired
 from rebalancer.application.market_schedule import RunSchedule
 from rebalancer.application.ports.accounts import Tokens
 from rebalancer.application.ports.clock import Clock
+from rebalancer.application.ports.keys import Keys
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.rate_limits import RateLimits
 from rebalancer.config import Settings
@@ -45,6 +46,7 @@ from rebalancer.entrypoints.http.bodies import (
     read_body,
     reject_unknown_parameters,
 )
+from rebalancer.entrypoints.http.direct_requests import refuse_indirect_requests
 from rebalancer.entrypoints.http.errors import (
     FETCH_REMEDIES,
     REMEDIES,
@@ -92,6 +94,7 @@ def application(
     does_jobs: bool = False,
     fetches_assets: bool = False,
     documented: bool = True,
+    direct_only: bool = False,
     job_streams: JobStreams | None = None,
     schedule_interval: float = SCHEDULE_INTERVAL,
 ) -> Litestar:
@@ -103,6 +106,7 @@ def application(
         does_jobs: Whether this process maintains the jobs, in place of a worker.
         fetches_assets: Whether assets that the store lacks can be fetched.
         documented: Whether ``/docs`` exists.
+        direct_only: Whether requests through a proxy, or to another host name, are refused.
         job_streams: Streams the progress of jobs; None: with default intervals.
         schedule_interval: Seconds between two looks at the schedule of market data.
     """
@@ -119,9 +123,14 @@ def application(
         if not embedded:
             share_connections(settings.database_pool)
         limits, tokens = await container.get(RateLimits), await container.get(Tokens)
-        app.state.rate_limiter = limiter = RateLimiter(limits, tokens, clock, settings)
+        app.state.rate_limiter = limiter = RateLimiter(
+            limits, tokens, clock, settings, await container.get(Keys)
+        )
         answers = keep_answers(app.asgi_handler, await container.get(StoreAnswer))
-        app.asgi_handler = add_security_headers(limiter.wrap(answers))
+        limited = limiter.wrap(answers)
+        app.asgi_handler = add_security_headers(
+            refuse_indirect_requests(limited) if direct_only else limited
+        )
         app.state.readiness = Readiness(await container.get(CheckHealth))
         background: list[PeriodicTasks] = []
         if does_jobs:

@@ -20,6 +20,7 @@ from litestar.types import ASGIApp, Message, Receive, Send
 
 from rebalancer.application.ports.accounts import Tokens
 from rebalancer.application.ports.clock import Clock
+from rebalancer.application.ports.keys import RATE_LIMITS, Keys
 from rebalancer.application.ports.rate_limits import Limit, RateLimits, Verdict
 from rebalancer.config import Settings
 from rebalancer.domain.errors import NotAuthenticated
@@ -44,7 +45,7 @@ class RateLimiter:
     """Applies the configured rate limits to addresses and to the users of access tokens."""
 
     def __init__(
-        self, limits: RateLimits, tokens: Tokens, clock: Clock, settings: Settings
+        self, limits: RateLimits, tokens: Tokens, clock: Clock, settings: Settings, keys: Keys
     ) -> None:
         self._limits = limits
         self._tokens = tokens
@@ -56,7 +57,7 @@ class RateLimiter:
         few = settings.login_limit
         self._login = Limit(_LOGIN, few, _MINUTE) if few else None
         self._account = Limit(_ACCOUNT, few * _ACCOUNT_FACTOR, _MINUTE) if few else None
-        self._key = settings.secret_key.encode()
+        self._key = keys.of(RATE_LIMITS)[0].value
 
     def wrap(self, app: ASGIApp) -> ASGIApp:
         """Return an application that rejects requests over the limit.
