@@ -45,7 +45,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from decimal import Decimal, localcontext
 from functools import partial
@@ -65,6 +65,7 @@ from rebalancer.domain.backtest.courses import (
     replay_ledger,
 )
 from rebalancer.domain.backtest.lines import Line, Measured, measure_line
+from rebalancer.domain.backtest.periods import ValueHistory
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.calendars import common_rows
 from rebalancer.domain.market.currencies import missing_rate
@@ -176,26 +177,13 @@ def measure_track_record(
             unknown symbol; or a currency cannot be converted.
         Overdrawn: cash or a holding is negative at the end of a day.
     """
-    ledger = Ledger(ledger.effective)
-    if not ledger.entries:
-        raise InvalidRequest("the ledger is empty; record a deposit first", code="ledger_empty")
-    _ = ledger.positions
     if benchmark is not None and benchmark not in market.columns:
         raise unknown_symbols([benchmark], market.symbols, field="benchmark")
-    native, market = market, market.in_currency(currency)
     wanted = dict(targets) if benchmark is None else {benchmark: 1.0}
-    symbols = sorted({*ledger.symbols, *targets, *wanted}) or [market.symbols[0]]
-    early = convert_early(select_assets(native, symbols), currency)
-    filled = own_prices(early, ledger, currency)
-    _check_rates(filled, ledger, currency)
-    prices = PriceTable.of(market, filled, symbols, _foreign_currencies(ledger, currency), currency)
-    opening = _bring_forward(ledger, filled.dates, prices)
-    traded = sorted(ledger.symbols - _renamed(ledger, market))
-    ledger = opening or ledger
-    days = group_by_row(ledger, filled.dates)
-    begins = days[0][0]
-    days = [(row - begins, entries) for row, entries in days]
-    dates, prices = market.dates[begins:], prices.since(begins)
+    replay = _Replay.of(ledger, market, {*targets, *wanted}, currency)
+    market, filled, opening = replay.market, replay.filled, replay.opening
+    days, dates, prices = replay.days, replay.dates, replay.prices
+    traded = sorted(replay.ledger.symbols - _renamed(replay.ledger, market))
 
     recorded = replay_ledger(days, prices)
     alone = simulate_no_rebalancing(
@@ -206,17 +194,14 @@ def measure_track_record(
     )
     followed = simulate_benchmark(recorded, dates, prices, _weights(wanted, prices), charges)
 
-    quoted_columns = [market.column(symbol) for symbol in symbols if symbol in market.columns]
-    measured = Measured(dates, len(symbols), *_measured_rows(market, begins, quoted_columns))
+    measured = replay.measured()
 
     def measure(name: str, course: Course) -> Line:
         levels = prices.traded if course is recorded else prices.total
         return measure_line(name, course, levels, prices.rates, measured)
 
     portfolio = measure(PORTFOLIO, recorded)
-    flows = np.zeros(len(dates))
-    flows[recorded.rows] = recorded.paid_in - recorded.taken_out
-    contributions = np.cumsum(flows)
+    contributions = _contributions(recorded, dates)
     totals = _sum_entries(days, prices)
     return TrackRecord(
         dates=dates,
@@ -234,6 +219,96 @@ def measure_track_record(
         ),
         frequency=measured.frequency,
     )
+
+
+def measure_history(ledger: Ledger, market: PriceHistory, *, currency: str = "USD") -> ValueHistory:
+    """Return the value of a recorded portfolio over time, without the comparisons.
+
+    It equals the portfolio's line of `measure_track_record`, which also describes the errors.
+    """
+    replay = _Replay.of(ledger, market, (), currency)
+    recorded, prices = replay_ledger(replay.days, replay.prices), replay.prices
+    line = measure_line(PORTFOLIO, recorded, prices.traded, prices.rates, replay.measured())
+    return ValueHistory(
+        replay.dates, line.values, _contributions(recorded, replay.dates), line.index
+    )
+
+
+@attrs.frozen(eq=False)
+class _Replay:
+    """A ledger that is ready to be replayed over the closes from its first day on.
+
+    Attributes:
+        ledger: Effective entries.
+        opening: Entries with deposits at the first close in place of those before it; None if
+            all are on later days.
+        market: Prices in the base currency.
+        filled: Prices of the assets, with those of the ledger where the market has none.
+        begins: Row of the first day in the market.
+        days: Entries by row.
+        dates: (T,) closes from the first day on.
+        symbols: Assets in the order of the columns of ``prices``.
+    """
+
+    ledger: Ledger
+    opening: Ledger | None
+    market: PriceHistory
+    filled: PriceHistory
+    begins: int
+    days: Days
+    dates: Dates
+    prices: PriceTable
+    symbols: Sequence[str]
+
+    @classmethod
+    def of(
+        cls, ledger: Ledger, market: PriceHistory, others: Collection[str], currency: str
+    ) -> _Replay:
+        """Prepare a ledger; ``others`` are assets that need a price, too.
+
+        Raises:
+            As `measure_track_record`.
+        """
+        ledger = Ledger(ledger.effective)
+        if not ledger.entries:
+            raise InvalidRequest("the ledger is empty; record a deposit first", code="ledger_empty")
+        _ = ledger.positions
+        native, market = market, market.in_currency(currency)
+        symbols = sorted({*ledger.symbols, *others}) or [market.symbols[0]]
+        early = convert_early(select_assets(native, symbols), currency)
+        filled = own_prices(early, ledger, currency)
+        _check_rates(filled, ledger, currency)
+        foreign = _foreign_currencies(ledger, currency)
+        prices = PriceTable.of(market, filled, symbols, foreign, currency)
+        opening = _bring_forward(ledger, filled.dates, prices)
+        days = group_by_row(opening or ledger, filled.dates)
+        begins = days[0][0]
+        return cls(
+            ledger=ledger,
+            opening=opening,
+            market=market,
+            filled=filled,
+            begins=begins,
+            days=[(row - begins, entries) for row, entries in days],
+            dates=market.dates[begins:],
+            prices=prices.since(begins),
+            symbols=symbols,
+        )
+
+    def measured(self) -> Measured:
+        """Return the days and rows that the figures are measured on."""
+        market = self.market
+        columns = [market.column(symbol) for symbol in self.symbols if symbol in market.columns]
+        rows, frequency = _measured_rows(market, self.begins, columns)
+        return Measured(self.dates, len(self.symbols), rows, frequency)
+
+
+def _contributions(recorded: Course, dates: Dates) -> Floats:
+    """Return (T,) cumulative deposits minus withdrawals."""
+    flows = np.zeros(len(dates))
+    flows[recorded.rows] = recorded.paid_in - recorded.taken_out
+    total: Floats = np.cumsum(flows)
+    return total
 
 
 def _renamed(ledger: Ledger, market: PriceHistory) -> set[str]:

@@ -1,0 +1,282 @@
+"""Summarise all portfolios of an owner: value, change, drift, and what to do next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import date, datetime
+from decimal import Decimal, localcontext
+from enum import StrEnum
+from uuid import UUID
+
+import attrs
+import numpy as np
+
+from rebalancer.application.corporate_actions import BookActions
+from rebalancer.application.ports.market import PriceSource
+from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.rebalance import ReadProposals
+from rebalancer.application.valuation import ValuedPortfolio, value_booked
+from rebalancer.domain.arrays import Floats
+from rebalancer.domain.backtest.periods import (
+    Period,
+    PeriodChange,
+    ValueHistory,
+    add_histories,
+)
+from rebalancer.domain.backtest.track_record import measure_history
+from rebalancer.domain.errors import RebalancerError
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.money import Currency
+from rebalancer.domain.policy.rules import DEFAULT_BAND
+from rebalancer.domain.portfolio.ledger import Ledger
+from rebalancer.domain.portfolio.mandate import ManagedPortfolio
+from rebalancer.domain.rebalancing.lifecycle import Stage
+
+MOST_PORTFOLIOS = 200
+"""Portfolios in a summary; the oldest ones."""
+
+_ZERO = Decimal(0)
+_DIGITS = 60
+_RECENT_PROPOSALS = 100
+_PRICES_OLD_AFTER = 5
+"""Days from the last close after which prices count as old: more than a long weekend."""
+
+
+class Task(StrEnum):
+    """Kind of thing to do, the most urgent first."""
+
+    PROPOSAL_WAITS = "proposal_waits"
+    TRADES_EXPECTED = "trades_expected"
+    DEPOSIT_UNINVESTED = "deposit_uninvested"
+    OUTSIDE_BAND = "outside_band"
+    NO_VALUE = "no_value"
+    NO_TARGETS = "no_targets"
+    PRICES_OLD = "prices_old"
+
+
+@attrs.frozen
+class ToDo:
+    """Something to do.
+
+    Attributes:
+        portfolio_id: Portfolio that it concerns; None: all of them.
+        proposal_id: Proposal that it concerns, if any.
+        symbols: Assets that it concerns, if any.
+        days: Age of the prices; None otherwise.
+    """
+
+    task: Task
+    portfolio_id: UUID | None = None
+    proposal_id: UUID | None = None
+    symbols: tuple[str, ...] = ()
+    days: int | None = None
+
+
+@attrs.frozen(eq=False)
+class PortfolioSummary:
+    """One portfolio in a summary.
+
+    Attributes:
+        history: Its value over time, in its base currency; None without entries or a value.
+        drift: Largest distance of a weight, or of the cash's, from its target; None without a
+            value.
+        band: Half-width of its no-trade band.
+        outside: Assets whose weights are outside the band.
+    """
+
+    valued: ValuedPortfolio
+    history: ValueHistory | None
+    drift: float | None
+    band: float
+    outside: tuple[str, ...]
+
+
+@attrs.frozen(eq=False)
+class HomeSummary:
+    """All portfolios of an owner.
+
+    Attributes:
+        currency: Of value and history.
+        value: Sum of the portfolios' values; None if one has no value or no exchange rate.
+        history: Value over time of the portfolios that have a value; None without any.
+        changes: Change over each period.
+        as_of: Day of the last close; None without portfolios.
+        notes: What is missing in the sums, as sentences.
+    """
+
+    currency: Currency
+    value: Decimal | None
+    history: ValueHistory | None
+    changes: tuple[PeriodChange, ...]
+    as_of: date | None
+    portfolios: tuple[PortfolioSummary, ...]
+    to_do: tuple[ToDo, ...]
+    notes: tuple[str, ...]
+
+
+@attrs.frozen
+class SummarizeHome:
+    """Summarise all portfolios of an owner."""
+
+    work: UnitOfWork
+    prices: PriceSource
+    book: BookActions
+    proposals: ReadProposals
+    base: Currency
+
+    def __call__(
+        self, owner: UUID, *, currency: Currency | None = None, now: datetime
+    ) -> HomeSummary:
+        """Return the summary in a currency; None: the one that most portfolios have."""
+        market = self.prices.closes()
+        with self.work.read() as tx:
+            found = tx.portfolios.page(owner, limit=MOST_PORTFOLIOS)
+        booked = self.book.many(found, market)
+        valued = [value_booked(one, market, self.work) for one in booked]
+        with self.work.read() as tx:
+            ledgers = tx.portfolios.ledgers([one.id for one in found])
+        summaries = tuple(_summarize(one, ledgers[one.portfolio.id], market) for one in valued)
+        chosen = currency or _commonest(found, self.base)
+        value, histories, notes = _convert(summaries, chosen, market)
+        history = add_histories(histories)
+        waiting = self.proposals.all(owner, limit=_RECENT_PROPOSALS, now=now)
+        last = market.last_date
+        to_do = [
+            *(
+                ToDo(Task.PROPOSAL_WAITS, status.record.portfolio_id, status.record.id)
+                for status in waiting
+                if status.stage is Stage.PROPOSED and status.stale is None
+            ),
+            *(
+                ToDo(Task.TRADES_EXPECTED, status.record.portfolio_id, status.record.id)
+                for status in waiting
+                if status.stage is Stage.ACCEPTED
+            ),
+            *(todo for one in summaries for todo in _to_do(one)),
+        ]
+        age = (now.date() - last).days
+        if found and age > _PRICES_OLD_AFTER:
+            to_do.append(ToDo(Task.PRICES_OLD, days=age))
+        order = list(Task)
+        return HomeSummary(
+            currency=chosen,
+            value=value,
+            history=history,
+            changes=() if history is None else tuple(history.change(one) for one in Period),
+            as_of=last if found else None,
+            portfolios=summaries,
+            to_do=tuple(sorted(to_do, key=lambda one: order.index(one.task))),
+            notes=tuple(notes),
+        )
+
+
+def _summarize(valued: ValuedPortfolio, ledger: Ledger, market: PriceHistory) -> PortfolioSummary:
+    mandate = valued.portfolio.mandate
+    own = mandate.preferences.band
+    band = DEFAULT_BAND if own is None else own
+    distances = _distances(valued)
+    drift = max(map(abs, distances.values()), default=None)
+    outside = tuple(
+        symbol for symbol, one in sorted(distances.items()) if symbol and abs(one) > band
+    )
+    history = None
+    with suppress(RebalancerError):  # an empty ledger, or one without prices, has no history
+        history = measure_history(ledger, market, currency=mandate.currency.code)
+    return PortfolioSummary(valued, history, drift, band, outside)
+
+
+def _distances(valued: ValuedPortfolio) -> dict[str, float]:
+    """Return weight minus target of each asset, and of cash under the empty name.
+
+    Empty without a value, or without targets.
+    """
+    managed, total = valued.portfolio, valued.value
+    targets = managed.mandate.targets
+    if not total or not targets:
+        return {}
+    found = dict.fromkeys(targets, 0.0)
+    for symbol, one in valued.prices.items():
+        found[symbol] = float((one.value or _ZERO) / total)
+    found[""] = 1.0 - sum(found.values())
+    left = max(0.0, 1.0 - sum(targets.values()))
+    return {
+        symbol: weight - targets.get(symbol, left if not symbol else 0.0)
+        for symbol, weight in found.items()
+    }
+
+
+def _to_do(one: PortfolioSummary) -> list[ToDo]:
+    """Return what to do about one portfolio."""
+    managed = one.valued.portfolio
+    found = []
+    if managed.positions.uninvested > 0 and managed.mandate.targets:
+        found.append(ToDo(Task.DEPOSIT_UNINVESTED, managed.id))
+    elif one.outside:
+        found.append(ToDo(Task.OUTSIDE_BAND, managed.id, symbols=one.outside))
+    if one.valued.value is None:
+        found.append(ToDo(Task.NO_VALUE, managed.id))
+    if not managed.mandate.targets:
+        found.append(ToDo(Task.NO_TARGETS, managed.id))
+    return found
+
+
+def _commonest(portfolios: Sequence[ManagedPortfolio], default: Currency) -> Currency:
+    """Return the currency that most portfolios have, the first one of several."""
+    counts = Counter(one.mandate.currency.code for one in portfolios)
+    return Currency(counts.most_common(1)[0][0]) if counts else default
+
+
+def _convert(
+    summaries: Sequence[PortfolioSummary], currency: Currency, market: PriceHistory
+) -> tuple[Decimal | None, list[ValueHistory], list[str]]:
+    """Return the sum of all values in a currency, the converted histories, and what is missing.
+
+    A portfolio without a value or an exchange rate has no part in the histories.
+    """
+    total: Decimal | None = _ZERO
+    histories, notes = [], []
+    for one in summaries:
+        managed, value = one.valued.portfolio, one.valued.value
+        base = managed.mandate.currency.code
+        rates = _rates(market, base, currency.code, one.history)
+        if value is None or rates is None:
+            reason = "it has no value" if value is None else f"no exchange rate from {base}"
+            notes.append(f"{managed.mandate.name} is missing in the total: {reason}.")
+            total = None
+            continue
+        if total is not None:
+            with localcontext(prec=_DIGITS):
+                total += value * Decimal(repr(float(rates[-1])))
+        if one.history is not None:
+            histories.append(_scale(one.history, rates))
+    return None if total is None else currency.round(total), histories, notes
+
+
+def _rates(
+    market: PriceHistory, source: str, target: str, history: ValueHistory | None
+) -> Floats | None:
+    """Return the exchange rates on the days of a history, the last one at least; None without."""
+    dates = market.dates[-1:] if history is None else history.dates
+    if source == target:
+        return np.ones(len(dates))
+    found = None
+    if market.quotes is not None:
+        found = market.quotes.exchange.convert(source, target, dates)
+    if found is None or np.isnan(found.rates[-1]):
+        return None
+    known = np.flatnonzero(~np.isnan(found.rates))
+    rates: Floats = np.where(np.isnan(found.rates), found.rates[known[0]], found.rates)
+    return rates
+
+
+def _scale(history: ValueHistory, rates: Floats) -> ValueHistory:
+    """Return a history in another currency; each flow is converted at the rate of its day."""
+    flows = np.diff(history.contributions, prepend=0.0) * rates
+    return ValueHistory(
+        history.dates,
+        history.values * rates,
+        np.cumsum(flows),
+        history.index * rates / rates[0],
+    )
