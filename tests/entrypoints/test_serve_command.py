@@ -3,14 +3,18 @@
 import json
 import logging
 import sys
+from uuid import uuid4
 
 import pytest
 
+from rebalancer.application.audit import current_origin, current_user
+from rebalancer.domain.audit.events import Origin
 from rebalancer.entrypoints.server import JsonLines
 
 
-def line(name="rebalancer.http", message="said", *args, exc_info=None):
+def line(name="rebalancer.http", message="said", *args, exc_info=None, **extra):
     record = logging.LogRecord(name, logging.INFO, "here.py", 1, message, args, exc_info)
+    record.__dict__ |= extra
     text = JsonLines().format(record)
     assert "\n" not in text
     return json.loads(text)
@@ -31,19 +35,19 @@ def test_logged_error_has_traceback():
     assert found["message"] == "GET /api failed" and "ValueError: why" in found["exception"]
 
 
-def test_logged_request_has_no_query_and_no_header():
-    asked = {
-        "method": "GET",
-        "path": "/api/portfolios",
-        "query_string": "token=secret",
-        "status": 200,
-        "dt_ms": 1.2345,
-        "addr": "127.0.0.1:1234",
-    }
-    found = line("granian.access", "%(query_string)s", asked)
-    assert "secret" not in json.dumps(found) and found["message"] == "request"
-    keys = ("method", "path", "status", "ms")
-    assert [found[key] for key in keys] == ["GET", "/api/portfolios", 200, 1.2]
+def test_logged_request_names_its_origin_and_user():
+    user = uuid4()
+    answer = {"method": "GET", "path": "/api/portfolios", "status": 200, "ms": 1.2}
+    origin = current_origin.set(Origin("http", "203.0.113.7", "request-1", "secret agent"))
+    owner = current_user.set(user)
+    found = line("rebalancer.access", "request", **answer)
+    current_origin.reset(origin)
+    current_user.reset(owner)
+    assert found.items() >= answer.items()
+    names = ("message", "request", "network", "user")
+    assert [found[name] for name in names] == ["request", "request-1", "203.0.113.0/24", str(user)]
+    assert "203.0.113.7" not in str(found) and "secret" not in str(found)
+    assert "request" not in line()
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import datetime
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-from rebalancer.application.ports.store import Transaction
 from rebalancer.domain.audit.events import Action, AuditEvent, Origin, Outcome
+
+if TYPE_CHECKING:  # every command imports this, and few need the stores
+    from rebalancer.application.ports.store import Transaction
 
 _WORKER = Origin("worker")
 current_origin: ContextVar[Origin] = ContextVar("current_origin", default=_WORKER)
 """Origin of the request that this thread or task works for."""
+
+current_user: ContextVar[UUID | None] = ContextVar("current_user", default=None)
+"""User of the request that this thread or task works for, once authenticated."""
 
 
 def record(

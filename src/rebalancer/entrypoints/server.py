@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from rebalancer.application.audit import current_origin, current_user
 from rebalancer.application.worker_processes import end_with_parent
 from rebalancer.config import Settings
+from rebalancer.domain.accounts.sessions import prefix_of
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 
 if TYPE_CHECKING:
@@ -22,14 +24,15 @@ if TYPE_CHECKING:
 GRACE_PERIOD = 10
 """Seconds that a worker process has for its requests after SIGTERM."""
 
-_ACCESS = "granian.access"
+_ACCESS = "rebalancer.access"
 
 
 class JsonLines(logging.Formatter):
     """Formats each record as a JSON object: time, level, logger, process and message.
 
     A request is logged by method, path, status and milliseconds. Query, headers and body are left
-    out, so that no token and no user data are logged.
+    out, so that no token and no user data are logged. Each line of a request carries its id, the
+    id of its user, and the network of its address, which is no more than sessions show.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -40,13 +43,16 @@ class JsonLines(logging.Formatter):
             "logger": record.name.strip("_"),
             "process": record.process,
         }
-        if record.name == _ACCESS and isinstance(record.args, dict):
-            request = record.args
-            line["message"] = "request"
-            line |= {key: request[key] for key in ("method", "path", "status")}
-            line["ms"] = round(float(str(request["dt_ms"])), 1)
-        else:
-            line["message"] = record.getMessage()
+        line["message"] = record.getMessage()
+        if record.name == _ACCESS:
+            line |= {key: getattr(record, key) for key in ("method", "path", "status", "ms")}
+        origin, user = current_origin.get(), current_user.get()
+        if origin.request is not None:
+            line["request"] = origin.request
+        if network := prefix_of(origin.address):
+            line["network"] = network
+        if user is not None:
+            line["user"] = str(user)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return msgspec.json.encode(line).decode()
@@ -66,7 +72,7 @@ def log_config(level: str) -> dict[str, Any]:
             }
         },
         "root": {"handlers": ["stderr"], "level": "WARNING"},
-        "loggers": {name: {"level": level.upper()} for name in ("rebalancer", "_granian", _ACCESS)},
+        "loggers": {name: {"level": level.upper()} for name in ("rebalancer", "_granian")},
     }
 
 
@@ -139,7 +145,6 @@ def serve(settings: Settings, started: Callable[[str], None] = lambda _: None) -
         workers_kill_timeout=GRACE_PERIOD,
         log_level=LogLevels(settings.log_level),
         log_dictconfig=log_config(settings.log_level),
-        log_access=True,
     )
     url_host = f"[{host}]" if ":" in host else host
     server.on_startup(lambda: started(f"http://{url_host}:{port}"))

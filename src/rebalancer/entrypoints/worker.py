@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from rebalancer.application.audit import current_origin
 from rebalancer.application.decisions import CollectFills
 from rebalancer.application.job_worker import RecoverJobs
 from rebalancer.application.maintenance import DeleteExpired
@@ -18,6 +19,7 @@ from rebalancer.application.market_schedule import RunSchedule
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.jobs import Worker
 from rebalancer.config import Settings
+from rebalancer.domain.audit.events import Origin
 from rebalancer.entrypoints.maintenance import Maintenance, MarketSchedule
 from rebalancer.entrypoints.server import log_config
 
@@ -49,6 +51,7 @@ def work(
         Unavailable: a package that the queue needs is not installed.
     """
     logging.config.dictConfig(log_config(settings.log_level))
+    current_origin.set(Origin("worker"))
     worker = wired.get(Worker)
 
     def stop(*_: object) -> None:  # in a thread, as the interrupted code may hold the lock

@@ -6,6 +6,7 @@ interrupted.
 
 from __future__ import annotations
 
+import getpass
 import importlib
 import logging
 import os
@@ -17,7 +18,9 @@ from io import TextIOWrapper
 
 import click
 
+from rebalancer.application.audit import current_origin
 from rebalancer.config import Settings
+from rebalancer.domain.audit.events import Origin
 from rebalancer.domain.errors import InvalidRequest, RebalancerError, Unavailable
 from rebalancer.domain.text import escape_unsafe
 from rebalancer.entrypoints.cli import commands
@@ -84,7 +87,16 @@ def rebalancer(context: click.Context) -> None:
                  rebalancer backtest --policy monthly,band,volatility_target --report out.html
     As a server: rebalancer serve --upgrade --demo
     """
+    current_origin.set(Origin("cli", agent=_operator()))
     context.obj = Settings.read()
+
+
+def _operator() -> str | None:
+    """Return the name under which the operator is logged in on this machine, if it has one."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return None
 
 
 def main() -> None:

@@ -69,6 +69,7 @@ from rebalancer.entrypoints.http.openapi import (
 )
 from rebalancer.entrypoints.http.rate_limits import RateLimiter
 from rebalancer.entrypoints.http.request_batching import RequestBatcher
+from rebalancer.entrypoints.http.request_origin import note_origins
 from rebalancer.entrypoints.http.routes.rebalance import is_quick
 from rebalancer.entrypoints.http.security_headers import add_security_headers
 from rebalancer.entrypoints.http.threads import READS, run_in, share_connections
@@ -128,9 +129,10 @@ def application(
         )
         answers = keep_answers(app.asgi_handler, await container.get(StoreAnswer))
         limited = limiter.wrap(answers)
-        app.asgi_handler = add_security_headers(
+        secured = add_security_headers(
             refuse_indirect_requests(limited) if direct_only else limited
         )
+        app.asgi_handler = note_origins(secured, proxies=settings.trusted_proxies)
         app.state.readiness = Readiness(await container.get(CheckHealth))
         background: list[PeriodicTasks] = []
         if does_jobs:

@@ -21,6 +21,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import HeaderParameter
 from litestar.types import ASGIApp, Message, Receive, Send
 
+from rebalancer.application.audit import current_user
 from rebalancer.application.idempotency import ClientRequest, StoreAnswer, fingerprint
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.money import canonical_text
@@ -62,6 +63,7 @@ def replay_headers(replayed: bool) -> dict[str, str]:
 def note_owner(scope: Any, owner: UUID) -> None:
     """Note whose request it is; keys of different users are independent."""
     scope[_OWNER] = owner
+    current_user.set(owner)
 
 
 def noted_owner(scope: Any) -> UUID | None:

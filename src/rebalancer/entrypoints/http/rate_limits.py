@@ -146,7 +146,23 @@ async def limit_login_attempts(
 
 
 def address_of(scope: Any, proxies: int) -> str:
-    """Return the address of the client: of the connection, or as trusted proxies report it.
+    """Return the address by which a client is counted; for IPv6 its /64 network."""
+    return _network_of(_host_of(scope, proxies))
+
+
+def client_address(scope: Any, proxies: int) -> str | None:
+    """Return the full address of the client, without its port; None if it is unknown."""
+    host = _bare(_host_of(scope, proxies))
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(address if mapped is None else mapped)
+
+
+def _host_of(scope: Any, proxies: int) -> str:
+    """Return the host of the client: of the connection, or as trusted proxies report it.
 
     Each proxy appends the address of its peer to X-Forwarded-For. Entries further to the left than
     the trusted proxies wrote can be forged, and without proxies all entries can.
@@ -158,17 +174,14 @@ def address_of(scope: Any, proxies: int) -> str:
         hops = header.decode("latin-1").split(",") if header else []
         if len(hops) >= proxies:
             host = hops[-proxies].strip()
-    return _network_of(host[:100])
+    return host[:100]
 
 
 @lru_cache(4096)
 def _network_of(host: str) -> str:
     """Return a host without its port; for IPv6 its /64 network, which one customer owns."""
-    bare = host.strip("[]") if "]:" not in host else host[1 : host.index("]:")]
-    if bare.count(":") == 1:
-        bare = bare.partition(":")[0]
     try:
-        address = ip_address(bare)
+        address = ip_address(_bare(host))
     except ValueError:
         return host
     if isinstance(address, IPv6Address):
@@ -177,6 +190,12 @@ def _network_of(host: str) -> str:
         network = int(address) >> 64 << 64
         return f"{IPv6Address(network)}/64"
     return str(address)
+
+
+def _bare(host: str) -> str:
+    """Return a host without brackets and port."""
+    bare = host.strip("[]") if "]:" not in host else host[1 : host.index("]:")]
+    return bare.partition(":")[0] if bare.count(":") == 1 else bare
 
 
 def _seconds(verdict: Verdict) -> int:

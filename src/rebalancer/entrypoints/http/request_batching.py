@@ -9,10 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from typing import Any, Generic, Protocol, TypeVar
+from uuid import UUID
 
 import attrs
 
+from rebalancer.application.audit import current_origin, current_user
+from rebalancer.domain.audit.events import Origin
 from rebalancer.entrypoints.http.threads import READS, WRITES, run_in
 
 Request = TypeVar("Request")
@@ -30,6 +34,22 @@ class BatchHandler(Protocol[RequestIn, Result]):
         """Store the results."""
 
 
+@attrs.frozen
+class _Origin:
+    """Where a request came from, and its user, for the log lines of its batch."""
+
+    origin: Origin = attrs.field(factory=lambda: Origin("http"))
+    user: UUID | None = None
+
+    @classmethod
+    def of_caller(cls) -> _Origin:
+        return cls(current_origin.get(), current_user.get())
+
+    def apply(self) -> None:
+        current_origin.set(self.origin)
+        current_user.set(self.user)
+
+
 @attrs.define(eq=False, kw_only=True)
 class RequestBatcher(Generic[Request, Result]):
     """Batches the requests of one event loop.
@@ -45,7 +65,9 @@ class RequestBatcher(Generic[Request, Result]):
     is_quick: Callable[[Request], bool] = lambda _: False
     max_batch: int = 32
     concurrency: int = 2
-    _waiting: deque[tuple[Request, asyncio.Future[Result]]] = attrs.field(factory=deque, init=False)
+    _waiting: deque[tuple[Request, asyncio.Future[Result], _Origin]] = attrs.field(
+        factory=deque, init=False
+    )
     _running: set[asyncio.Task[Any] | None] = attrs.field(factory=set, init=False)
 
     async def __call__(self, handler: BatchHandler[Request, Result], request: Request) -> Result:
@@ -55,9 +77,10 @@ class RequestBatcher(Generic[Request, Result]):
             Exception: the error of this request, or of its batch.
         """
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((request, future))
+        self._waiting.append((request, future, _Origin.of_caller()))
         if len(self._running) < self.concurrency:
-            self._running.add(asyncio.create_task(self._run_batches(handler)))
+            batches = self._run_batches(handler)
+            self._running.add(asyncio.create_task(batches, context=Context()))
         return await future
 
     async def _run_batches(self, handler: BatchHandler[Request, Result]) -> None:
@@ -71,8 +94,11 @@ class RequestBatcher(Generic[Request, Result]):
 
     async def _run_batch(self, handler: BatchHandler[Request, Result]) -> None:
         batch = [self._waiting.popleft() for _ in range(min(self.max_batch, len(self._waiting)))]
-        results = await self._handle(handler, [request for request, _ in batch])
-        for (_, future), result in zip(batch, results, strict=True):
+        # Log lines of a batch of several requests name none of them.
+        origin = batch[0][2] if len(batch) == 1 else _Origin()
+        origin.apply()
+        results = await self._handle(handler, [request for request, _, _ in batch])
+        for (_, future, _), result in zip(batch, results, strict=True):
             if future.done():  # the client has disconnected
                 continue
             if isinstance(result, Exception):
