@@ -137,6 +137,9 @@ def _ours(url: str) -> Iterator[int]:
         "REBALANCER_LOG_LEVEL": "warning",
         "REBALANCER_RATE_LIMIT": "0",  # all clients share one address
         "REBALANCER_LOGIN_LIMIT": "0",
+        "REBALANCER_MOST_PROPOSALS": "0",
+        "REBALANCER_MOST_PROPOSALS_A_DAY": "0",
+        "REBALANCER_MOST_MEGABYTES_A_DAY": "0",
     }
     with _serving(arguments, port, "/health/ready", settings):
         yield port

@@ -35,6 +35,9 @@ DEVELOPMENT_KEY = "for development only: anyone can read this in the source"
 
 _GATE = PromotionThresholds()
 
+_MOST = 999_999_999
+"""Highest quota."""
+
 
 class Environment(StrEnum):
     """Kind of deployment; unsafe defaults are accepted only in development."""
@@ -53,7 +56,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _integer(low: int, high: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        if not (re.fullmatch("[0-9]{1,5}", text) and low <= int(text) <= high):
+        if not (re.fullmatch("[0-9]{1,9}", text) and low <= int(text) <= high):
             raise _invalid(f"expected a whole number from {low} to {high}, got {text!r}")
         return int(text)
 
@@ -202,6 +205,16 @@ class Settings:
         rate_limit: Requests per minute of a user or an address; 0: unlimited.
         login_limit: Attempts per minute to log in or register, of an address, and ten times as many
             for an account; 0: unlimited.
+        most_portfolios: Open portfolios of an account; 0: unlimited, as in the other quotas.
+        most_entries: Entries in the ledger of one portfolio.
+        most_proposals: Proposals of an account that were never accepted.
+        most_proposals_a_day: New proposals of an account in one day.
+        most_jobs: Unfinished jobs of an account.
+        most_streams: Streams that an account has open in one server process.
+        most_megabytes_a_day: Megabytes that an account stores in one day.
+        most_registrations_a_day: Accounts that are registered from one address in one day, if
+            there is a login limit.
+        proposal_days: Days after which proposals that were never accepted are deleted.
         trusted_proxies: Number of reverse proxies that set X-Forwarded-For and are trusted.
         job_timeout: Seconds that one attempt at a job may take.
         job_attempts: Attempts at a job before it fails.
@@ -259,6 +272,15 @@ class Settings:
     )
     rate_limit: int = _setting(1200, _integer(0, 99_999))
     login_limit: int = _setting(20, _integer(0, 99_999))
+    most_portfolios: int = _setting(200, _integer(0, _MOST))
+    most_entries: int = _setting(200_000, _integer(0, _MOST))
+    most_proposals: int = _setting(5_000, _integer(0, _MOST))
+    most_proposals_a_day: int = _setting(2_000, _integer(0, _MOST))
+    most_jobs: int = _setting(20, _integer(0, _MOST))
+    most_streams: int = _setting(10, _integer(0, _MOST))
+    most_megabytes_a_day: int = _setting(100, _integer(0, _MOST))
+    most_registrations_a_day: int = _setting(100, _integer(0, _MOST))
+    proposal_days: int = _setting(90, _integer(8, 36_500))
     trusted_proxies: int = _setting(0, _integer(0, 10))
     job_timeout: float = _setting(3600.0, _number(1.0, 604_800.0))
     job_attempts: int = _setting(3, _integer(1, 100))

@@ -268,7 +268,7 @@ class StartBacktest:
         Raises:
             InvalidRequest: the backtest cannot run; names the field.
             NotAuthenticated: the owner's account no longer exists.
-            Conflict: the owner has too many unfinished jobs, or the key belongs to another request.
+            Conflict: as `SubmitJob.once`.
             Unavailable: too many jobs are waiting, or the queue does not answer.
         """
         self._check(request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -11,7 +12,9 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.store import Transaction, UnitOfWork
+from rebalancer.application.quotas import DEFAULT_QUOTAS, DailyQuotaReached, Quotas
 from rebalancer.domain.errors import Conflict
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.money import canonical_text
@@ -63,10 +66,16 @@ class StoreAnswer:
     """Store the answers to requests, and read them."""
 
     work: UnitOfWork
+    clock: Clock
+    quotas: Quotas = DEFAULT_QUOTAS
 
     def __call__(self, owner: UUID, key: str, answer: str) -> None:
-        """Store the answer to a request that has taken effect."""
-        with self.work.begin() as tx:
+        """Store the answer to a request that has taken effect.
+
+        Without room for it, a repeated request is answered from the present state.
+        """
+        with suppress(DailyQuotaReached), self.work.begin() as tx:
+            self.quotas.take_bytes(tx, owner, len(answer), self.clock())
             tx.keys.save_answer(owner, key, answer)
 
     def read(self, owner: UUID, key: str) -> str | None:

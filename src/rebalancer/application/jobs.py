@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
@@ -12,14 +13,10 @@ from rebalancer.application.accounts import load_account
 from rebalancer.application.idempotency import ClientRequest, find_earlier_result
 from rebalancer.application.ports.jobs import JobRunner
 from rebalancer.application.ports.store import Transaction, UnitOfWork
-from rebalancer.domain.errors import Conflict, Unavailable
+from rebalancer.application.quotas import DEFAULT_QUOTAS, Quotas
+from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.job import Job, JobState
-
-MOST_UNFINISHED_JOBS = 20
-"""Limit of an owner's unfinished jobs, so that one owner cannot block the others."""
-
-_UNFINISHED = frozenset({JobState.QUEUED, JobState.RUNNING})
 
 
 @attrs.frozen
@@ -28,6 +25,7 @@ class SubmitJob:
 
     work: UnitOfWork
     runner: JobRunner
+    quotas: Quotas = DEFAULT_QUOTAS
 
     def __call__(
         self,
@@ -73,7 +71,9 @@ class SubmitJob:
 
         Raises:
             NotAuthenticated: the owner's account no longer exists.
-            Conflict: the owner has too many unfinished jobs, or the key belongs to another request.
+            QuotaReached: the owner has too many unfinished jobs.
+            DailyQuotaReached: the owner has stored too much today.
+            Conflict: the key belongs to another request.
             Unavailable: as on a call.
         """
 
@@ -82,13 +82,8 @@ class SubmitJob:
             before = find_earlier_result(tx, owner, key, fingerprint)
             if before is not None:
                 return tx.jobs.get(before, owner=owner)
-            unfinished = tx.jobs.page(owner, states=_UNFINISHED, limit=MOST_UNFINISHED_JOBS)
-            if len(unfinished) == MOST_UNFINISHED_JOBS:
-                raise Conflict(
-                    f"you have {MOST_UNFINISHED_JOBS} unfinished jobs, the maximum; wait until "
-                    "one finishes, or cancel one",
-                    code="too_many_unfinished_jobs",
-                )
+            self.quotas.check_jobs(tx, owner)
+            self.quotas.take_bytes(tx, owner, len(json.dumps(job.request)), now)
             if key is not None:
                 tx.keys.add(IdempotencyKey(owner, key, fingerprint, result=job.id, created=now))
             return None

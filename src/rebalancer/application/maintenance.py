@@ -8,17 +8,24 @@ import attrs
 
 from rebalancer.application.ports.store import UnitOfWork
 
+_USAGE_LIFETIME = timedelta(days=2)
+
+_BATCH = 500
+"""Proposals that one transaction deletes, so that other writers wait briefly."""
+
 
 @attrs.frozen
 class DeleteExpired:
-    """Delete expired idempotency keys, refresh tokens, one-time tokens and sessions.
+    """Delete expired keys, tokens, sessions and proposals, and the counters of earlier days.
 
     Attributes:
         keys_lifetime: How long a repeated request returns the result of the first.
+        proposals_lifetime: How long proposals are kept that were never accepted.
     """
 
     work: UnitOfWork
     keys_lifetime: timedelta = timedelta(days=7)
+    proposals_lifetime: timedelta = timedelta(days=90)
 
     def __call__(self, now: datetime) -> None:
         """Delete what expired before ``now``."""
@@ -27,3 +34,9 @@ class DeleteExpired:
             tx.tokens.delete_expired(now)
             tx.one_time.delete_expired(now)
             tx.sessions.delete_past(now)
+            tx.usage.delete_before((now - _USAGE_LIFETIME).date())
+        before = now - self.proposals_lifetime
+        deleted = _BATCH
+        while deleted == _BATCH:
+            with self.work.begin() as tx:
+                deleted = tx.proposals.delete_expired(before, limit=_BATCH)

@@ -23,6 +23,7 @@ from rebalancer.application.corporate_actions import (
 from rebalancer.application.idempotency import ClientRequest
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.store import Transaction, UnitOfWork
+from rebalancer.application.quotas import DEFAULT_QUOTAS, Quotas, size_of_portfolio
 from rebalancer.application.trade_amounts import traded_value
 from rebalancer.application.valuation import ValuedPortfolio, value_booked, value_committed
 from rebalancer.application.worksheets import cancel_worksheets
@@ -52,6 +53,7 @@ class OpenPortfolio:
     work: UnitOfWork
     prices: PriceSource
     instruments: InstrumentSource
+    quotas: Quotas = DEFAULT_QUOTAS
 
     def __call__(
         self,
@@ -79,6 +81,8 @@ class OpenPortfolio:
                 converted into the portfolio's currency, or the targets
                 exceed limits that are not acknowledged.
             NotAuthenticated: the owner no longer exists.
+            QuotaReached: the owner has too many portfolios.
+            DailyQuotaReached: the owner has stored too much today.
             Conflict: the key belongs to another request, or the same request is running.
         """
         market = self.prices.closes().in_currency(mandate.currency.code)
@@ -149,7 +153,9 @@ class OpenPortfolio:
         opened = ManagedPortfolio.open(mandate, id=id, owner=owner, entries=entries, now=now)
         opened, entries = open_and_book(opened, entries, market, now)
         with self.work.begin() as tx:
+            self.quotas.check_portfolios(tx, owner)
             tx.portfolios.add(opened, entries)
+            self.quotas.take_bytes(tx, owner, size_of_portfolio(mandate, entries), now)
             if request is not None:
                 request.store_result(tx, owner, id, now)
         return value_committed(opened, lambda: market, self.work)

@@ -15,6 +15,7 @@ from rebalancer.application.not_found import NOT_FOUND
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.policies import Policies
 from rebalancer.application.ports.store import Transaction, UnitOfWork
+from rebalancer.application.quotas import DEFAULT_QUOTAS, Quotas, size_of_proposal
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, RebalancerError
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.quality import Rule
@@ -157,6 +158,7 @@ class ProposeForPortfolio:
     prices: PriceSource
     build_context: BuildContext
     book: BookActions
+    quotas: Quotas = DEFAULT_QUOTAS
 
     def __call__(self, ask: ProposalRequest) -> ProposalResult:
         """Propose for one portfolio.
@@ -199,6 +201,7 @@ class ProposeForPortfolio:
         with self.work.read() as tx:
             found = tx.portfolios.get_many({ask.portfolio_id for ask in asks})
             answers = _find_earlier(tx, asks, latest)
+            self._check_quotas(tx, asks, answers)
         booked = self.book.many(list(found.values()), latest)
         stored = {one.portfolio.id: one for one in booked}
         for index, ask in enumerate(asks):
@@ -247,16 +250,54 @@ class ProposeForPortfolio:
 
         Raises:
             Unavailable: the store did not answer; no proposal is stored.
+            QuotaReached: an owner has too many proposals; no proposal is stored.
+            DailyQuotaReached: an owner has requested or stored too much today; nor is then.
             Conflict: another request with the key of one of them is running; nor is then.
         """
         made = [one for one in answers if isinstance(one, ProposalResult) and not one.replayed]
         if made:
+            records = [one.current.record for one in made]
             with self.work.begin() as tx:
-                tx.proposals.add([one.current.record for one in made])
+                self._take_quotas(tx, records)
+                tx.proposals.add(records)
                 for one in made:
                     if one.request is not None:
                         record = one.current.record
                         one.request.store_result(tx, record.owner, record.id, record.proposed)
+
+    def _check_quotas(
+        self,
+        tx: Transaction,
+        asks: Sequence[ProposalRequest],
+        answers: dict[int, ProposalResult | RebalancerError],
+    ) -> None:
+        """Answer requests of owners who have too many proposals.
+
+        `store` checks it again. So one owner seldom makes a batch of several owners fail.
+        """
+        full: dict[UUID, RebalancerError | None] = {}
+        for index, ask in enumerate(asks):
+            if index in answers:
+                continue
+            if ask.owner not in full:
+                try:
+                    self.quotas.check_proposals(tx, ask.owner, 1, ask.now)
+                    full[ask.owner] = None
+                except Conflict as error:
+                    full[ask.owner] = error
+            refused = full[ask.owner]
+            if refused is not None:
+                answers[index] = refused
+
+    def _take_quotas(self, tx: Transaction, records: Sequence[ProposalRecord]) -> None:
+        """Count the proposals of each owner, in one order of locks."""
+        owned: dict[UUID, list[ProposalRecord]] = {}
+        for record in records:
+            owned.setdefault(record.owner, []).append(record)
+        for owner, mine in sorted(owned.items()):
+            now = mine[-1].proposed
+            self.quotas.take_proposals(tx, owner, len(mine), now)
+            self.quotas.take_bytes(tx, owner, sum(map(size_of_proposal, mine)), now)
 
     def _inputs(
         self, ask: ProposalRequest, portfolio: ManagedPortfolio

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from pathlib import Path
 from uuid import uuid4
@@ -48,6 +48,7 @@ from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.portfolios import Broker
 from rebalancer.application.ports.reports import Renderer, Reports
 from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.quotas import Quotas
 from rebalancer.application.rebalance import BuildContext
 from rebalancer.application.reporting.report import BACKTEST
 from rebalancer.application.reporting.training import TrainingResult
@@ -98,6 +99,19 @@ class EnvironmentProvider(Provider):
         return uuid4
 
     @provide
+    def quotas(self, settings: Settings) -> Quotas:
+        return Quotas(
+            portfolios=settings.most_portfolios,
+            entries=settings.most_entries,
+            proposals=settings.most_proposals,
+            proposals_a_day=settings.most_proposals_a_day,
+            jobs=settings.most_jobs,
+            streams=settings.most_streams,
+            bytes_a_day=settings.most_megabytes_a_day * 1_000_000,
+            registrations_a_day=settings.most_registrations_a_day,
+        )
+
+    @provide
     def currency(self, settings: Settings) -> Currency:
         return Currency(settings.currency)
 
@@ -115,8 +129,9 @@ class JobProvider(Provider):
         return ProposeForEveryone(work, prices, book)
 
     @provide
-    def delete_expired(self, work: UnitOfWork) -> DeleteExpired:
-        return DeleteExpired(work)
+    def delete_expired(self, work: UnitOfWork, settings: Settings) -> DeleteExpired:
+        kept = timedelta(days=settings.proposal_days)
+        return DeleteExpired(work, proposals_lifetime=kept)
 
     @provide
     def job_settings(self, settings: Settings) -> JobSettings:

@@ -10,8 +10,8 @@ import pytest
 from dishka import Provider, Scope
 
 from rebalancer.application.backtests import RunBacktest
-from rebalancer.application.jobs import MOST_UNFINISHED_JOBS
 from rebalancer.application.ports.jobs import JobRunner
+from rebalancer.application.quotas import DEFAULT_QUOTAS
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 from tests.entrypoints.http.conftest import (
     BACKTEST,
@@ -205,7 +205,7 @@ def test_repeated_request_returns_the_same_job(start_api: Callable[..., RunningA
 def test_unfinished_jobs_of_an_owner_are_limited(start_api: Callable[..., RunningApi]) -> None:
     api = start_api(provide_values({JobRunner: HoldingRunner()}))
     ada, eve = api.register(), api.register("eve@example.org")
-    first, *_ = (ada.post("/api/backtest", BACKTEST).json() for _ in range(MOST_UNFINISHED_JOBS))
+    first, *_ = (ada.post("/api/backtest", BACKTEST).json() for _ in range(DEFAULT_QUOTAS.jobs))
     assert "20 unfinished jobs" in expect_problem(ada.post("/api/backtest", BACKTEST), 409)
     assert eve.post("/api/backtest", BACKTEST).status_code == 202
     ada.post(f"/api/jobs/{first['id']}/cancel")

@@ -27,6 +27,7 @@ from rebalancer.adapters.memory.synchronization import (
     MemoryScheduledTasks,
     MemorySyncStates,
 )
+from rebalancer.adapters.memory.usage import MemoryUsage
 from rebalancer.application.not_found import NOT_FOUND, require
 from rebalancer.application.ports.store import Transaction
 from rebalancer.domain.accounts.roles import Role
@@ -39,7 +40,12 @@ from rebalancer.domain.jobs.job import Job, JobState
 from rebalancer.domain.portfolio.ledger import Entry, Ledger
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, UnreadablePortfolio
 from rebalancer.domain.portfolio.owner import EmailTaken, RefreshToken, User
-from rebalancer.domain.rebalancing.lifecycle import ProposalClosed, ProposalRecord, Stage
+from rebalancer.domain.rebalancing.lifecycle import (
+    UNACCEPTED,
+    ProposalClosed,
+    ProposalRecord,
+    Stage,
+)
 
 T = TypeVar("T")
 
@@ -96,6 +102,7 @@ def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
         tasks=MemoryScheduledTasks(tables["tasks"]),
         data_keys=MemoryDataKeys(tables["data_keys"]),
         audit=MemoryAuditTrail(tables["audit"], tables["audit_seals"], tables["audit_cuts"]),
+        usage=MemoryUsage(tables["usage"]),
         probe=MemoryProbe(),
     )
 
@@ -119,6 +126,9 @@ class MemoryUsers:
 
     def get(self, id: UUID) -> User:
         return require(self.rows.get(id), "user", id)
+
+    def lock(self, id: UUID) -> None:
+        """Do nothing: writers run one after the other."""
 
     def by_email(self, email: str) -> User | None:
         return next((user for user in self.rows.values() if user.email == email), None)
@@ -237,6 +247,9 @@ class MemoryPortfolios:
         self.get(id, owner=owner).check_version(version)
         self.closed[id] = now
 
+    def count(self, owner: UUID) -> int:
+        return sum(self.rows[id].owner == owner for id in self._open())
+
     def page(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ManagedPortfolio]:
         mine = [row for row in self.rows.values() if row.owner == owner]
         mine.sort(key=lambda row: (row.created, row.id))
@@ -326,6 +339,21 @@ class MemoryProposals:
             raise ProposalClosed(f"proposal {record.id} is already {stored.stage}")
         self.rows[record.id] = record
 
+    def count_undecided(self, owner: UUID) -> int:
+        return sum(row.owner == owner and row.stage in UNACCEPTED for row in self.rows.values())
+
+    def delete_expired(self, before: datetime, *, limit: int) -> int:
+        old = [
+            id
+            for id, row in self.rows.items()
+            if row.stage in UNACCEPTED
+            and row.proposed < before
+            and (row.stage is not Stage.PROPOSED or row.expires <= before)
+        ][:limit]
+        for id in old:
+            del self.rows[id]
+        return len(old)
+
     def page(
         self,
         owner: UUID,
@@ -398,6 +426,9 @@ class MemoryJobs:
         return [job for job in _following(found, before) if states is None or job.state in states][
             :limit
         ]
+
+    def count(self, owner: UUID, states: frozenset[JobState]) -> int:
+        return sum(job.owner == owner and job.state in states for job in self.rows.values())
 
     def overdue_or_running(
         self, *, due: datetime, latest: datetime | None = None, limit: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 
 from rebalancer.adapters.sql.rows import JOBS
 from rebalancer.adapters.sql.statements import SqlStore, lock_rows, replace_row, select_latest
@@ -41,6 +41,12 @@ class SqlJobs(SqlStore):
             query = query.where(jobs.c.state.in_([state.value for state in states]))
         page = select_latest(query, jobs, "created", before=before, limit=limit, owner=owner)
         return [JOBS.from_row(row) for row in self.connection.execute(page)]
+
+    def count(self, owner: UUID, states: frozenset[JobState]) -> int:
+        query = select(func.count()).where(
+            jobs.c.owner == owner, jobs.c.state.in_([state.value for state in states])
+        )
+        return self.connection.scalar(query) or 0
 
     def overdue_or_running(
         self, *, due: datetime, latest: datetime | None = None, limit: int

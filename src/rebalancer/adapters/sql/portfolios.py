@@ -148,6 +148,10 @@ class SqlPortfolios(SqlStore):
         self._compare_and_swap(id, owner, version, {"closed": now})
         self._locked.pop(id, None)
 
+    def count(self, owner: UUID) -> int:
+        mine = (portfolios.c.owner == owner) & portfolios.c.closed.is_(None)
+        return self.connection.scalar(select(func.count()).where(mine)) or 0
+
     def page(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ManagedPortfolio]:
         query = _FIRST_PAGE if after is None else _NEXT_PAGE
         values = {"owner": owner, "after": after, "limit": limit}

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, insert, select, update
+from sqlalchemy import Select, func, insert, select, update
 
 from rebalancer.adapters.sql.copying import copy_rows
 from rebalancer.adapters.sql.rows import PROPOSALS
 from rebalancer.adapters.sql.shares import check_shared_right, is_shared
-from rebalancer.adapters.sql.statements import SqlStore, lock_rows, select_latest
+from rebalancer.adapters.sql.statements import (
+    SqlStore,
+    delete_unlocked,
+    lock_rows,
+    select_latest,
+)
 from rebalancer.adapters.sql.tables import portfolios, proposals
 from rebalancer.application.not_found import NOT_FOUND, require
 from rebalancer.domain.accounts.shares import Right, only_the_owner
-from rebalancer.domain.rebalancing.lifecycle import ProposalClosed, ProposalRecord, Stage
+from rebalancer.domain.rebalancing.lifecycle import (
+    UNACCEPTED,
+    ProposalClosed,
+    ProposalRecord,
+    Stage,
+)
+
+_UNACCEPTED = sorted(stage.value for stage in UNACCEPTED)
 
 _MIN_COPY = 32
 """Rows from which on COPY is faster than INSERT in Postgres."""
@@ -70,6 +83,20 @@ class SqlProposals(SqlStore):
         if self.connection.execute(change.values(PROPOSALS.to_row(record))).rowcount != 1:
             stage = self.get(record.id, owner=record.owner).stage
             raise ProposalClosed(f"proposal {record.id} is already {stage}")
+
+    def count_undecided(self, owner: UUID) -> int:
+        mine = (proposals.c.owner == owner) & proposals.c.stage.in_(_UNACCEPTED)
+        return self.connection.scalar(select(func.count()).where(mine)) or 0
+
+    def delete_expired(self, before: datetime, *, limit: int) -> int:
+        table = proposals.c
+        open = (table.stage == Stage.PROPOSED.value) & (table.expires > before)
+        old = (
+            select(table.id)
+            .where(table.stage.in_(_UNACCEPTED), table.proposed < before, ~open)
+            .limit(limit)
+        )
+        return self.connection.execute(delete_unlocked(proposals, table.id, old)).rowcount
 
     def page(
         self,

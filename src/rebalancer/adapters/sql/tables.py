@@ -334,6 +334,8 @@ proposals = Table(
     Column("actor", Uuid),
     Index(None, "owner", "proposed", "id"),
     Index(None, "portfolio", "proposed", "id"),
+    Index(None, "owner", "stage"),
+    Index(None, "stage", "proposed"),
     _one_of("stage", Stage),
     CheckConstraint("(stage = 'executed') = (executed IS NOT NULL)", "executed"),
     CheckConstraint("(stage = 'cancelled') = (cancelled IS NOT NULL)", "cancelled"),
@@ -405,6 +407,17 @@ idempotency_keys = Table(
     Column("created", Moment, nullable=False),
     Column("answer", Text),
     PrimaryKeyConstraint("owner", "key"),
+)
+
+account_usage = Table(
+    "account_usage",
+    metadata,
+    Column("owner", ForeignKey(users.c.id)),
+    Column("quota", Text),
+    Column("day", Date),
+    Column("used", BigInteger, nullable=False),
+    PrimaryKeyConstraint("owner", "quota", "day"),
+    CheckConstraint("used >= 0", "used"),
 )
 
 jobs = Table(

@@ -25,6 +25,9 @@ class SqlUsers(SqlStore):
         row = self.connection.execute(lock_rows(query) if self.locks else query).one_or_none()
         return USERS.from_row(require(row, "user", id))
 
+    def lock(self, id: UUID) -> None:
+        self.connection.execute(lock_rows(select(users.c.id).where(users.c.id == id)))
+
     def by_email(self, email: str) -> User | None:
         row = self.connection.execute(select(users).where(users.c.email == email)).one_or_none()
         return None if row is None else USERS.from_row(row)

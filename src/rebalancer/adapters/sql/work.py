@@ -31,6 +31,7 @@ from rebalancer.adapters.sql.synchronization import (
     SqlSyncStates,
 )
 from rebalancer.adapters.sql.tables import ledger_entries, portfolios, proposals
+from rebalancer.adapters.sql.usage import SqlUsage
 from rebalancer.adapters.sql.users import SqlRefreshTokens, SqlSessions, SqlUsers
 from rebalancer.application.encryption import NoEncryption
 from rebalancer.application.ports.encryption import Encryption
@@ -38,9 +39,8 @@ from rebalancer.application.ports.store import Transaction
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.portfolio.ledger import Entry, Ledger, Overdrawn, Positions
 from rebalancer.domain.portfolio.mandate import UnreadablePortfolio
-from rebalancer.domain.rebalancing.lifecycle import Stage
+from rebalancer.domain.rebalancing.lifecycle import UNACCEPTED
 
-_WITHOUT_TRADES = (Stage.PROPOSED, Stage.NOTHING_TO_DO, Stage.REJECTED, Stage.EXPIRED)
 _VOIDED = ledger_entries.alias("voided")
 
 _CONTRADICTIONS: tuple[tuple[Select[Any], str], ...] = (
@@ -56,7 +56,7 @@ _CONTRADICTIONS: tuple[tuple[Select[Any], str], ...] = (
         .join(proposals, ledger_entries.c.proposal == proposals.c.id)
         .where(
             (ledger_entries.c.portfolio != proposals.c.portfolio)
-            | proposals.c.stage.in_([stage.value for stage in _WITHOUT_TRADES])
+            | proposals.c.stage.in_([stage.value for stage in sorted(UNACCEPTED)])
         )
         .order_by(ledger_entries.c.id),
         "portfolio {portfolio}: entry {id} belongs to a proposal of another portfolio, or to one "
@@ -172,6 +172,7 @@ def _stores(connection: Connection, encryption: Encryption, *, locks: bool) -> T
         tasks=SqlScheduledTasks(connection, locks),
         data_keys=data_keys,
         audit=SqlAuditTrail(connection, locks),
+        usage=SqlUsage(connection, locks),
         probe=SqlProbe(connection),
     )
 

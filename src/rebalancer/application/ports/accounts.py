@@ -31,6 +31,12 @@ class Users(Protocol):
             NotFound: the user does not exist.
         """
 
+    def lock(self, id: UUID) -> None:
+        """Let other transactions that lock this user wait until this one ends.
+
+        An unknown user is ignored.
+        """
+
     def by_email(self, email: str) -> User | None:
         """Return the user with this address, normalized as by `normalize_email`."""
 

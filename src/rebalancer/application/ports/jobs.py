@@ -45,6 +45,9 @@ class Jobs(Protocol):
         None stands for any owner, and for all states.
         """
 
+    def count(self, owner: UUID, states: frozenset[JobState]) -> int:
+        """Return the number of an owner's jobs in some states."""
+
     def overdue_or_running(
         self, *, due: datetime, latest: datetime | None = None, limit: int
     ) -> list[Job]:

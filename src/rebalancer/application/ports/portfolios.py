@@ -62,6 +62,9 @@ class Portfolios(Protocol):
             PortfolioChanged: the stored version is another one.
         """
 
+    def count(self, owner: UUID) -> int:
+        """Return the number of an owner's open portfolios."""
+
     def page(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ManagedPortfolio]:
         """Return an owner's portfolios, oldest first, beginning after the id ``after``."""
 
@@ -134,6 +137,21 @@ class Proposals(Protocol):
         Raises:
             NotFound: as `get`.
             ProposalClosed: the stored stage is another one; nothing is written.
+        """
+
+    def count_undecided(self, owner: UUID) -> int:
+        """Return the number of an owner's proposals that were never accepted.
+
+        Proposals of closed portfolios count.
+        """
+
+    def delete_expired(self, before: datetime, *, limit: int) -> int:
+        """Delete some of the proposals that were never accepted and were made before a time.
+
+        A proposal that can still be accepted at this time stays.
+
+        Returns:
+            How many were deleted, at most ``limit``.
         """
 
     def page(

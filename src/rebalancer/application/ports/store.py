@@ -23,6 +23,7 @@ from rebalancer.application.ports.synchronization import (
     ScheduledTasks,
     SyncStates,
 )
+from rebalancer.application.ports.usage import Usage
 
 
 class StoreProbe(Protocol):
@@ -64,6 +65,7 @@ class Transaction:
     tasks: ScheduledTasks
     data_keys: DataKeys
     audit: AuditTrail
+    usage: Usage
     probe: StoreProbe
     after_commit: list[Callable[[], None]] = attrs.field(factory=list)
 

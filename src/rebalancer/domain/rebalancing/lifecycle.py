@@ -50,6 +50,10 @@ class Stage(StrEnum):
     CANCELLED = "cancelled"
 
 
+UNACCEPTED = frozenset({Stage.PROPOSED, Stage.NOTHING_TO_DO, Stage.REJECTED, Stage.EXPIRED})
+"""Stages of proposals that were never accepted."""
+
+
 @attrs.frozen
 class ProposalInputs:
     """Snapshot of a proposal's inputs, for replay.

@@ -35,6 +35,7 @@ from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.keys import Keys
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.rate_limits import RateLimits
+from rebalancer.application.quotas import Quotas
 from rebalancer.config import Settings
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.entrypoints import http
@@ -127,6 +128,8 @@ def application(
         app.state.rate_limiter = limiter = RateLimiter(
             limits, tokens, clock, settings, await container.get(Keys)
         )
+        if job_streams is None:
+            streams.limit = (await container.get(Quotas)).streams
         answers = keep_answers(app.asgi_handler, await container.get(StoreAnswer))
         limited = limiter.wrap(answers)
         secured = add_security_headers(

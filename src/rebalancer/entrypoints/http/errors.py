@@ -14,6 +14,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.plugins.problem_details import ProblemDetailsException
 from litestar.types import Scope
 
+from rebalancer.application.quotas import DailyQuotaReached
 from rebalancer.domain.errors import (
     Conflict,
     InvalidFields,
@@ -119,6 +120,7 @@ _STATUSES: tuple[tuple[type[RebalancerError], int], ...] = (
     (NotAllowed, 403),
     (NotFound, 404),
     (PortfolioChanged, 412),
+    (DailyQuotaReached, 429),
     (Conflict, 409),
     (VersionRequired, 428),
     (TooManyRequests, 429),
@@ -182,8 +184,15 @@ def to_problem(
         headers["WWW-Authenticate"] = "Bearer"
     if status == 503:
         headers["Retry-After"] = str(RETRY_AFTER)
-    if isinstance(error, TooManyRequests):
+    if isinstance(error, TooManyRequests | DailyQuotaReached):
         headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, DailyQuotaReached):
+        headers |= {
+            "RateLimit-Limit": str(error.limit),
+            "RateLimit-Remaining": "0",
+            "RateLimit-Reset": str(error.retry_after),
+            "RateLimit-Policy": f"{error.limit};w=86400",
+        }
     faults = faults_of(error) if isinstance(error, InvalidRequest) else (error,)
     details, errors = [], []
     for fault in faults[:MOST_FAULTS]:

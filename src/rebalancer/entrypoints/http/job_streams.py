@@ -26,12 +26,12 @@ class JobStreams:
     Args:
         poll_interval: Seconds between two reads of a job.
         heartbeat: Seconds without a message after which a comment keeps the connection open.
-        limit: Most open streams of one user.
+        limit: Most open streams of one user; 0: unlimited.
     """
 
     _poll_interval: float = 0.5
     _heartbeat: float = 15.0
-    _limit: int = 10
+    limit: int = 10
     _open: Counter[UUID] = attrs.field(factory=Counter, init=False)
     stopping: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
     """Set when the server shuts down: every stream ends then."""
@@ -42,9 +42,9 @@ class JobStreams:
 
     def check_limit(self, owner: UUID) -> None:
         """Raise TooManyRequests if a user has as many open streams as allowed."""
-        if self.count(owner) >= self._limit:
+        if self.limit and self.count(owner) >= self.limit:
             raise TooManyRequests(
-                f"you already watch {self._limit} jobs; close a stream first",
+                f"you already watch {self.limit} jobs; close a stream first",
                 retry_after=round(self._heartbeat),
             )
 

@@ -28,11 +28,14 @@ from rebalancer.domain.portfolio.owner import spellings_of_email
 from rebalancer.entrypoints.http.auth import parse_bearer_token
 from rebalancer.entrypoints.http.errors import TooManyRequests, to_problem
 
-_MINUTE = timedelta(minutes=1)
+_MINUTE, _DAY = timedelta(minutes=1), timedelta(days=1)
 _VERDICT = "rebalancer.verdict"
 """Key of the latest verdict in the scope of a request."""
 
-_LOGIN, _ACCOUNT = "login", "account"
+_DECIDED = b"ratelimit-limit"
+"""Header of answers that state another limit, which the request exceeds."""
+
+_LOGIN, _ACCOUNT, _REGISTRATION = "login", "account", "registration"
 _HEALTH_FACTOR = 10
 """Multiple of the usual limit for monitoring."""
 
@@ -56,6 +59,9 @@ class RateLimiter:
         self._health = Limit("health", most * _HEALTH_FACTOR, _MINUTE) if most else None
         few = settings.login_limit
         self._login = Limit(_LOGIN, few, _MINUTE) if few else None
+        registrations = settings.most_registrations_a_day
+        daily = Limit(_REGISTRATION, registrations, _DAY) if registrations and few else None
+        self._registration = daily
         self._account = Limit(_ACCOUNT, few * _ACCOUNT_FACTOR, _MINUTE) if few else None
         self._key = keys.of(RATE_LIMITS)[0].value
 
@@ -75,7 +81,9 @@ class RateLimiter:
             async def send_with_headers(message: Message) -> None:
                 verdict = scope.get(_VERDICT)
                 if message["type"] == "http.response.start" and verdict is not None:
-                    message["headers"] = [*message.get("headers", ()), *_headers(verdict)]
+                    headers = list(message.get("headers", ()))
+                    if all(name.lower() != _DECIDED for name, _ in headers):
+                        message["headers"] = [*headers, *_headers(verdict)]
                 await send(message)
 
             if self._usual is not None:
@@ -95,6 +103,15 @@ class RateLimiter:
             TooManyRequests: the address exceeds its limit.
         """
         await self._attempt(scope, self._login, f"address:{address_of(scope, self._proxies)}")
+
+    async def register_from(self, scope: Any) -> None:
+        """Count a registration from an address, whether or not it succeeds.
+
+        Raises:
+            TooManyRequests: the address exceeds its limit of a day.
+        """
+        address = f"address:{address_of(scope, self._proxies)}"
+        await self._attempt(scope, self._registration, address)
 
     async def login_as(self, scope: Any, email: str) -> None:
         """Count an attempt on an account, which may not exist, from any address.
@@ -143,6 +160,17 @@ async def limit_login_attempts(
         TooManyRequests: the address exceeds its limit.
     """
     await connection.app.state.rate_limiter.login_from(connection.scope)
+
+
+async def limit_registrations(
+    connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler
+) -> None:
+    """Guard: limit the accounts that are registered from one address in a day.
+
+    Raises:
+        TooManyRequests: the address exceeds its limit.
+    """
+    await connection.app.state.rate_limiter.register_from(connection.scope)
 
 
 def address_of(scope: Any, proxies: int) -> str:
@@ -215,9 +243,12 @@ def _headers(verdict: Verdict) -> list[tuple[bytes, bytes]]:
 def _error(verdict: Verdict) -> TooManyRequests:
     is_login = verdict.limit.name in (_LOGIN, _ACCOUNT)
     subject = "attempts to log in or register" if is_login else "requests"
+    window = "a minute"
+    if verdict.limit.name == _REGISTRATION:
+        subject, window = "registrations", "a day"
     seconds = _seconds(verdict)
     return TooManyRequests(
-        f"more than {verdict.limit.most} {subject} within a minute; try again in {seconds} seconds",
+        f"more than {verdict.limit.most} {subject} within {window}; try again in {seconds} seconds",
         seconds,
     )
 

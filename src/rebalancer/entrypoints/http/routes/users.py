@@ -36,7 +36,7 @@ from rebalancer.entrypoints.http.idempotency import (
     note_owner,
     replay_headers,
 )
-from rebalancer.entrypoints.http.rate_limits import limit_login_attempts
+from rebalancer.entrypoints.http.rate_limits import limit_login_attempts, limit_registrations
 from rebalancer.entrypoints.http.routes.risk import AssessmentView, assessment_view
 from rebalancer.entrypoints.http.threads import HASHING, WRITES, run_in
 from rebalancer.entrypoints.schemas import examples
@@ -117,7 +117,7 @@ class LoginView(View, frozen=True, kw_only=True):
 @post(
     "/register",
     summary="Register",
-    guards=[limit_login_attempts],
+    guards=[limit_login_attempts, limit_registrations],
     responses=problem_responses(409, 422),
 )
 async def register(
