@@ -9,6 +9,7 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.application.audit import record
 from rebalancer.application.idempotency import ClientRequest
 from rebalancer.application.ports.accounts import Passwords, Revocations, Tokens
 from rebalancer.application.ports.store import Transaction, UnitOfWork
@@ -17,9 +18,12 @@ from rebalancer.application.sessions import (
     end_session,
     issue_login,
     issue_tokens,
+    repeats_exchange,
+    seen_now,
     session_of,
 )
 from rebalancer.domain.accounts.sessions import Session
+from rebalancer.domain.audit.events import Action, Outcome
 from rebalancer.domain.errors import InvalidRequest, NotAuthenticated, NotFound
 from rebalancer.domain.portfolio.owner import (
     EmailTaken,
@@ -145,7 +149,8 @@ class RefreshLogin:
     """Exchange a refresh token for new tokens.
 
     A token can be used once. A second use means that it was stolen, before or after: then the
-    session ends (RFC 9700, section 4.14.2).
+    session ends (RFC 9700, section 4.14.2), unless the first answer was probably lost, see
+    `repeats_exchange`.
     """
 
     work: UnitOfWork
@@ -164,10 +169,11 @@ class RefreshLogin:
         login = None
         if known is not None and now < known.expires:
             with self.work.begin() as tx:
+                user = load_account(tx, known.owner)  # locked before its sessions, as elsewhere
                 session = session_of(tx, known)
                 token = tx.tokens.get(digest)
                 if token is not None:
-                    login = self._exchange(tx, session, token, now)
+                    login = self._exchange(tx, user, session, token, now)
         if login is None:
             raise NotAuthenticated(
                 "the refresh token has expired or was used before; log in again",
@@ -176,14 +182,26 @@ class RefreshLogin:
         return login
 
     def _exchange(
-        self, tx: Transaction, session: Session, token: RefreshToken, now: datetime
+        self, tx: Transaction, user: User, session: Session, token: RefreshToken, now: datetime
     ) -> Login | None:
-        if not session.is_active(now) or not tx.tokens.mark_used(token.digest, now):
-            end_session(tx, self.revocations, session, now)
-            return None
-        session = attrs.evolve(session, used=now)
-        tx.sessions.save(session)
-        return issue_tokens(tx, self.tokens, load_account(tx, token.owner), session, now)
+        if session.is_active(now) and (
+            tx.tokens.mark_used(token.digest, now) or repeats_exchange(tx, session, token, now)
+        ):
+            user.check_enabled()
+            session = seen_now(session, now)
+            tx.sessions.save(session)
+            return issue_tokens(tx, self.tokens, user, session, now)
+        end_session(tx, self.revocations, session, now)
+        if token.used is not None:
+            record(
+                tx,
+                Action.REFRESH_REUSED,
+                at=now,
+                subject=user.id,
+                outcome=Outcome.REFUSED,
+                target=f"session:{session.id}",
+            )
+        return None
 
 
 @attrs.frozen
@@ -201,7 +219,10 @@ class LogOut:
             known = tx.tokens.get(digest)
         if known is not None:
             with self.work.begin() as tx:
-                end_session(tx, self.revocations, session_of(tx, known), now)
+                session = session_of(tx, known)
+                if session.ended is None:
+                    record(tx, Action.LOGOUT, at=now, actor=session.owner)
+                end_session(tx, self.revocations, session, now)
 
 
 @attrs.frozen

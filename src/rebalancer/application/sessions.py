@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
 import attrs
 
+from rebalancer.application.audit import current_origin, record
 from rebalancer.application.ports.accounts import Revocations, Tokens
 from rebalancer.application.ports.store import Transaction
-from rebalancer.domain.accounts.sessions import Bearer, Session, reauthentication_required
+from rebalancer.domain.accounts.sessions import (
+    LONGEST_AGENT,
+    Bearer,
+    Session,
+    prefix_of,
+    reauthentication_required,
+)
+from rebalancer.domain.audit.events import Action
 from rebalancer.domain.portfolio.owner import RefreshToken, User
+
+RETRY_PERIOD = timedelta(seconds=10)
+"""Time after the exchange of a refresh token in which the same client may repeat it."""
+
+MOST_SESSIONS = 50
+"""Active sessions of a user; a further one ends the one that was not used for longest."""
 
 
 @attrs.frozen
@@ -31,13 +45,21 @@ def issue_login(
 ) -> Login:
     """Start a session of a user who has proved an identity, and return its tokens.
 
+    The user is read again and locked, so that no session starts while an operator disables the
+    account.
+
     Raises:
         NotAllowed: the account is disabled.
     """
+    user = tx.users.get(user.id)
     user.check_enabled()
-    session = Session.start(session_id, user.id, method, now)
+    for oldest in tx.sessions.active(user.id, now)[MOST_SESSIONS - 1 :]:
+        tx.sessions.save(attrs.evolve(oldest, ended=now))
+        tx.tokens.revoke(oldest.id)
+    session = seen_now(Session.start(session_id, user.id, method, now), now)
     tx.sessions.add(session)
     tx.tokens.delete_expired(now, owner=user.id)
+    record(tx, Action.LOGIN, at=now, actor=user.id, details={"method": method})
     return issue_tokens(tx, tokens, user, session, now)
 
 
@@ -49,6 +71,31 @@ def issue_tokens(
     secret, ends = tokens.create_refresh_secret(), session.refresh_ends(now)
     tx.tokens.add(RefreshToken(tokens.digest(secret), session.id, user.id, now, ends))
     return Login(user, session, access, access_ends, secret, ends)
+
+
+def seen_now(session: Session, now: datetime) -> Session:
+    """Return a session that is used now, from where the current request comes."""
+    origin = current_origin.get()
+    agent = (origin.agent or "")[:LONGEST_AGENT]
+    return attrs.evolve(session, used=now, address=prefix_of(origin.address), agent=agent)
+
+
+def repeats_exchange(tx: Transaction, session: Session, token: RefreshToken, now: datetime) -> bool:
+    """Return whether a used token is presented again because its answer was lost.
+
+    The same client, by network and agent, must present it within `RETRY_PERIOD`. The token of the
+    lost answer then counts as used, so that a thief who has it is noticed all the same, and there
+    is one repetition at most.
+    """
+    client = seen_now(session, session.used)
+    if token.used is None or not client.address or client != session:
+        return False
+    successors = tx.tokens.unused(session.id)
+    return (
+        now - token.used <= RETRY_PERIOD
+        and [one.issued for one in successors] == [token.used]
+        and tx.tokens.mark_used(successors[0].digest, now)
+    )
 
 
 def end_session(tx: Transaction, revocations: Revocations, session: Session, now: datetime) -> None:
