@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -17,6 +17,7 @@ from rebalancer.adapters.security.tokens import JwtTokens
 from rebalancer.application.accounts import LogOut, RefreshLogin
 from rebalancer.application.audit import current_origin
 from rebalancer.application.own_sessions import EndOtherSessions, EndSession, ListSessions
+from rebalancer.application.ports.store import Transaction
 from rebalancer.application.sessions import (
     MOST_SESSIONS,
     RETRY_PERIOD,
@@ -52,7 +53,7 @@ def requests_from(origin: Origin) -> Iterator[None]:
 
 
 class Service:
-    """The use cases over memory; requests come from home unless a test says otherwise."""
+    """The use cases over memory; requests come from home unless a test sets another origin."""
 
     def __init__(self) -> None:
         self.work, self.revocations = MemoryWork(), MemoryRevocations()
@@ -154,12 +155,13 @@ def test_text_of_a_stranger_takes_no_lock(service: Service) -> None:
     class ReadOnly:
         read = service.work.read
 
-        def begin(self) -> None:
+        def begin(self) -> AbstractContextManager[Transaction]:
             raise AssertionError("took the writer lock")
 
+    work = ReadOnly()
     with pytest.raises(NotAuthenticated):
-        RefreshLogin(ReadOnly(), service.tokens, service.revocations)("guess", now=NOW)
-    LogOut(ReadOnly(), service.tokens, service.revocations)("guess", now=NOW)
+        RefreshLogin(work, service.tokens, service.revocations)("guess", now=NOW)
+    LogOut(work, service.tokens, service.revocations)("guess", now=NOW)
 
 
 def test_login_of_an_earlier_version_gets_a_session(service: Service) -> None:
@@ -222,7 +224,7 @@ def test_sessions_do_not_end_if_the_change_is_rolled_back(service: Service) -> N
         end_sessions(tx, service.revocations, service.user.id, now=NOW)
         raise RebalancerError("no")
     assert service.revocations.active() == []
-    assert service.refresh(login, NOW + SECOND)
+    assert service.refresh(login, NOW + SECOND).session.id == login.session.id
 
 
 def test_recent_proof_is_ten_minutes_old_at_most(service: Service) -> None:

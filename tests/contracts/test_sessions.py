@@ -60,7 +60,7 @@ def test_active_sessions_of_one_user_are_listed_last_used_first(work, ada):
         assert tx.sessions.active(ada.id, NOW + HOUR) == [new, old]
 
 
-def test_past_sessions_are_deleted_and_ended_ones_kept(work, ada):
+def test_past_sessions_are_deleted_and_ended_ones_remain(work, ada):
     past = a_session(ada.id, ends=NOW + HOUR)
     ended = a_session(ada.id, ended=NOW)
     add(work, past, ended)
