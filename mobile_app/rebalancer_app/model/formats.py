@@ -12,6 +12,8 @@ from babel.numbers import format_currency, format_decimal, format_percent
 
 UP, DOWN, SAME = "▲", "▼", "●"
 MINUS = "−"
+HIDDEN = "••••"
+"""In place of an amount that the person hides."""
 
 
 @attrs.frozen
@@ -58,6 +60,11 @@ class Formats:
             )
         return str(format_currency(amount, currency, locale=self.locale))
 
+    def signed_money(self, amount: Decimal, currency: str) -> str:
+        """Return an amount with its sign, as a gain or loss."""
+        sign = "+" if amount > 0 else (MINUS if amount < 0 else "")
+        return sign + self.money(abs(amount), currency)
+
     @property
     def _whole(self) -> str:
         pattern = str(self.locale.currency_formats["standard"].pattern)
@@ -73,9 +80,9 @@ class Formats:
         """Return a share of 1 in percent; a dash if it is unknown."""
         if share is None:
             return "–"
-        pattern = "#,##0" + ("." + "0" * digits if digits else "") + "%"
-        if self.locale.language in ("de", "fr"):
-            pattern = pattern.replace("%", "\u00a0%")
+        pattern = str(self.locale.percent_formats[None].pattern)
+        if digits:
+            pattern = pattern.replace("0", "0." + "0" * digits)
         return str(format_percent(share, format=pattern, locale=self.locale))
 
     def points(self, share: float, digits: int = 1) -> str:

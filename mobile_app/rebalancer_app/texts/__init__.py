@@ -19,7 +19,7 @@ class Texts:
     language: str
     words: Mapping[str, str]
 
-    def __call__(self, name: str, **values: object) -> str:
+    def __call__(self, name: str, /, **values: object) -> str:
         """Return a text; names in braces are replaced by the values.
 
         A number in ``count`` chooses between ``name.one`` and ``name.other``.
@@ -28,7 +28,7 @@ class Texts:
             name = f"{name}.{'one' if values['count'] == 1 else 'other'}"
         return self.words[name].format(**values)
 
-    def find(self, name: str) -> str | None:
+    def find(self, name: str, /) -> str | None:
         """Return a text without values; None if the language lacks this name."""
         return self.words.get(name)
 

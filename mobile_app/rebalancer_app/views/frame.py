@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import flet as ft
 
@@ -25,14 +25,27 @@ def go(route: str) -> None:
     page.run_task(page.push_route, route)
 
 
-def tab_view(name: str, controls: Sequence[ft.Control], app: AppState) -> ft.View:
+def tab_view(
+    name: str,
+    controls: Sequence[ft.Control],
+    app: AppState,
+    *,
+    reload: Callable[[], None] | None = None,
+) -> ft.View:
     """Return a screen of the navigation: a bar below on phones, a rail on larger windows."""
     at = [tab[0] for tab in TABS].index(name)
     route = TABS[at][1]
     content = _centered(
         [
-            ft.Semantics(
-                header=True, content=words(app.texts(f"nav.{name}"), app, "title", strong=True)
+            ft.Row(
+                [
+                    ft.Semantics(
+                        header=True,
+                        content=words(app.texts(f"nav.{name}"), app, "title", strong=True),
+                        expand=True,
+                    ),
+                    *([_reload_button(reload, app)] if reload else []),
+                ]
             ),
             *controls,
         ]
@@ -111,6 +124,15 @@ def detail_view(
             ft.SafeArea(_centered(controls), expand=True),
             *([bottom] if bottom is not None else []),
         ],
+    )
+
+
+def _reload_button(reload: Callable[[], None], app: AppState) -> ft.Control:
+    return ft.IconButton(
+        ft.Icons.REFRESH,
+        icon_color=app.colors.quiet,
+        tooltip=app.texts("app.reload"),
+        on_click=lambda _: reload(),
     )
 
 

@@ -9,11 +9,9 @@ from typing import Any
 import flet as ft
 
 from rebalancer_app import theme
-from rebalancer_app.model.formats import Change
+from rebalancer_app.model.formats import HIDDEN, Change
 from rebalancer_app.state import AppState, now, use_app
 from rebalancer_app.views.resources import Phase, Resource
-
-HIDDEN = "••••"
 
 
 def words(
@@ -148,6 +146,62 @@ def secondary_button(text: str, on_click: Any, app: AppState, **more: Any) -> ft
             text_style=ft.TextStyle(size=theme.SIZES["body"], font_family=theme.FONT),
         ),
         **more,
+    )
+
+
+def choices(
+    options: Sequence[tuple[str, str]],
+    chosen: str,
+    choose: Callable[[str], None],
+    app: AppState,
+    *,
+    label: str,
+) -> ft.Control:
+    """Return a row of options, of which one is chosen.
+
+    Args:
+        options: Name and words of each.
+        chosen: Name of the chosen one.
+        choose: Called with the name of another one.
+        app: State of the app.
+        label: What is chosen, for screen readers.
+    """
+
+    def option(name: str, text: str) -> ft.Control:
+        is_chosen = name == chosen
+        return ft.Semantics(
+            label=text,
+            button=True,
+            selected=is_chosen,
+            exclude_semantics=True,
+            on_tap=lambda _: choose(name),
+            content=ft.Container(
+                words(
+                    text,
+                    app,
+                    "note",
+                    strong=is_chosen,
+                    color=app.colors.on_accent if is_chosen else app.colors.quiet,
+                ),
+                bgcolor=app.colors.accent if is_chosen else None,
+                border_radius=theme.TOUCH_TARGET / 2,
+                height=theme.TOUCH_TARGET - 8,
+                alignment=ft.Alignment.CENTER,
+                padding=ft.Padding.symmetric(horizontal=theme.GRID * 1.5),
+                on_click=lambda _: choose(name),
+                expand=True,
+            ),
+            expand=True,
+        )
+
+    return ft.Semantics(
+        label=label,
+        content=ft.Container(
+            ft.Row([option(name, text) for name, text in options], spacing=4),
+            bgcolor=app.colors.raised,
+            border_radius=theme.TOUCH_TARGET / 2,
+            padding=4,
+        ),
     )
 
 

@@ -176,8 +176,10 @@ class WebClient:
             if name in (b"x-forwarded-for", b"user-agent", b"accept-language")
         }
         peer = scope.get("client") or ("127.0.0.1", 0)
+        scheme = "https" if scope.get("scheme") in ("https", "wss") else "http"
+        host = dict(scope["headers"]).get(b"host", b"localhost").decode("latin-1")
         return Client(
-            "http://server.internal",
+            f"{scheme}://{host}",
             tokens=session,
             transport=httpx.ASGITransport(self.server, client=(str(peer[0]), int(peer[1]))),
             headers=passed,
