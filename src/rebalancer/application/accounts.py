@@ -9,7 +9,7 @@ from uuid import UUID
 
 import attrs
 
-from rebalancer.application.audit import record
+from rebalancer.application.audit import record, record_refusal
 from rebalancer.application.idempotency import ClientRequest
 from rebalancer.application.ports.accounts import Passwords, Revocations, Tokens
 from rebalancer.application.ports.store import Transaction, UnitOfWork
@@ -24,7 +24,7 @@ from rebalancer.application.sessions import (
 )
 from rebalancer.domain.accounts.sessions import Session
 from rebalancer.domain.audit.events import Action, Outcome
-from rebalancer.domain.errors import InvalidRequest, NotAuthenticated, NotFound
+from rebalancer.domain.errors import InvalidRequest, NotAllowed, NotAuthenticated, NotFound
 from rebalancer.domain.portfolio.owner import (
     EmailTaken,
     RefreshToken,
@@ -97,6 +97,7 @@ class Register:
                 if stored is not None and normalize_email(stored.email) == address:
                     raise EmailTaken("stored in the spelling of an earlier version")
                 tx.users.add(user)
+                record(tx, Action.REGISTER, at=now, subject=id)
                 if request is not None:
                     request.store_result(tx, id, id, now)
         except EmailTaken:
@@ -135,13 +136,21 @@ class LogIn:
             user = find_by_email(tx, email)
         matches = _matches(self.passwords, password, user)
         if user is None or not matches:
+            subject, reason = (user.id, "wrong_password") if user else (None, "unknown_account")
+            record_refusal(self.work, Action.LOGIN_REFUSED, at=now, subject=subject, reason=reason)
             raise NotAuthenticated(
                 "the e-mail address or the password is wrong", code="wrong_credentials"
             )
-        with self.work.begin() as tx:
-            return issue_login(
-                tx, self.tokens, user, session_id=session_id, method="password", now=now
+        try:
+            with self.work.begin() as tx:
+                return issue_login(
+                    tx, self.tokens, user, session_id=session_id, method="password", now=now
+                )
+        except NotAllowed as error:
+            record_refusal(
+                self.work, Action.LOGIN_REFUSED, at=now, subject=user.id, reason=error.code
             )
+            raise
 
 
 @attrs.frozen
@@ -268,6 +277,7 @@ class AssessRisk:
                 return user, True
             user = attrs.evolve(user, assessment=assessment, assessed=now)
             tx.users.save(user)
+            record(tx, Action.RISK_ASSESSED, at=now, subject=owner)
             if request is not None:
                 request.store_result(tx, owner, owner, now)
         return user, False

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from rebalancer.domain.audit.events import Action, AuditEvent, Origin, Outcome
 
 if TYPE_CHECKING:  # every command imports this, and few need the stores
-    from rebalancer.application.ports.store import Transaction
+    from rebalancer.application.ports.store import Transaction, UnitOfWork
 
 _WORKER = Origin("worker")
 current_origin: ContextVar[Origin] = ContextVar("current_origin", default=_WORKER)
@@ -38,12 +38,14 @@ def record(
         tx: Transaction that also changes what the event is about.
         action: What was done.
         at: Time of the event.
-        actor: Account that acted; None if it is unknown, or an operator at a terminal.
+        actor: Account that acted; when None, the user of the current request, who is None for an
+            unknown client and for an operator at a terminal.
         subject: Account that the event is about; the actor's own when None.
         outcome: What became of the attempt.
         target: Object that was acted on, as ``kind:id``.
         details: Further facts; never a secret, a hash, an address or a name.
     """
+    actor = current_user.get() if actor is None else actor
     tx.audit.append(
         AuditEvent(
             id=uuid4(),
@@ -57,3 +59,20 @@ def record(
             details=details or {},
         )
     )
+
+
+def record_refusal(
+    work: UnitOfWork, action: Action, *, at: datetime, subject: UUID | None, reason: str
+) -> None:
+    """Add an event about a refused attempt, in a transaction of its own.
+
+    Args:
+        work: Transactions.
+        action: What was refused.
+        at: Time of the attempt.
+        subject: Account that it was about; None if it does not exist.
+        reason: Code of the reason.
+    """
+    with work.begin() as tx:
+        outcome, details = Outcome.REFUSED, {"reason": reason}
+        record(tx, action, at=at, subject=subject, outcome=outcome, details=details)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.application.audit import record
 from rebalancer.application.corporate_actions import extend_and_book
 from rebalancer.application.idempotency import find_earlier_result, fingerprint
 from rebalancer.application.not_found import require
@@ -16,6 +17,7 @@ from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.application.valuation import ValuedPortfolio, value_committed
 from rebalancer.application.worksheets import cancel_worksheets
+from rebalancer.domain.audit.events import Action
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.market.prices import PriceHistory
@@ -78,6 +80,14 @@ class VoidEntry:
                 )
                 tx.portfolios.save(portfolio, entries=booked)
                 cancel_worksheets(tx, portfolio, booked, now)
+                record(
+                    tx,
+                    Action.CORRECTION_RECORDED,
+                    at=now,
+                    subject=owner,
+                    target=f"portfolio:{portfolio_id}",
+                    details={"entry": str(entry_id)},
+                )
                 if key is not None:
                     tx.keys.add(
                         IdempotencyKey(owner, key, request, result=reversal.id, created=now)

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.application import audit
 from rebalancer.application.corporate_actions import BookActions, extend_and_book
 from rebalancer.application.idempotency import ClientRequest, find_earlier_result, fingerprint
 from rebalancer.application.ports.market import PriceSource
@@ -22,6 +23,7 @@ from rebalancer.application.rebalance import (
     read_fills,
 )
 from rebalancer.application.worksheets import cancel_worksheets
+from rebalancer.domain.audit.events import Action
 from rebalancer.domain.errors import RebalancerError, Unavailable
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.market.prices import PriceHistory
@@ -94,6 +96,7 @@ class AcceptProposal:
             if fills is not None:
                 done, portfolio = _book_fills(tx, done, portfolio, fills, latest, now)
             tx.proposals.save(done, expected=record.stage)
+            _record(tx, Action.PROPOSAL_ACCEPTED, done, now, mode=mode.value)
             if key is not None:
                 tx.keys.add(IdempotencyKey(owner, key, asked, result=id, created=now))
         if submits and not self.broker.fills_at_once:
@@ -133,6 +136,7 @@ class CollectFills:
             portfolio = tx.portfolios.get(record.portfolio_id)
             done, _ = _book_fills(tx, record, portfolio, fills, None, now)
             tx.proposals.save(done, expected=Stage.ACCEPTED)
+            _record(tx, Action.PROPOSAL_RECORDED, done, now)
         return True
 
     def pending(self, *, now: datetime) -> None:
@@ -150,6 +154,20 @@ class CollectFills:
                 raise
             except RebalancerError as error:
                 log.warning("the fills of proposal %s cannot be booked: %s", id, error)
+
+
+def _record(
+    tx: Transaction, action: Action, proposal: ProposalRecord, now: datetime, **details: str
+) -> None:
+    """Record a decision about a proposal in the audit trail."""
+    audit.record(
+        tx,
+        action,
+        at=now,
+        subject=proposal.owner,
+        target=f"proposal:{proposal.id}",
+        details={"portfolio": str(proposal.portfolio_id), **details},
+    )
 
 
 def _book_fills(
@@ -204,6 +222,7 @@ class RejectProposal:
                 return proposal_status(record, version, latest, now), True
             rejected = record.reject(now, remark)
             tx.proposals.save(rejected, expected=record.stage)
+            _record(tx, Action.PROPOSAL_REJECTED, rejected, now)
             if request is not None:
                 request.store_result(tx, owner, id, now)
         return proposal_status(rejected, version, latest, now), False
@@ -252,6 +271,7 @@ class CancelProposal:
                     code="orders_at_broker",
                 )
             tx.proposals.save(cancelled, expected=record.stage)
+            _record(tx, Action.PROPOSAL_CANCELLED, cancelled, now)
             if request is not None:
                 request.store_result(tx, owner, id, now)
         return proposal_status(cancelled, version, latest, now, filled), False

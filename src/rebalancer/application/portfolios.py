@@ -15,6 +15,7 @@ import attrs
 import numpy as np
 
 from rebalancer.application.accounts import load_account
+from rebalancer.application.audit import record
 from rebalancer.application.corporate_actions import (
     BookActions,
     extend_and_book,
@@ -27,6 +28,7 @@ from rebalancer.application.quotas import DEFAULT_QUOTAS, Quotas, size_of_portfo
 from rebalancer.application.trade_amounts import traded_value
 from rebalancer.application.valuation import ValuedPortfolio, value_booked, value_committed
 from rebalancer.application.worksheets import cancel_worksheets
+from rebalancer.domain.audit.events import Action
 from rebalancer.domain.backtest.track_record import TrackRecord, measure_track_record
 from rebalancer.domain.errors import Conflict, FaultCollector, InvalidRequest, NotFound
 from rebalancer.domain.market.convertible import check_convertible
@@ -156,6 +158,7 @@ class OpenPortfolio:
             self.quotas.check_portfolios(tx, owner)
             tx.portfolios.add(opened, entries)
             self.quotas.take_bytes(tx, owner, size_of_portfolio(mandate, entries), now)
+            record(tx, Action.PORTFOLIO_OPENED, at=now, subject=owner, target=f"portfolio:{id}")
             if request is not None:
                 request.store_result(tx, owner, id, now)
         return value_committed(opened, lambda: market, self.work)
@@ -236,6 +239,7 @@ class RevisePortfolio:
             )
             tx.portfolios.save(revised, entries=booked)
             cancel_worksheets(tx, revised, booked, now)
+            record(tx, Action.PORTFOLIO_CHANGED, at=now, subject=owner, target=f"portfolio:{id}")
         return value_committed(revised, lambda: market, self.work)
 
 
@@ -257,6 +261,7 @@ class ClosePortfolio:
             stored = tx.portfolios.get(id, owner=owner)
             accepted.check(stored)
             tx.portfolios.close(id, owner=owner, version=stored.version, now=now)
+            record(tx, Action.PORTFOLIO_CLOSED, at=now, subject=owner, target=f"portfolio:{id}")
 
 
 @attrs.frozen

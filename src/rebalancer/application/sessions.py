@@ -58,8 +58,15 @@ def issue_login(
         tx.tokens.revoke(oldest.id)
     session = seen_now(Session.start(session_id, user.id, method, now), now)
     tx.sessions.add(session)
+    record(
+        tx,
+        Action.LOGIN,
+        at=now,
+        actor=user.id,
+        target=f"session:{session_id}",
+        details={"method": method},
+    )
     tx.tokens.delete_expired(now, owner=user.id)
-    record(tx, Action.LOGIN, at=now, actor=user.id, details={"method": method})
     return issue_tokens(tx, tokens, user, session, now)
 
 

@@ -61,7 +61,6 @@ class Action(StrEnum):
     SECOND_FACTOR_REFUSED = "second_factor_refused", "Second step of a sign-in refused"
     REAUTHENTICATED = "reauthenticated", "Identity confirmed again"
     REAUTHENTICATION_REFUSED = "reauthentication_refused", "Confirmation of identity refused"
-    REFRESHED = "refreshed", "Session continued"
     REFRESH_REUSED = "refresh_reused", "Session ended because its token was used twice"
     LOGOUT = "logout", "Signed out"
     SESSION_ENDED = "session_ended", "Session ended"
