@@ -161,8 +161,11 @@ _USER = r"([^@/?#\s]*@)?"
 _HOST = r"(\[[^\]@/?#\s]*\]|[^\[\]:,@/?#\s]*)(:[0-9]{1,5})?"
 _OPTIONS = r"(\?[^@#]*)?"
 _PATH = rf"(/[^@?#]*)?{_OPTIONS}"
+_SMTP = rf"smtps?://{_USER}{_HOST}{_OPTIONS}"
 _DATABASE = rf"sqlite[a-z0-9+]*://.*|[a-z0-9+]+://{_USER}{_HOST}{_PATH}"
 _MONGO = rf"mongodb(\+srv)?://{_USER}{_HOST}(,{_HOST})*{_PATH}"
+_SENDER = r"[^<>@\r\n]*<[^<>@\s]+@[^<>@\s]+>|[^<>@\s]+@[^<>@\s]+"
+_PUBLIC = r"https?://[^\s?#]+"
 _REDIS = rf"(rediss?|valkeys?)://{_USER}{_HOST}(/[0-9]*)?{_OPTIONS}|unix://{_USER}{_PATH}"
 """Stricter than the drivers: an unescaped delimiter in a password would be parsed as a host and
 leak into errors."""
@@ -216,6 +219,13 @@ class Settings:
             there is a login limit.
         proposal_days: Days after which proposals that were never accepted are deleted.
         trusted_proxies: Number of reverse proxies that set X-Forwarded-For and are trusted.
+        smtp_url: Server that sends mail; None: mail is printed in development, else none is sent.
+        mail_from: Sender of mails, with or without a name.
+        public_url: Address of the client, to which links in mails lead; None: this server, in
+            development.
+        email_verification: Whether an address must be confirmed by a mailed link before it can be
+            used: required or off; None: required where ``smtp_url`` is set.
+        terms_version: Version of the terms that every new account must accept; None: no terms.
         job_timeout: Seconds that one attempt at a job may take.
         job_attempts: Attempts at a job before it fails.
         jobs_at_once: Jobs that a process runs in parallel.
@@ -282,6 +292,17 @@ class Settings:
     most_registrations_a_day: int = _setting(100, _integer(0, _MOST))
     proposal_days: int = _setting(90, _integer(8, 36_500))
     trusted_proxies: int = _setting(0, _integer(0, 10))
+    smtp_url: str | None = _setting(
+        None, _url(_SMTP, "smtps://user:password@mail.example.org:465"), repr=False
+    )
+    mail_from: str | None = _setting(None, _matching(_SENDER, "an address or Name <address>"))
+    public_url: str | None = _setting(
+        None, _matching(_PUBLIC, "an address such as https://app.example.org")
+    )
+    email_verification: str | None = _setting(None, _choice("required", "off"))
+    terms_version: str | None = _setting(
+        None, _matching("[A-Za-z0-9_.-]{1,40}", "up to 40 letters, digits and - _ .")
+    )
     job_timeout: float = _setting(3600.0, _number(1.0, 604_800.0))
     job_attempts: int = _setting(3, _integer(1, 100))
     jobs_at_once: int = _setting(1, _integer(1, 64))
@@ -376,6 +397,39 @@ class Settings:
     def has_public_key(self) -> bool:
         """Whether the secret key is the development default, with which anyone can sign in."""
         return DEVELOPMENT_KEY in (self.secret_key, *self.secret_keys_old)
+
+    @property
+    def sends_mail(self) -> bool:
+        """Whether mail is sent, or printed in development."""
+        return self.smtp_url is not None or self.environment is Environment.DEVELOPMENT
+
+    @property
+    def verifies_email(self) -> bool:
+        """Whether an address must be confirmed before it can be used."""
+        if self.email_verification is None:
+            return self.smtp_url is not None
+        return self.email_verification == "required"
+
+    @property
+    def client_url(self) -> str:
+        """Address of the client, for links in mails."""
+        return self.public_url or f"http://localhost:{self.port}"
+
+    def check_mail(self) -> None:
+        """Check that mails can be sent where they are needed.
+
+        Raises:
+            InvalidRequest: a setting is missing; names the variable.
+        """
+        missing = reason = ""
+        if self.smtp_url is not None:
+            missing = "MAIL_FROM" if self.mail_from is None else missing
+            missing = "PUBLIC_URL" if self.public_url is None else missing
+            reason = "mails need it; set it too"
+        elif self.verifies_email and not self.sends_mail:
+            missing, reason = "SMTP_URL", "it is needed to verify e-mail addresses; set it too"
+        if missing:
+            raise InvalidRequest(reason, field=f"{PREFIX}{missing}", code="mail_setting_missing")
 
     def check_serving(self) -> None:
         """Refuse to serve with the public development key where others can connect.

@@ -15,6 +15,7 @@ import attrs
 from hypothesis import strategies as st
 
 from rebalancer.domain.accounts.factors import Passkey, TotpSecret
+from rebalancer.domain.accounts.mail import Mail, MailKind
 from rebalancer.domain.accounts.one_time import OneTimeToken
 from rebalancer.domain.accounts.roles import Role
 from rebalancer.domain.accounts.sessions import Session
@@ -139,6 +140,14 @@ def a_passkey(owner: UUID, **others: Any) -> Passkey:
 def a_totp(owner: UUID, **others: Any) -> TotpSecret:
     """Return the confirmed secret of an authenticator app."""
     return attrs.evolve(TotpSecret(owner, "JBSWY3DPEHPK3PXP", NOW, NOW, 55_000_000), **others)
+
+
+def a_mail(**others: Any) -> Mail:
+    """Return a mail with a link to reset a password."""
+    facts = {"token": "secret", "minutes": "60"}
+    kind = MailKind.RESET_PASSWORD
+    plain = Mail(uuid4(), kind, "ada@bücher.example", facts, NOW, NOW + 48 * HOUR)
+    return attrs.evolve(plain, **others)
 
 
 def a_one_time(owner: UUID | None, **others: Any) -> OneTimeToken:

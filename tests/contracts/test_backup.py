@@ -55,6 +55,7 @@ from tests.contracts.stores import (
     a_fill,
     a_job,
     a_key,
+    a_mail,
     a_managed,
     a_one_time,
     a_passkey,
@@ -131,6 +132,9 @@ def filled(engine):
         tx.totp.save(a_totp(bob.id, confirmed=None))
         tx.recovery_codes.replace(ada.id, ["a" * 64, "b" * 64], NOW)
         tx.recovery_codes.use(ada.id, "a" * 64, NOW + HOUR)
+        tx.outbox.add(a_mail(facts={AWKWARD: AWKWARD}))
+        tx.outbox.add(sent := a_mail())
+        tx.outbox.close(sent.id, NOW)
         tx.portfolios.add(plain, [])
         tx.portfolios.add(rich, money)
         tx.portfolios.add(closed, [])

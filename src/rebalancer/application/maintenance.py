@@ -21,11 +21,13 @@ class DeleteExpired:
     Attributes:
         keys_lifetime: How long a repeated request returns the result of the first.
         proposals_lifetime: How long proposals are kept that were never accepted.
+        mails_lifetime: How long it stays known that a mail was sent; see `Outbox.count`.
     """
 
     work: UnitOfWork
     keys_lifetime: timedelta = timedelta(days=7)
     proposals_lifetime: timedelta = timedelta(days=90)
+    mails_lifetime: timedelta = timedelta(days=1)
 
     def __call__(self, now: datetime) -> None:
         """Delete what expired before ``now``."""
@@ -35,6 +37,7 @@ class DeleteExpired:
             tx.one_time.delete_expired(now)
             tx.sessions.delete_past(now)
             tx.usage.delete_before((now - _USAGE_LIFETIME).date())
+            tx.outbox.delete_closed(now - self.mails_lifetime)
         before = now - self.proposals_lifetime
         deleted = _BATCH
         while deleted == _BATCH:

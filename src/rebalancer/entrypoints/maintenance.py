@@ -1,4 +1,4 @@
-"""Periodic tasks in every process that runs jobs: maintenance, and the schedule of market data."""
+"""Periodic tasks in every process that runs jobs: maintenance, mail, and market data."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Protocol
 
 from rebalancer.application.decisions import CollectFills
 from rebalancer.application.job_worker import RecoverJobs
+from rebalancer.application.mail_delivery import DeliverMail
 from rebalancer.application.maintenance import DeleteExpired
 from rebalancer.application.market_schedule import RunSchedule
 from rebalancer.application.ports.clock import Clock
@@ -17,8 +20,15 @@ from rebalancer.domain.errors import RebalancerError
 
 log = logging.getLogger("rebalancer.jobs")
 
+MAIL_INTERVAL = 2.0
+"""Seconds between two looks at the outbox."""
+
 SCHEDULE_INTERVAL = 20.0
 """Seconds between two looks at the schedule."""
+
+
+class _Interruptible(Protocol):
+    def __call__(self, *, should_stop: Callable[[], bool]) -> object: ...
 
 
 class PeriodicTasks:
@@ -91,19 +101,32 @@ class Maintenance(PeriodicTasks):
         )
 
 
-class MarketSchedule(PeriodicTasks):
+class InterruptibleTask(PeriodicTasks):
+    """A thread that repeats one task and can be interrupted."""
+
+    def __init__(self, name: str, purpose: str, run: _Interruptible, *, interval: float) -> None:
+        """Start the thread, which runs the task at this interval, in seconds."""
+        self._ending = threading.Event()
+        task = partial(run, should_stop=self._ending.is_set)
+        super().__init__(name, {purpose: (task, 0.0)}, interval=interval)
+
+    def stop(self) -> None:
+        """Stop the thread; what is left of its task is done at the next start."""
+        self._ending.set()
+        super().stop()
+
+
+class MarketSchedule(InterruptibleTask):
     """A thread that keeps stored market data up to date."""
 
     def __init__(self, run: RunSchedule, *, interval: float = SCHEDULE_INTERVAL) -> None:
         """Start the thread, which looks at the schedule at this interval, in seconds."""
-        self._ending = threading.Event()
-        super().__init__(
-            "schedule",
-            {"run the schedule": (lambda: run(should_stop=self._ending.is_set), 0.0)},
-            interval=interval,
-        )
+        super().__init__("schedule", "run the schedule", run, interval=interval)
 
-    def stop(self) -> None:
-        """Stop the thread; a run that is interrupted goes on at the next start."""
-        self._ending.set()
-        super().stop()
+
+class MailDelivery(InterruptibleTask):
+    """A thread that sends the mails in the outbox."""
+
+    def __init__(self, deliver: DeliverMail, *, interval: float = MAIL_INTERVAL) -> None:
+        """Start the thread, which looks at the outbox at this interval, in seconds."""
+        super().__init__("mail", "send mail", deliver, interval=interval)

@@ -14,13 +14,14 @@ import attrs
 from rebalancer.application.audit import current_origin
 from rebalancer.application.decisions import CollectFills
 from rebalancer.application.job_worker import RecoverJobs
+from rebalancer.application.mail_delivery import DeliverMail
 from rebalancer.application.maintenance import DeleteExpired
 from rebalancer.application.market_schedule import RunSchedule
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.jobs import Worker
 from rebalancer.config import Settings
 from rebalancer.domain.audit.events import Origin
-from rebalancer.entrypoints.maintenance import Maintenance, MarketSchedule
+from rebalancer.entrypoints.maintenance import MailDelivery, Maintenance, MarketSchedule
 from rebalancer.entrypoints.server import log_config
 
 if TYPE_CHECKING:
@@ -67,11 +68,14 @@ def work(
     others = wired.get(CollectFills), wired.get(DeleteExpired), wired.get(Clock)
     maintenance = Maintenance(recover, *others, interval=interval)
     schedule = MarketSchedule(wired.get(RunSchedule))
+    mail = MailDelivery(wired.get(DeliverMail)) if settings.sends_mail else None
     log.info("working")
     started()
     try:
         worker.run(grace=grace)
     finally:
+        if mail is not None:
+            mail.stop()
         schedule.stop()
         maintenance.stop()
         log.info("stopped")

@@ -59,6 +59,7 @@ from rebalancer.domain.backtest.result import Backtest
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.jobs.job import Job
 from rebalancer.domain.money import Currency
+from rebalancer.wiring.mail import MailProvider
 from rebalancer.wiring.market import (
     MarketProvider,
     Sources,
@@ -271,7 +272,7 @@ def _providers(sources: Sources) -> tuple[Provider, ...]:
     parts: tuple[type[Provider], ...] = (
         *(MarketProvider, PolicyProvider, ReportProvider, EnvironmentProvider),
         *(DatabaseProvider, DocumentProvider, SecurityProvider, RedisProvider),
-        *(JobProvider, UseCaseProvider, RemoteProvidersProvider),
+        *(JobProvider, MailProvider, UseCaseProvider, RemoteProvidersProvider),
     )
     if sources.stored:
         parts += (StoredPricesProvider,)

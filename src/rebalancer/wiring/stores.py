@@ -62,10 +62,10 @@ class DatabaseProvider(Provider):
         engine.dispose()
 
     @provide
-    def work(self, pool: ConnectionPool) -> UnitOfWork:
+    def work(self, pool: ConnectionPool, settings: Settings) -> UnitOfWork:
         from rebalancer.adapters.sql.work import SqlWork
 
-        return SqlWork(pool.engine)
+        return SqlWork(pool.engine, sends_mail=settings.sends_mail)
 
     @provide
     def database(self, pool: ConnectionPool) -> Database:

@@ -22,6 +22,7 @@ from rebalancer.adapters.memory.factors import (
 )
 from rebalancer.adapters.memory.one_time import MemoryOneTimeTokens
 from rebalancer.adapters.memory.shares import MemoryPortfolioShares
+from rebalancer.adapters.memory.outbox import MemoryOutbox
 from rebalancer.adapters.memory.synchronization import (
     MemoryProviderQuotas,
     MemoryScheduledTasks,
@@ -94,6 +95,7 @@ def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
         ),
         shares=shares,
         proposals=MemoryProposals(tables["proposals"], tables["closed"], shares),
+        outbox=MemoryOutbox(tables["outbox"]),
         keys=MemoryIdempotencyKeys(tables["keys"]),
         jobs=MemoryJobs(tables["jobs"]),
         runs=MemoryBatchRuns(tables["runs"], tables["chunks"], tables["failures"]),

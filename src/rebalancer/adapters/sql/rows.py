@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy import Row
 
 from rebalancer.domain.accounts.factors import Passkey, TotpSecret
+from rebalancer.domain.accounts.mail import Mail, MailKind
 from rebalancer.domain.accounts.one_time import OneTimeToken
 from rebalancer.domain.accounts.roles import Role
 from rebalancer.domain.accounts.sessions import Session
@@ -82,7 +83,8 @@ _WRITE: Mapping[type, Callable[[Any], Any]] = {
     Currency: attrgetter("code"),
     RiskProfile: attrgetter("name"),
     **dict.fromkeys(
-        (ActionBooking, Conversions, EntryKind, JobState, Right, Role, Stage), attrgetter("value")
+        (ActionBooking, Conversions, EntryKind, JobState, MailKind, Right, Role, Stage),
+        attrgetter("value"),
     ),
 }
 """Conversions of types that no column has."""
@@ -104,6 +106,7 @@ TOKENS = Converter(RefreshToken)
 SHARES = Converter(Share, {"right": "granted"}, right=Right)
 PASSKEYS = Converter(Passkey, transports=_decoder(tuple[str, ...]).decode)
 TOTP_SECRETS = Converter(TotpSecret)
+MAILS = Converter(Mail, {"to": "recipient"}, kind=MailKind, facts=_decoder(dict).decode)
 ONE_TIME = Converter(OneTimeToken, document=_decoder(dict).decode)
 SESSIONS = Converter(Session)
 ENTRIES = Converter(Entry, {"on": "day"}, kind=EntryKind)

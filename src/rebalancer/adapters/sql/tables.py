@@ -224,6 +224,23 @@ sessions = Table(
     Index(None, "owner", "used", "id"),
 )
 
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    _document("facts"),
+    Column("created", Moment, nullable=False),
+    Column("expires", Moment, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due", Moment),  # NULL once it is closed
+    Column("closed", Moment),
+    Index(None, "due", "id"),
+    Index(None, "recipient", "created"),
+    CheckConstraint("(due IS NULL) = (closed IS NOT NULL)", "closed"),
+)
+
 portfolios = Table(
     "portfolios",
     metadata,

@@ -20,6 +20,7 @@ from rebalancer.adapters.sql.factors import SqlPasskeys, SqlRecoveryCodes, SqlTo
 from rebalancer.adapters.sql.idempotency_keys import SqlIdempotencyKeys
 from rebalancer.adapters.sql.jobs import SqlJobs
 from rebalancer.adapters.sql.one_time import SqlOneTimeTokens
+from rebalancer.adapters.sql.outbox import NoOutbox, SqlOutbox
 from rebalancer.adapters.sql.portfolios import SqlPortfolios
 from rebalancer.adapters.sql.probe import SqlProbe
 from rebalancer.adapters.sql.proposals import SqlProposals
@@ -92,19 +93,21 @@ class SqlWork:
     Attributes:
         encryption: Of personal texts.
         lock_timeout: Seconds to wait for another writer of this process, in SQLite.
+        sends_mail: Whether mails that are written are stored, to be sent.
         check_batch: Portfolios that `check` reads at a time.
     """
 
     engine: Engine
     encryption: Encryption = attrs.field(factory=NoEncryption)
     lock_timeout: float = LOCK_TIMEOUT
+    sends_mail: bool = True
     check_batch: int = 500
     _writer: Lock = attrs.field(factory=Lock, init=False, eq=False, repr=False)
 
     @contextmanager
     def begin(self) -> Iterator[Transaction]:
         with self._one_writer(), writing(self.engine) as connection:
-            tx = _stores(connection, self.encryption, locks=True)
+            tx = _stores(connection, self.encryption, locks=True, sends_mail=self.sends_mail)
             yield tx
         for call in tx.after_commit:
             call()
@@ -125,7 +128,7 @@ class SqlWork:
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         with reading(self.engine) as connection:
-            yield _stores(connection, self.encryption, locks=False)
+            yield _stores(connection, self.encryption, locks=False, sends_mail=self.sends_mail)
 
     def check(self) -> list[str]:
         """Describe every portfolio, also closed ones, that contradicts its ledger."""
@@ -149,7 +152,9 @@ class SqlWork:
         return findings
 
 
-def _stores(connection: Connection, encryption: Encryption, *, locks: bool) -> Transaction:
+def _stores(
+    connection: Connection, encryption: Encryption, *, locks: bool, sends_mail: bool
+) -> Transaction:
     """Return all stores; with ``locks``, rows that are read by id stay locked until the end."""
     data_keys = SqlDataKeys(connection, locks)
     cipher = encryption.cipher(data_keys, writes=locks)
@@ -163,6 +168,7 @@ def _stores(connection: Connection, encryption: Encryption, *, locks: bool) -> T
         one_time=SqlOneTimeTokens(connection, locks, cipher),
         portfolios=SqlPortfolios(connection, locks, cipher),
         shares=SqlPortfolioShares(connection, locks, cipher),
+        outbox=(SqlOutbox if sends_mail else NoOutbox)(connection, locks, cipher),
         proposals=SqlProposals(connection, locks),
         keys=SqlIdempotencyKeys(connection, locks),
         jobs=SqlJobs(connection, locks),

@@ -15,6 +15,7 @@ from rebalancer.application.ports.batch_runs import BatchRuns
 from rebalancer.application.ports.encryption import DataKeys
 from rebalancer.application.ports.factors import Passkeys, RecoveryCodes, TotpSecrets
 from rebalancer.application.ports.jobs import Jobs
+from rebalancer.application.ports.mail import Outbox
 from rebalancer.application.ports.one_time import OneTimeTokens
 from rebalancer.application.ports.portfolios import IdempotencyKeys, Portfolios, Proposals
 from rebalancer.application.ports.sharing import PortfolioShares
@@ -54,6 +55,7 @@ class Transaction:
     recovery_codes: RecoveryCodes
     one_time: OneTimeTokens
     sessions: Sessions
+    outbox: Outbox
     portfolios: Portfolios
     shares: PortfolioShares
     proposals: Proposals

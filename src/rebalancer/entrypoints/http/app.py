@@ -28,6 +28,7 @@ from rebalancer.application.decisions import CollectFills
 from rebalancer.application.health import CheckHealth
 from rebalancer.application.idempotency import StoreAnswer
 from rebalancer.application.job_worker import RecoverJobs
+from rebalancer.application.mail_delivery import DeliverMail
 from rebalancer.application.maintenance import DeleteExpired
 from rebalancer.application.market_schedule import RunSchedule
 from rebalancer.application.ports.accounts import Tokens
@@ -76,6 +77,7 @@ from rebalancer.entrypoints.http.security_headers import add_security_headers
 from rebalancer.entrypoints.http.threads import READS, run_in, share_connections
 from rebalancer.entrypoints.maintenance import (
     SCHEDULE_INTERVAL,
+    MailDelivery,
     Maintenance,
     MarketSchedule,
     PeriodicTasks,
@@ -144,6 +146,8 @@ def application(
             background.append(Maintenance(recover, fills, delete, clock))
             run = await container.get(RunSchedule)
             background.append(MarketSchedule(run, interval=schedule_interval))
+            if settings.sends_mail:
+                background.append(MailDelivery(await container.get(DeliverMail)))
         yield
         for thread in reversed(background):
             await sync_to_thread(thread.stop)

@@ -80,6 +80,7 @@ def serve(
     if app:
         os.environ[f"{PREFIX}APP"] = "on"  # each worker process reads its settings
     chosen.check_serving()
+    chosen.check_mail()
     if demo:
         _check_demo(chosen)
     with container() as wired:
