@@ -77,8 +77,8 @@ class Shop:
         )
 
     def measure(self) -> tuple[Decimal | None, TrackRecord]:
-        value = ReadPortfolio(self.work, self.market, self.book)(ID, owner=OWNER).value
-        _, record = MeasurePerformance(self.work, self.market, self.book)(ID, owner=OWNER)
+        value = ReadPortfolio(self.work, self.market, self.book)(ID, actor=OWNER).value
+        _, record = MeasurePerformance(self.work, self.market, self.book)(ID, actor=OWNER)
         return value, record
 
     def pay(self, amount: int, row: int) -> None:

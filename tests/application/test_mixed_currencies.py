@@ -125,14 +125,14 @@ def test_an_accepted_proposal_is_booked_to_the_cent(
     # 2,500.00 + 1,000 / 1.085 + 50,000 / 162.35 + 300 x 12.345 / 0.8555 + 40 x 180.25 / 1.085
     # + 100 x 2,875 / 162.35
     # = 2,500 + 921.6590 + 307.9766 + 4,329.0473 + 6,645.1613 + 1,770.8654 = 16,474.7096
-    assert read(portfolio, owner=OWNER).value == Decimal("16474.71")
+    assert read(portfolio, actor=OWNER).value == Decimal("16474.71")
     proposal = desk.propose(portfolio)
     accept = AcceptProposal(desk.work, desk.prices, PaperBroker(), desk.book)
     status, _ = accept(proposal, owner=OWNER, now=NOW)
     assert status.stage is Stage.EXECUTED
     made = status.record.proposal
     assert made.not_traded == ()
-    valued = read(portfolio, owner=OWNER)
+    valued = read(portfolio, actor=OWNER)
     positions = valued.portfolio.positions
     assert positions.cash == made.cash_after == Decimal(cash)
     assert positions.foreign_cash == made.foreign_cash_after == foreign
@@ -153,8 +153,8 @@ def test_a_close_of_a_coin_at_the_weekend_makes_no_other_proposal_stale() -> Non
     mixed = desk.propose(desk.open(TARGETS, HELD))
     desk.prices = MemoryPrices(market(SATURDAY))
     read = ReadProposals(desk.work, desk.prices)
-    assert read(shares, owner=OWNER, now=NOW).stale is None
-    stale = read(mixed, owner=OWNER, now=NOW).stale
+    assert read(shares, actor=OWNER, now=NOW).stale is None
+    stale = read(mixed, actor=OWNER, now=NOW).stale
     assert stale is not None
     assert "2024-03-02" in stale
     accept = AcceptProposal(desk.work, desk.prices, PaperBroker(), desk.book)
@@ -168,6 +168,6 @@ def test_a_newer_close_of_a_share_makes_its_proposal_stale() -> None:
     desk = Desk()
     shares = desk.propose(desk.open(SHARES, {"NYS": Decimal(40)}))
     desk.prices = MemoryPrices(market(MONDAY))
-    stale = ReadProposals(desk.work, desk.prices)(shares, owner=OWNER, now=NOW).stale
+    stale = ReadProposals(desk.work, desk.prices)(shares, actor=OWNER, now=NOW).stale
     assert stale is not None
     assert "2024-03-04" in stale

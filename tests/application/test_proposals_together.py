@@ -123,7 +123,7 @@ def test_one_failing_request_does_not_affect_others() -> None:
     first, second = house.open(0), house.open(1)
     asks = [
         an_ask(first, 0),
-        an_ask(second, 1, owner=STRANGER),
+        an_ask(second, 1, actor=STRANGER),
         an_ask(second, 2, policy_name="guess"),
         an_ask(second, 3, as_of=date(1999, 1, 1)),
         an_ask(second, 4, cash_flow=Decimal("0.001")),

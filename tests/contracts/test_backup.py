@@ -39,6 +39,7 @@ from rebalancer.adapters.sql.tables import (
 )
 from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.application.ports.reference import StoredFacts, StoredSeries
+from rebalancer.domain.accounts.shares import Right
 from rebalancer.domain.audit.events import AuditEvent, Origin, Outcome
 from rebalancer.domain.errors import Conflict, InvalidRequest, Unavailable
 from rebalancer.domain.jobs.job import JobState
@@ -61,6 +62,7 @@ from tests.contracts.stores import (
     a_passkey,
     a_proposal,
     a_run,
+    a_share,
     a_token,
     a_totp,
     a_user,
@@ -139,6 +141,8 @@ def filled(engine):
         tx.portfolios.add(rich, money)
         tx.portfolios.add(closed, [])
         tx.portfolios.close(closed.id, owner=bob.id, version=1, now=NOW + HOUR)
+        tx.shares.add(a_share(rich, bob, right=Right.PROPOSE))
+        tx.shares.add(a_share(rich, None, email="ada@bücher.example"))
         tx.runs.add(run, [plain.id])
         tx.proposals.add([waiting, done, *(a_proposal(plain) for _ in range(40))])
         ledger = tx.portfolios.ledger(rich.id).extended_by([fill])

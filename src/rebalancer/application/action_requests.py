@@ -108,11 +108,11 @@ class ListActions:
     prices: PriceSource
     book: BookActions
 
-    def __call__(self, portfolio_id: UUID, *, owner: UUID, now: datetime) -> PortfolioActions:
+    def __call__(self, portfolio_id: UUID, *, actor: UUID, now: datetime) -> PortfolioActions:
         """Return the actions with their state; automatic ones are booked first."""
         market = self.prices.closes()
         with self.work.read() as tx:
-            portfolio = tx.portfolios.get(portfolio_id, owner=owner)
+            portfolio = tx.portfolios.get_for(portfolio_id, actor)
         portfolio = self.book(portfolio, market).portfolio
         with self.work.read() as tx:
             ledger = tx.portfolios.ledger(portfolio_id)

@@ -23,6 +23,7 @@ from rebalancer.application.rebalance import (
     read_fills,
 )
 from rebalancer.application.worksheets import cancel_worksheets
+from rebalancer.domain.accounts.shares import Right, only_the_owner
 from rebalancer.domain.audit.events import Action
 from rebalancer.domain.errors import RebalancerError, Unavailable
 from rebalancer.domain.idempotency import IdempotencyKey
@@ -199,32 +200,37 @@ class RejectProposal:
         self,
         id: UUID,
         *,
-        owner: UUID,
+        actor: UUID,
         remark: str = "",
         request: ClientRequest | None = None,
         now: datetime,
     ) -> tuple[ProposalStatus, bool]:
-        """Reject a proposal.
+        """Reject a proposal; an adviser can reject those that he or she requested.
 
         Returns:
             The rejected proposal, and whether the same request had rejected it before.
 
         Raises:
             NotFound: the proposal does not exist or belongs to another user.
+            NotAllowed: the actor may read the portfolio, and did not request the proposal.
             ProposalClosed: it is decided, has expired, or has nothing to trade.
             Conflict: the key belongs to another request.
         """
         latest = self.prices.closes()
         with self.work.begin() as tx:
-            record = tx.proposals.get(id, owner=owner)
-            version = tx.portfolios.get(record.portfolio_id, owner=owner).version
-            if request is not None and request.earlier_result(tx, owner) is not None:
+            record = tx.proposals.get_for(id, actor)
+            if record.owner != actor:
+                if record.actor != actor:
+                    raise only_the_owner()
+                tx.proposals.get_for(id, actor, Right.PROPOSE)
+            version = tx.portfolios.get_for(record.portfolio_id, actor).version
+            if request is not None and request.earlier_result(tx, actor) is not None:
                 return proposal_status(record, version, latest, now), True
             rejected = record.reject(now, remark)
             tx.proposals.save(rejected, expected=record.stage)
             _record(tx, Action.PROPOSAL_REJECTED, rejected, now)
             if request is not None:
-                request.store_result(tx, owner, id, now)
+                request.store_result(tx, actor, id, now)
         return proposal_status(rejected, version, latest, now), False
 
 

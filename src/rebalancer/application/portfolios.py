@@ -1,6 +1,7 @@
 """Use cases of managed portfolios: open, read, revise, close, measure.
 
-Each raises NotFound if the portfolio does not exist or has another owner.
+Each raises NotFound if the portfolio does not exist or has another owner. Those with whom it is
+shared can read it; for changes they get NotAllowed.
 """
 
 from __future__ import annotations
@@ -178,23 +179,29 @@ def _reopened(tx: Transaction, id: UUID, owner: UUID) -> ManagedPortfolio:
 
 @attrs.frozen
 class ReadPortfolio:
-    """Read one portfolio, or all of an owner."""
+    """Read one portfolio, all of an owner, or all that others share."""
 
     work: UnitOfWork
     prices: PriceSource
     book: BookActions
 
-    def __call__(self, id: UUID, *, owner: UUID) -> ValuedPortfolio:
+    def __call__(self, id: UUID, *, actor: UUID) -> ValuedPortfolio:
         """Return the portfolio at the last close, with the corporate actions that are due."""
         with self.work.read() as tx:
-            portfolio = tx.portfolios.get(id, owner=owner)
+            portfolio = tx.portfolios.get_for(id, actor)
         market = self.prices.closes()
         return value_booked(self.book(portfolio, market), market, self.work)
 
-    def all(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ValuedPortfolio]:
-        """Return a page of the owner's portfolios, oldest first."""
+    def all(
+        self, owner: UUID, *, shared: bool = False, after: UUID | None = None, limit: int
+    ) -> list[ValuedPortfolio]:
+        """Return a page of an owner's portfolios, or of those ``shared`` with him or her.
+
+        The oldest is first.
+        """
         with self.work.read() as tx:
-            found = tx.portfolios.page(owner, after=after, limit=limit)
+            page = tx.portfolios.shared_page if shared else tx.portfolios.page
+            found = page(owner, after=after, limit=limit)
         market = self.prices.closes()
         return [value_booked(one, market, self.work) for one in self.book.many(found, market)]
 
@@ -273,7 +280,7 @@ class MeasurePerformance:
     book: BookActions
 
     def __call__(
-        self, portfolio_id: UUID, *, owner: UUID, benchmark: str | None = None
+        self, portfolio_id: UUID, *, actor: UUID, benchmark: str | None = None
     ) -> tuple[ManagedPortfolio, TrackRecord]:
         """Return the portfolio and its record from the first entry to the last close.
 
@@ -282,7 +289,7 @@ class MeasurePerformance:
         """
         market = self.prices.closes()
         with self.work.read() as tx:
-            portfolio = tx.portfolios.get(portfolio_id, owner=owner)
+            portfolio = tx.portfolios.get_for(portfolio_id, actor)
         booked = self.book(portfolio, market)
         portfolio = booked.portfolio
         with self.work.read() as tx:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
@@ -15,8 +15,15 @@ from rebalancer.application.not_found import NOT_FOUND
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.policies import Policies
 from rebalancer.application.ports.store import Transaction, UnitOfWork
-from rebalancer.application.quotas import DEFAULT_QUOTAS, Quotas, size_of_proposal
-from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, RebalancerError
+from rebalancer.application.quotas import DEFAULT_QUOTAS, QuotaReached, Quotas, size_of_proposal
+from rebalancer.domain.accounts.shares import Right
+from rebalancer.domain.errors import (
+    Conflict,
+    InvalidRequest,
+    NotAllowed,
+    NotFound,
+    RebalancerError,
+)
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.quality import Rule
 from rebalancer.domain.policy.rules import parse_rule
@@ -116,6 +123,7 @@ class ProposalRequest:
     """Request for a proposal for a stored portfolio.
 
     Attributes:
+        actor: Who requests it: the owner of the portfolio, or an adviser with the right to propose.
         cash_flow: Planned deposit (+) or withdrawal (-), recorded when the proposal is accepted.
         as_of: Day of the closes; None: the last close.
         compared: Whether to propose with the simple rules as well.
@@ -124,7 +132,7 @@ class ProposalRequest:
     """
 
     portfolio_id: UUID
-    owner: UUID
+    actor: UUID
     policy_name: str
     costs: CostModel
     cash_flow: Decimal = _ZERO
@@ -165,6 +173,7 @@ class ProposeForPortfolio:
 
         Raises:
             NotFound: the portfolio does not exist or belongs to another user.
+            NotAllowed: it is shared with the actor without the right to propose.
             InvalidRequest: the policy, the day or the flow is invalid; names the field.
             PricesUnavailable: the provider did not answer.
         """
@@ -200,15 +209,16 @@ class ProposeForPortfolio:
         ] = []
         with self.work.read() as tx:
             found = tx.portfolios.get_many({ask.portfolio_id for ask in asks})
-            answers = _find_earlier(tx, asks, latest)
-            self._check_quotas(tx, asks, answers)
+            answers = _find_refused(tx, asks, found)
+            answers |= _find_earlier(tx, asks, latest, refused=answers.keys())
+            self._check_quotas(tx, asks, found, answers)
         booked = self.book.many(list(found.values()), latest)
         stored = {one.portfolio.id: one for one in booked}
         for index, ask in enumerate(asks):
             if index in answers:
                 continue
             known = stored.get(ask.portfolio_id)
-            if known is None or known.portfolio.owner != ask.owner:
+            if known is None:  # closed in the meantime
                 answers[index] = NOT_FOUND["portfolio"](ask.portfolio_id)
                 continue
             try:
@@ -238,6 +248,7 @@ class ProposeForPortfolio:
                     latest,
                     id=ask.id,
                     now=ask.now,
+                    actor=ask.actor,
                 )
                 others = compare_with_rules(snapshot, context) if ask.compared else ()
                 answers[index] = ProposalResult(
@@ -263,41 +274,65 @@ class ProposeForPortfolio:
                 for one in made:
                     if one.request is not None:
                         record = one.current.record
-                        one.request.store_result(tx, record.owner, record.id, record.proposed)
+                        actor = record.actor or record.owner
+                        one.request.store_result(tx, actor, record.id, record.proposed)
 
     def _check_quotas(
         self,
         tx: Transaction,
         asks: Sequence[ProposalRequest],
+        portfolios: Mapping[UUID, ManagedPortfolio],
         answers: dict[int, ProposalResult | RebalancerError],
     ) -> None:
-        """Answer requests of owners who have too many proposals.
+        """Answer requests of actors and for owners that have too many proposals.
 
-        `store` checks it again. So one owner seldom makes a batch of several owners fail.
+        `store` checks it again. So one account seldom makes a batch of several fail.
         """
-        full: dict[UUID, RebalancerError | None] = {}
+        full: dict[tuple[UUID, UUID], RebalancerError | None] = {}
         for index, ask in enumerate(asks):
             if index in answers:
                 continue
-            if ask.owner not in full:
+            accounts = ask.actor, portfolios[ask.portfolio_id].owner
+            if accounts not in full:
                 try:
-                    self.quotas.check_proposals(tx, ask.owner, 1, ask.now)
-                    full[ask.owner] = None
+                    self.quotas.check_proposals(tx, ask.actor, 1, ask.now)
+                    if accounts[1] != ask.actor:
+                        self._check_owner(tx, accounts[1], 1)
+                    full[accounts] = None
                 except Conflict as error:
-                    full[ask.owner] = error
-            refused = full[ask.owner]
+                    full[accounts] = error
+            refused = full[accounts]
             if refused is not None:
                 answers[index] = refused
 
     def _take_quotas(self, tx: Transaction, records: Sequence[ProposalRecord]) -> None:
-        """Count the proposals of each owner, in one order of locks."""
-        owned: dict[UUID, list[ProposalRecord]] = {}
+        """Count the proposals of each account that requested some, in one order of locks."""
+        requested: dict[UUID, list[ProposalRecord]] = {}
+        advised: dict[UUID, int] = {}
         for record in records:
-            owned.setdefault(record.owner, []).append(record)
-        for owner, mine in sorted(owned.items()):
+            requested.setdefault(record.actor or record.owner, []).append(record)
+            if record.actor not in (None, record.owner):
+                advised[record.owner] = advised.get(record.owner, 0) + 1
+        for actor, mine in sorted(requested.items()):
             now = mine[-1].proposed
-            self.quotas.take_proposals(tx, owner, len(mine), now)
-            self.quotas.take_bytes(tx, owner, sum(map(size_of_proposal, mine)), now)
+            self.quotas.take_proposals(tx, actor, len(mine), now)
+            self.quotas.take_bytes(tx, actor, sum(map(size_of_proposal, mine)), now)
+        for owner, new in advised.items():
+            self._check_owner(tx, owner, new)
+
+    def _check_owner(self, tx: Transaction, owner: UUID, new: int) -> None:
+        """Check that an owner can get further proposals that advisers request.
+
+        Raises:
+            QuotaReached: he or she has as many as an account may have.
+        """
+        try:
+            self.quotas.check_proposals(tx, owner, new)
+        except QuotaReached:
+            raise QuotaReached(
+                "the owner has the maximum of proposals that were not accepted; they are deleted "
+                "some time after they expire"
+            ) from None
 
     def _inputs(
         self, ask: ProposalRequest, portfolio: ManagedPortfolio
@@ -322,12 +357,12 @@ class ProposeForPortfolio:
 
 @attrs.frozen
 class ReadProposals:
-    """Read proposals of an owner."""
+    """Read proposals for own and shared portfolios."""
 
     work: UnitOfWork
     prices: PriceSource
 
-    def __call__(self, id: UUID, *, owner: UUID, now: datetime) -> ProposalStatus:
+    def __call__(self, id: UUID, *, actor: UUID, now: datetime) -> ProposalStatus:
         """Read one proposal.
 
         Raises:
@@ -335,8 +370,8 @@ class ReadProposals:
         """
         latest = self.prices.closes()
         with self.work.read() as tx:
-            record = tx.proposals.get(id, owner=owner)
-            version = tx.portfolios.get(record.portfolio_id, owner=owner).version
+            record = tx.proposals.get_for(id, actor)
+            version = tx.portfolios.versions([record.portfolio_id])[record.portfolio_id]
             filled = read_fills(tx, [record])
         return proposal_status(record, version, latest, now, filled)
 
@@ -349,7 +384,7 @@ class ReadProposals:
         limit: int,
         now: datetime,
     ) -> list[ProposalStatus]:
-        """Read a page of the owner's proposals, the latest first.
+        """Read a page of the owner's proposals, or of one own or shared portfolio, latest first.
 
         Raises:
             NotFound: the portfolio does not exist or belongs to another user.
@@ -357,7 +392,7 @@ class ReadProposals:
         latest = self.prices.closes()
         with self.work.read() as tx:
             if portfolio_id is not None:
-                tx.portfolios.get(portfolio_id, owner=owner)
+                owner = tx.portfolios.get_for(portfolio_id, owner).owner
             found = tx.proposals.page(owner, portfolio_id=portfolio_id, before=before, limit=limit)
             versions = tx.portfolios.versions({record.portfolio_id for record in found})
             filled = read_fills(tx, found)
@@ -366,18 +401,41 @@ class ReadProposals:
         ]
 
 
+def _find_refused(
+    tx: Transaction,
+    asks: Sequence[ProposalRequest],
+    portfolios: Mapping[UUID, ManagedPortfolio],
+) -> dict[int, ProposalResult | RebalancerError]:
+    """Return the errors of requests for unknown portfolios, or without a right, by index."""
+    refused: dict[int, ProposalResult | RebalancerError] = {}
+    for index, ask in enumerate(asks):
+        known = portfolios.get(ask.portfolio_id)
+        try:
+            if known is None:
+                raise NOT_FOUND["portfolio"](ask.portfolio_id)
+            if known.owner != ask.actor:
+                tx.portfolios.get_for(ask.portfolio_id, ask.actor, Right.PROPOSE)
+        except (NotAllowed, NotFound) as error:
+            refused[index] = error
+    return refused
+
+
 def _find_earlier(
-    tx: Transaction, asks: Sequence[ProposalRequest], latest: PriceHistory
+    tx: Transaction,
+    asks: Sequence[ProposalRequest],
+    latest: PriceHistory,
+    *,
+    refused: Collection[int],
 ) -> dict[int, ProposalResult | RebalancerError]:
     """Return the proposals of requests that are repeated, by index."""
     found: dict[int, ProposalResult | RebalancerError] = {}
     for index, ask in enumerate(asks):
-        if ask.request is None:
+        if ask.request is None or index in refused:
             continue
         try:
-            if (earlier := ask.request.earlier_result(tx, ask.owner)) is not None:
-                record = tx.proposals.get(earlier, owner=ask.owner)
-                version = tx.portfolios.get(record.portfolio_id, owner=ask.owner).version
+            if (earlier := ask.request.earlier_result(tx, ask.actor)) is not None:
+                record = tx.proposals.get_for(earlier, ask.actor)
+                version = tx.portfolios.versions([record.portfolio_id])[record.portfolio_id]
                 current = proposal_status(
                     record, version, latest, ask.now, read_fills(tx, [record])
                 )
@@ -491,6 +549,7 @@ def record_proposal(
     id: UUID,
     now: datetime,
     run: UUID | None = None,
+    actor: UUID | None = None,
 ) -> ProposalRecord:
     """Record a proposal together with the inputs that it was made from.
 
@@ -508,7 +567,9 @@ def record_proposal(
         rates=own.last_rates(asked),
         currencies=own.foreign_currencies(asked),
     )
-    return ProposalRecord.new(proposal, inputs, id=id, owner=portfolio.owner, now=now, run=run)
+    return ProposalRecord.new(
+        proposal, inputs, id=id, owner=portfolio.owner, now=now, run=run, actor=actor
+    )
 
 
 def read_fills(

@@ -174,14 +174,14 @@ class ReadTransactions:
     work: UnitOfWork
 
     def __call__(
-        self, portfolio_id: UUID, *, owner: UUID, before: UUID | None = None, limit: int
+        self, portfolio_id: UUID, *, actor: UUID, before: UUID | None = None, limit: int
     ) -> tuple[list[Entry], frozenset[UUID], Currency]:
         """Return a page of entries, which of them are void, and the base currency.
 
         The latest recorded entry is first.
         """
         with self.work.read() as tx:
-            portfolio = tx.portfolios.get(portfolio_id, owner=owner)
+            portfolio = tx.portfolios.get_for(portfolio_id, actor)
             found = tx.portfolios.entries(portfolio_id, before=before, limit=limit)
             void = tx.portfolios.void(portfolio_id, [entry.id for entry in found])
         return found, void, portfolio.mandate.currency

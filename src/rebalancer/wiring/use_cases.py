@@ -26,6 +26,7 @@ from rebalancer.application import (
     portfolios,
     rebalance,
     reference_data,
+    sharing,
     training,
     transactions,
 )
@@ -93,5 +94,9 @@ class UseCaseProvider(Provider):
         rebalance.ProposeForPortfolio,
         rebalance.ReadProposals,
         decisions.RejectProposal,
+        sharing.ListShares,
+        sharing.ReceivedShares,
+        sharing.SharePortfolio,
+        sharing.WithdrawShare,
         training.TrainPolicy,
     )

@@ -83,6 +83,8 @@ class Action(StrEnum):
     PORTFOLIO_CLOSED = "portfolio_closed", "Portfolio closed"
     PORTFOLIO_SHARED = "portfolio_shared", "Portfolio shared"
     PORTFOLIO_UNSHARED = "portfolio_unshared", "Sharing of a portfolio ended"
+    SHARE_ACCEPTED = "share_accepted", "Shared portfolio accepted"
+    SHARE_LEFT = "share_left", "Shared portfolio declined or given up"
     CORRECTION_RECORDED = "correction_recorded", "Ledger entry corrected"
     PROPOSAL_ACCEPTED = "proposal_accepted", "Proposal accepted"
     PROPOSAL_REJECTED = "proposal_rejected", "Proposal rejected"

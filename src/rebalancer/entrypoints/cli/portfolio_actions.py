@@ -62,7 +62,7 @@ def actions(
         now = wired.get(Clock)()
         with wired.get(UnitOfWork).read() as tx:
             owner = tx.portfolios.get(id).owner
-        found = wired.get(ListActions)(id, owner=owner, now=now)
+        found = wired.get(ListActions)(id, actor=owner, now=now)
         keys = list(confirm)
         if confirm_all:
             keys += [

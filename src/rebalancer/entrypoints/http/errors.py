@@ -165,7 +165,7 @@ def common_problems(path: str, operation: dict[str, Any]) -> dict[str, Any]:
     statuses = [429]
     if path.startswith("/api"):
         statuses += [400, 503]
-        statuses += [401] if operation.get("security") else []
+        statuses += [401, 403] if operation.get("security") else []
         statuses += [404] if "{" in path else []
         statuses += [413, 415, 422] if "requestBody" in operation else []
     content = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}

@@ -195,6 +195,10 @@ class ProposalView(View, frozen=True, kw_only=True):
 
     id: UUID
     portfolio_id: UUID
+    actor: Annotated[
+        UUID | None,
+        about("User who requested it: the owner, or an adviser; null for a batch run."),
+    ]
     stage: Stage
     stale: Annotated[
         str | None, about("Why it can no longer be accepted; null while it can be accepted.")

@@ -189,7 +189,7 @@ def performance(id: UUID, benchmark: str | None, where: Sources, as_json: bool) 
     with container(where) as wired:
         with wired.get(UnitOfWork).read() as tx:
             owner = tx.portfolios.get(id).owner
-        found = wired.get(MeasurePerformance)(id, owner=owner, benchmark=benchmark)
+        found = wired.get(MeasurePerformance)(id, actor=owner, benchmark=benchmark)
     view = performance_view(*found)
     if as_json:
         print_json(to_builtins(view))

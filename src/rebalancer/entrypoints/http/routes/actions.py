@@ -136,7 +136,7 @@ async def list_actions(
 
     Pending ones have the entries that a confirmation would book.
     """
-    found = await run_in(READS, use, portfolio_id, owner=owner, now=clock())
+    found = await run_in(READS, use, portfolio_id, actor=owner, now=clock())
     return ActionsView(items=action_views(found))
 
 

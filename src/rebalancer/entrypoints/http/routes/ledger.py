@@ -314,7 +314,7 @@ async def list_transactions(
 ) -> Page[EntryView]:
     """List the entries of the ledger, latest recorded first."""
     found, void, base = await run_in(
-        READS, use, portfolio_id, owner=owner, before=before, limit=limit + 1
+        READS, use, portfolio_id, actor=owner, before=before, limit=limit + 1
     )
     show = partial(entry_view, void=void, base=base)
     return paginate(found, limit, show=show, cursor=lambda entry: entry.id)

@@ -41,7 +41,7 @@ async def measure_performance(
     distributions. All amounts are in the portfolio's base currency.
     """
     benchmark = benchmark and normalize_symbol(benchmark)
-    portfolio, record = await run_in(READS, use, portfolio_id, owner=owner, benchmark=benchmark)
+    portfolio, record = await run_in(READS, use, portfolio_id, actor=owner, benchmark=benchmark)
     return performance_view(portfolio, record)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from dishka.integrations.litestar import FromDishka
 from litestar import Request, Response, delete, get, patch, post, put
 from litestar.datastructures import State
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import UNSET
 
 from rebalancer.application.idempotency import repeat_if_running
@@ -81,10 +81,16 @@ async def open_portfolio(
 
 @get("/", summary="List portfolios")
 async def list_portfolios(
-    owner: Owner, use: FromDishka[ReadPortfolio], limit: Limit = 50, after: Cursor = None
+    owner: Owner,
+    use: FromDishka[ReadPortfolio],
+    shared: Annotated[
+        bool, QueryParameter(description="List those that others share with you instead.")
+    ] = False,
+    limit: Limit = 50,
+    after: Cursor = None,
 ) -> Page[PortfolioView]:
     """List your portfolios, oldest first."""
-    found = await run_in(READS, use.all, owner, after=after, limit=limit + 1)
+    found = await run_in(READS, use.all, owner, shared=shared, after=after, limit=limit + 1)
     return paginate(found, limit, show=portfolio_view, cursor=lambda one: one.portfolio.id)
 
 
@@ -101,7 +107,7 @@ async def read_portfolio(
     if_none_match: IfNoneMatch = None,
 ) -> Response[PortfolioView]:
     """Get a portfolio, valued at the last close."""
-    valued = await state.read_row(use, portfolio_id, owner=owner)
+    valued = await state.read_row(use, portfolio_id, actor=owner)
     tag = etag(valued)
     if is_known(if_none_match, tag):
         return Response(None, status_code=304, headers={"ETag": tag})  # type: ignore[arg-type]  # 304 has no body

@@ -108,7 +108,7 @@ async def read_proposal(
     clock: FromDishka[Clock],
 ) -> ProposalView:
     """Get a proposal and its current stage."""
-    return proposal_view(await state.read_row(use, proposal_id, owner=owner, now=clock()))
+    return proposal_view(await state.read_row(use, proposal_id, actor=owner, now=clock()))
 
 
 @post(
@@ -157,7 +157,7 @@ async def reject(
         repeat_if_running,
         use,
         proposal_id,
-        owner=owner,
+        actor=owner,
         remark=data.remark,
         request=client_request(request, key, data),
         now=clock(),
@@ -211,7 +211,7 @@ async def worksheet(
     Accept the proposal in the mode `worksheet`, trade, and record the trades with
     `POST /api/portfolios/{id}/transactions` and the id of the proposal.
     """
-    current = await run_in(READS, use, proposal_id, owner=owner, now=clock())
+    current = await run_in(READS, use, proposal_id, actor=owner, now=clock())
     name = f"worksheet-{current.record.proposal.as_of}.csv"
     return Response(
         worksheet_text(current),
