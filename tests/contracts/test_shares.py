@@ -154,7 +154,7 @@ def test_right_to_propose_needs_the_grant_and_the_role(work, portfolio, adviser)
     expect(work, NotAllowed, "adviser_required", id=portfolio.id, actor=friend, right=Right.PROPOSE)
 
 
-def test_recipients_are_told_that_only_the_owner_may(work, portfolio, adviser):
+def test_changes_of_recipients_are_refused(work, portfolio, adviser):
     stored_share(work, portfolio, adviser, right=Right.PROPOSE)
     record = stored_proposal(work, portfolio)
     for begin in (work.begin, work.read):

@@ -55,6 +55,7 @@ BODIES: dict[str, Any] = {
     "void_entry": {},
     "start": {"policies": ["monthly"], "from": "2022-11-14"},
     "assess": {"answers": {}},
+    "share_portfolio": {"email": "grace@example.org"},
 }
 """A body that each route with one accepts."""
 
@@ -74,6 +75,7 @@ def plain(path: str, **values: object) -> str:
         ("proposal_id", "uuid"),
         ("entry_id", "uuid"),
         ("job_id", "uuid"),
+        ("share_id", "uuid"),
         ("symbol", "path"),
         ("series", "path"),
         ("name", "str"),
@@ -133,6 +135,9 @@ def create_resources(api: RunningApi, person: ApiUser) -> dict[str, str]:
             "id"
         ],
         "job_id": job.json()["id"],
+        "share_id": person.post(
+            f"/api/portfolios/{portfolio}/shares", BODIES["share_portfolio"]
+        ).json()["id"],
     }
 
 
