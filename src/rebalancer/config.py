@@ -235,6 +235,12 @@ class Settings:
         host: Address that the server listens on.
         port: Port that the server listens on; 0: any free port.
         app: Whether the server serves the web client.
+        connections: Most connections of clients to a server process; idle ones make room.
+        client_connections: Most connections of one address to a server process; 0: unlimited. Not
+            applied behind trusted proxies.
+        idle_timeout: Seconds that a connection may take for the head of its next request.
+        body_timeout: Seconds in which the body of a request must arrive; longer for large ones.
+        http2: Whether the server also speaks HTTP/2.
         docs: Whether the server has interactive documentation at ``/docs``.
         log_level: Lowest level that is logged: debug, info, warning or error.
         policies: Folder of the operator's learned policies; None: ``policies``.
@@ -314,6 +320,11 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = _setting(8000, _integer(0, 65_535))
     app: bool = _setting(False, _switch)
+    connections: int = _setting(2000, _integer(16, 50_000))
+    client_connections: int = _setting(100, _integer(0, 50_000))
+    idle_timeout: float = _setting(15.0, _number(1.0, 600.0))
+    body_timeout: float = _setting(10.0, _number(0.1, 600.0))
+    http2: bool = _setting(False, _switch)
     docs: bool = _setting(True, _switch)
     log_level: str = _setting("info", _choice("debug", "info", "warning", "error"))
     policies: Path | None = _setting(None, Path)

@@ -16,9 +16,10 @@ from tests.entrypoints.conftest import ENVIRONMENT
 HEAVY = {"pandas", "exchange_calendars", "httpx", "yfinance", "curl_cffi", "pyrate_limiter"}
 PROGRAM = f"""
 import asyncio, sys
-from rebalancer.entrypoints.server import application
+from rebalancer.config import Settings
+from rebalancer.entrypoints.server import create_api
 
-app = application()
+app = create_api(Settings.read())
 
 async def start():
     async with app.lifespan():

@@ -8,6 +8,7 @@ import logging.config
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,8 +18,10 @@ from rebalancer.application.worker_processes import end_with_parent
 from rebalancer.config import Settings
 from rebalancer.domain.accounts.sessions import prefix_of
 from rebalancer.domain.errors import InvalidRequest, Unavailable
+from rebalancer.entrypoints.connections import BusyConnections, ConnectionGuard, ConnectionLimits
 
 if TYPE_CHECKING:
+    from litestar import Litestar
     from litestar.types import ASGIApp
 
 GRACE_PERIOD = 10
@@ -76,15 +79,31 @@ def log_config(level: str) -> dict[str, Any]:
     }
 
 
-def application() -> ASGIApp:
-    """Create the API, with the web client around it if wanted; each worker process calls this."""
+def application(port: int, limits: ConnectionLimits) -> ASGIApp:
+    """Create the API, with the web client around it if wanted; each worker process calls this.
+
+    Args:
+        port: Port that the server listens on.
+        limits: Limits on its connections.
+    """
+    from rebalancer.entrypoints.http.admission import track_busy
+
+    settings = Settings.read()
+    app = create_api(settings)
+    end_with_parent(GRACE_PERIOD)
+    busy = BusyConnections()
+    ConnectionGuard(port, limits, busy).start()
+    return track_busy(with_web_client(app) if settings.app else app, busy)
+
+
+def create_api(settings: Settings) -> Litestar:
+    """Create the API and configure logging."""
     import scipy.optimize  # noqa: F401  # takes half a second, which no request should wait for
 
     from rebalancer.entrypoints.http.app import application
     from rebalancer.wiring.container import build_async_container
     from rebalancer.wiring.market import Sources
 
-    settings = Settings.read()
     sources = Sources.of(settings)
     wired = build_async_container(sources, settings=settings)
     app = application(
@@ -96,8 +115,7 @@ def application() -> ASGIApp:
         fetches_assets=sources.stored and bool(settings.providers),
     )
     logging.config.dictConfig(log_config(settings.log_level))  # replaces the logging of Litestar
-    end_with_parent(GRACE_PERIOD)
-    return with_web_client(app) if settings.app else app
+    return app
 
 
 def with_web_client(app: ASGIApp) -> ASGIApp:
@@ -117,39 +135,45 @@ def with_web_client(app: ASGIApp) -> ASGIApp:
     return WebClient(app)  # type: ignore[return-value]  # states its messages less precisely
 
 
-def serve(settings: Settings, started: Callable[[str], None] = lambda _: None) -> None:
+def serve(settings: Settings, started: Callable[[str, ConnectionLimits], None]) -> None:
     """Serve requests until SIGTERM or SIGINT.
 
     Args:
-        settings: Address, port and number of processes.
-        started: Called with the address, such as ``http://127.0.0.1:8000``, once the port is bound.
+        settings: Address, port, limits and number of processes.
+        started: Called with the address, such as ``http://127.0.0.1:8000``, and the limits on
+            connections that hold, once the port is bound.
 
     Raises:
         InvalidRequest: the address or the port cannot be used; the message gives the reason.
         Unavailable: a worker process failed.
     """
-    from granian.constants import Interfaces
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
     from granian.log import LogLevels
-    from granian.server import Server
+
+    from rebalancer.entrypoints.supervision import RestartPolicy, SupervisedServer
 
     host, port = _check_address(settings.host, settings.port)
-    server = Server(
+    limits = ConnectionLimits.of(settings)
+    server = SupervisedServer(
         f"{__name__}:application",
         address=host,
         port=port,
         interface=Interfaces.ASGI,
         workers=settings.workers or 1,
-        factory=True,
         websockets=settings.app,
-        respawn_failed_workers=True,
+        http=HTTPModes.auto if settings.http2 else HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=round(limits.idle * 1000)),
+        backpressure=limits.accepted,
+        restarts=RestartPolicy(),
         workers_kill_timeout=GRACE_PERIOD,
         log_level=LogLevels(settings.log_level),
         log_dictconfig=log_config(settings.log_level),
     )
     url_host = f"[{host}]" if ":" in host else host
-    server.on_startup(lambda: started(f"http://{url_host}:{port}"))
+    server.on_startup(lambda: started(f"http://{url_host}:{port}", limits))
     try:
-        server.serve()
+        server.serve(target_loader=partial(application, port, limits), wrap_loader=False)
     except SystemExit:
         raise Unavailable(
             "a server process failed; its log gives the reason", code="server_process_failed"

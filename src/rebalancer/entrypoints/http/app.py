@@ -41,6 +41,7 @@ from rebalancer.config import Settings
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.entrypoints import http
 from rebalancer.entrypoints.http import routes
+from rebalancer.entrypoints.http.admission import limit_body_time, refuse_ambiguous
 from rebalancer.entrypoints.http.auth import BEARER, SCHEME, require_user
 from rebalancer.entrypoints.http.bodies import (
     SMALL_BODY,
@@ -133,7 +134,7 @@ def application(
         if job_streams is None:
             streams.limit = (await container.get(Quotas)).streams
         answers = keep_answers(app.asgi_handler, await container.get(StoreAnswer))
-        limited = limiter.wrap(answers)
+        limited = limiter.wrap(refuse_ambiguous(limit_body_time(answers, settings.body_timeout)))
         secured = add_security_headers(
             refuse_indirect_requests(limited) if direct_only else limited
         )

@@ -76,6 +76,12 @@ class TooManyRequests(RebalancerError):
         super().__init__(message)
 
 
+class BodyTimeout(RebalancerError):
+    """The body of a request did not arrive in time."""
+
+    default_code = "body_timeout"
+
+
 class FieldProblem(msgspec.Struct, frozen=True):
     """What is wrong with one field."""
 
@@ -101,6 +107,7 @@ TITLES = {
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
+    408: "Timed out",
     409: "Conflict",
     412: "Changed in the meantime",
     413: "Too large",
@@ -124,6 +131,7 @@ _STATUSES: tuple[tuple[type[RebalancerError], int], ...] = (
     (Conflict, 409),
     (VersionRequired, 428),
     (TooManyRequests, 429),
+    (BodyTimeout, 408),
     (Unavailable, 503),
 )
 
@@ -167,7 +175,7 @@ def common_problems(path: str, operation: dict[str, Any]) -> dict[str, Any]:
         statuses += [400, 503]
         statuses += [401, 403] if operation.get("security") else []
         statuses += [404] if "{" in path else []
-        statuses += [413, 415, 422] if "requestBody" in operation else []
+        statuses += [408, 413, 415, 422] if "requestBody" in operation else []
     content = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {str(status): {"description": TITLES[status], "content": content} for status in statuses}
 
@@ -184,6 +192,8 @@ def to_problem(
         headers["WWW-Authenticate"] = "Bearer"
     if status == 503:
         headers["Retry-After"] = str(RETRY_AFTER)
+    if status == 408:
+        headers["Connection"] = "close"
     if isinstance(error, TooManyRequests | DailyQuotaReached):
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, DailyQuotaReached):

@@ -26,6 +26,8 @@ from rebalancer.entrypoints.schemas import examples
 if TYPE_CHECKING:
     from dishka import Container
 
+    from rebalancer.entrypoints.connections import ConnectionLimits
+
 DEMO_EMAIL, DEMO_PASSWORD = examples.EMAIL, examples.PASSWORD
 
 _HOLDINGS = {"AAPL": 60, "JNJ": 25, "KO": 80, "XOM": 90}
@@ -93,11 +95,27 @@ def serve(
         _prepare(wired, stored)
         account = _create_demo_account(wired) if demo else ""
 
-    def started(address: str) -> None:
+    def started(address: str, limits: ConnectionLimits) -> None:
         pages = f", documentation at {address}/docs" if chosen.docs else ""
         click.echo(f"Listening on {address}{pages}{account}")
+        click.echo(_describe_limits(chosen, limits))
 
     server.serve(chosen, started)
+
+
+def _describe_limits(chosen: Settings, limits: ConnectionLimits) -> str:
+    """Return the limits that hold, as a sentence."""
+    files = ""
+    if limits.most < chosen.connections:
+        files = f" ({chosen.connections} need more open files; raise `ulimit -n`)"
+    client = f", {limits.most_of_client} of one address" if limits.most_of_client else ""
+    rate = f"{chosen.rate_limit} requests" if chosen.rate_limit else "any number of requests"
+    logins = f"{chosen.login_limit} logins" if chosen.login_limit else "any number of logins"
+    return (
+        f"Limits of a process: {limits.most} connections{files}{client}; {limits.idle:g} s for "
+        f"the head of a request, {chosen.body_timeout:g} s for a body; of a user or address: "
+        f"{rate} and {logins} a minute."
+    )
 
 
 def _check_demo(chosen: Settings) -> None:
