@@ -14,7 +14,11 @@ from tests.e2e.conftest import TIMEOUT, Running
 from tests.hostile import HOLDING, LIVE, LOGIN, Attack, holding, probe
 
 CONNECTIONS = 1_100
-UNLIMITED = {"REBALANCER_RATE_LIMIT": "0", "REBALANCER_LOGIN_LIMIT": "0"}
+UNLIMITED = {
+    "REBALANCER_RATE_LIMIT": "0",
+    "REBALANCER_LOGIN_LIMIT": "0",
+    "REBALANCER_SECRET_KEY": "a key that is not the public one of development",
+}
 HTTP_2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"
 """The preface of HTTP/2 and an empty frame of settings."""
 
@@ -83,7 +87,7 @@ def impatient(serve: Callable[..., Running]) -> Running:
 def test_deadlines_of_connections(impatient: Running) -> None:
     assert answer_to(impatient, b"") == ""
     assert answer_to(impatient, b"G") == ""
-    assert " 408 " not in answer_to(impatient, b"GET / HTTP/1.1\r\nHost: x\r\n")
+    assert " 408 " not in answer_to(impatient, b"GET / HTTP/1.1\r\nHost: localhost\r\n")
     after = answer_to(impatient, LIVE)
     assert after.startswith("HTTP/1.1 200 ")
     for length in (
@@ -102,7 +106,7 @@ def test_deadlines_of_connections(impatient: Running) -> None:
 
 def read_nothing(running: Running) -> None:
     """Send requests and read no answer until the server closes the connection."""
-    page = b"GET /docs/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+    page = b"GET /docs/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
     latest = time.monotonic() + TIMEOUT
     with connect(running) as connection, pytest.raises(OSError, match=r"reset|pipe"):
         connection.settimeout(0.1)

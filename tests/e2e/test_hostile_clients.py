@@ -13,8 +13,8 @@ import pytest
 
 from tests.e2e.conftest import TIMEOUT, Running, until
 
-LOGIN = b"POST /api/users/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-OPEN = b"POST /api/portfolios HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+LOGIN = b"POST /api/users/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+OPEN = b"POST /api/portfolios HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_incomplete_body_is_not_logged_as_a_failure(running: Running) -> None:
         send(running, LOGIN + b"Content-Length: 100\r\n\r\n", b"{", answer=False)
         send(running, chunked, b"5\r\nabc", answer=False)
     for path in (b"%00", b"a%00b", b"%2e%2e%00/x", b"a" * 300, b"a" * 5000, b"x/" * 3000):
-        request = b"GET /docs/static/" + path + b" HTTP/1.1\r\nHost: x\r\n\r\n"
+        request = b"GET /docs/static/" + path + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
         assert " 404 " in send(running, request)
     until(lambda: sum("disconnect" in line["message"] for line in running.lines) >= 11)
     assert {line["level"] for line in running.lines} <= {"debug", "info"}
