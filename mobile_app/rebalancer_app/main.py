@@ -8,9 +8,25 @@ from rebalancer_app import theme
 from rebalancer_app.gateway.client import Client
 from rebalancer_app.state import AppState, Current
 from rebalancer_app.views.home import Home
+from rebalancer_app.views.portfolio import PortfolioDetail
+from rebalancer_app.views.proposal import ProposalDetail
+from rebalancer_app.views.rebalance import Rebalance
 
 ROUTES = [
-    ft.Route(index=True, component=Home),
+    ft.Route(
+        path="/",
+        component=Home,
+        children=[
+            ft.Route(
+                path="portfolios/:portfolio",
+                component=PortfolioDetail,
+                children=[
+                    ft.Route(path="rebalance", component=Rebalance),
+                    ft.Route(path="proposals/:proposal", component=ProposalDetail),
+                ],
+            ),
+        ],
+    ),
 ]
 
 

@@ -26,6 +26,16 @@ class Position:
 
 
 @attrs.frozen
+class Preferences:
+    """What proposals respect, as far as the app shows it."""
+
+    whole_shares: bool
+    do_not_sell: list[str]
+    do_not_buy: list[str]
+    band: float | None
+
+
+@attrs.frozen
 class Portfolio:
     """A portfolio at the last close."""
 
@@ -35,6 +45,7 @@ class Portfolio:
     currency: str
     targets: dict[str, float]
     risk_profile: str | None
+    preferences: Preferences
     as_of: date | None
     value: Decimal | None
     cash: Decimal
@@ -46,5 +57,5 @@ class Portfolio:
     changed: datetime
 
 
-LIST = Endpoint("GET", "/api/portfolios", Page[Portfolio], query=("limit", "cursor"))
+LIST = Endpoint("GET", "/api/portfolios", Page[Portfolio], query=("limit", "after"))
 READ = Endpoint("GET", "/api/portfolios/{portfolio_id}", Portfolio)

@@ -11,11 +11,25 @@ from rebalancer_app.gateway.client import Endpoint
 
 
 @attrs.frozen
+class Limits:
+    """A risk profile: shares of the portfolio, and rates a year."""
+
+    name: str
+    target_volatility: float
+    tolerated_drawdown: float
+    equity_ceiling: float
+    cash_floor: float
+    max_weight: float
+
+
+@attrs.frozen
 class Assessment:
     """Outcome of the risk questionnaire."""
 
-    profile: str
-    score: int
+    profile: Limits
+    unadjusted: str
+    reasons: list[str]
+    assessed: datetime
 
 
 @attrs.frozen

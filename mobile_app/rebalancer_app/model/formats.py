@@ -106,6 +106,11 @@ class Formats:
         """Return a short date such as 4 Jan 2021; a dash if it is unknown."""
         return "–" if day is None else str(format_date(day, "medium", locale=self.locale))
 
+    def time_left(self, until: datetime, now: datetime) -> str:
+        """Return how long it is until a time, such as in 23 hours."""
+        left = max(until - now, timedelta(0))
+        return str(format_timedelta(left, add_direction=True, locale=self.locale))
+
     def age(self, since: datetime, now: datetime) -> str:
         """Return how long ago a time was, such as 3 minutes ago."""
         gone = since - now if since < now else timedelta(0)

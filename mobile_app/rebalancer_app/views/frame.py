@@ -25,6 +25,11 @@ def go(route: str) -> None:
     page.run_task(page.push_route, route)
 
 
+def content_width(app: AppState) -> float:
+    """Return the width of the content of a screen, without its margins, in logical pixels."""
+    return min(app.width, theme.CONTENT_WIDTH) - theme.GRID * 4
+
+
 def tab_view(
     name: str,
     controls: Sequence[ft.Control],
@@ -107,8 +112,11 @@ def detail_view(
     *,
     actions: Sequence[ft.Control] = (),
     bottom: ft.Control | None = None,
+    reload: Callable[[], None] | None = None,
 ) -> ft.View:
     """Return a screen that was opened from another one, with a way back."""
+    if reload is not None:
+        actions = (*actions, _reload_button(reload, app))
     return ft.View(
         route=route,
         bgcolor=app.colors.ground,

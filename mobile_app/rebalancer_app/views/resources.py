@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, TypeVar, cast
+from uuid import uuid4
 
 import attrs
 import flet as ft
@@ -13,8 +15,11 @@ import flet as ft
 from rebalancer_app.gateway.client import Answer
 from rebalancer_app.gateway.problems import Offline, Problem, SignedOut
 from rebalancer_app.state import use_app
+from rebalancer_app.texts import Texts
 
 T = TypeVar("T")
+
+log = logging.getLogger("rebalancer_app")
 
 
 class Phase(StrEnum):
@@ -75,6 +80,9 @@ def use_resource(
             found = {"phase": Phase.FAILED, "problem": problem}
         except Offline:
             found = {"phase": Phase.OFFLINE}
+        except Exception:
+            log.exception("an answer of the server cannot be shown")
+            found = {"phase": Phase.FAILED, "problem": Problem(0, "not_understood", "")}
         if mine == latest.current:
             set_held(found)
 
@@ -96,7 +104,82 @@ def use_resource(
     )
 
 
+@attrs.frozen
+class Action:
+    """A write that the person can start.
+
+    Attributes:
+        run: Starts it; a second start while it runs has no effect.
+        running: Whether it runs.
+        message: Why the last one failed, for the person; empty otherwise.
+        problem: The same as the server describes it; None without one.
+    """
+
+    run: Callable[[], None]
+    running: bool = False
+    message: str = ""
+    problem: Problem | None = None
+
+
+def use_action(perform: Callable[[str], Awaitable[None]]) -> Action:
+    """Return a write; ``perform`` gets the key that identifies it.
+
+    After a failure without an answer, the next start repeats the same key, so that the write has
+    its effect once. After an answer, a start is a new write.
+    """
+    app = use_app()
+    page = ft.context.page
+    running, set_running = ft.use_state(False)
+    message, set_message = ft.use_state("")
+    problem, set_problem = ft.use_state(cast("Problem | None", None))
+    busy = ft.use_ref(False)
+    key = ft.use_ref("")
+
+    async def attempt() -> None:
+        key.current = key.current or str(uuid4())
+        set_message("")
+        set_problem(None)
+        set_running(True)
+        try:
+            await perform(key.current)
+            key.current = ""
+        except SignedOut:
+            app.user = None
+            leave()
+        except Problem as refused:
+            key.current = ""
+            set_problem(refused)
+            set_message(describe(refused, app.texts))
+        except Offline:
+            set_message(app.texts("app.offline_write"))
+        except Exception:
+            log.exception("an answer of the server cannot be understood")
+            set_message(app.texts("problem.not_understood"))
+        finally:
+            busy.current = False
+            set_running(False)
+
+    def run() -> None:
+        if not busy.current:
+            busy.current = True
+            page.run_task(attempt)
+
+    return Action(run, running, message, problem)
+
+
+def describe(problem: Problem, texts: Texts) -> str:
+    """Return why the server refused something, as a sentence for the person."""
+    known = texts.find(f"problem.{problem.code}")
+    if known is not None:
+        return known
+    detail = problem.detail[:1].upper() + problem.detail[1:]
+    return detail if detail.endswith((".", "!", "?")) else f"{detail}."
+
+
 def leave() -> None:
     """Lead to the sign-in after the session has ended."""
     page = ft.context.page
-    page.run_task(page.push_route, "/sign-in")
+    if page.web:
+        page.run_task(ft.UrlLauncher().launch_url, "/sign-in", web_only_window_name="_self")
+    else:
+        page.run_task(page.push_route, "/sign-in")

@@ -11,7 +11,7 @@ import flet as ft
 from rebalancer_app import theme
 from rebalancer_app.model.formats import HIDDEN, Change
 from rebalancer_app.state import AppState, now, use_app
-from rebalancer_app.views.resources import Phase, Resource
+from rebalancer_app.views.resources import Phase, Resource, describe
 
 
 def words(
@@ -149,6 +149,26 @@ def secondary_button(text: str, on_click: Any, app: AppState, **more: Any) -> ft
     )
 
 
+def text_field(
+    label: str, value: str, set_value: Callable[[str], None], app: AppState, **more: Any
+) -> ft.Control:
+    """Return a field for a line of text, whose label is its name for screen readers."""
+    return ft.TextField(
+        label=label,
+        value=value,
+        on_change=lambda event: set_value(str(event.control.value or "")),
+        text_size=theme.SIZES["lead"],
+        color=app.colors.text,
+        label_style=ft.TextStyle(color=app.colors.quiet, font_family=theme.FONT),
+        text_style=ft.TextStyle(font_family=theme.FONT),
+        border_color=app.colors.quiet,
+        focused_border_color=app.colors.accent,
+        bgcolor=app.colors.surface,
+        border_radius=12,
+        **more,
+    )
+
+
 def choices(
     options: Sequence[tuple[str, str]],
     chosen: str,
@@ -233,7 +253,7 @@ def shown(
         icon, message = ft.Icons.CLOUD_OFF, text("app.unreachable")
     else:
         assert resource.problem is not None
-        message = text.find(f"problem.{resource.problem.code}") or resource.problem.detail
+        message = describe(resource.problem, text)
         icon = ft.Icons.ERROR_OUTLINE
     return [
         ft.Container(

@@ -1,0 +1,181 @@
+"""One portfolio: value, allocation against targets, holdings, and what can be done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import flet as ft
+
+from rebalancer_app import theme
+from rebalancer_app.gateway import portfolios as gateway
+from rebalancer_app.gateway.portfolios import Portfolio
+from rebalancer_app.model.portfolio import (
+    SORTS,
+    HoldingRow,
+    PortfolioScreen,
+    arrange,
+    portfolio_screen,
+)
+from rebalancer_app.state import AppState, use_app
+from rebalancer_app.views.bars import allocation_bars
+from rebalancer_app.views.frame import content_width, detail_view, go
+from rebalancer_app.views.resources import use_resource
+from rebalancer_app.views.widgets import (
+    card,
+    choices,
+    notice,
+    primary_button,
+    quiet,
+    secondary_button,
+    shown,
+    skeleton,
+    text_field,
+    words,
+)
+
+
+@ft.component
+def PortfolioDetail() -> ft.View:
+    """Show one portfolio."""
+    app = use_app()
+    id = ft.use_route_params().get("portfolio", "")
+    sort, choose_sort = ft.use_state("weight")
+    search, set_search = ft.use_state("")
+    found = use_resource(lambda: app.client.call(gateway.READ, portfolio_id=id), (id,))
+    text = app.texts
+
+    def content(one: Portfolio) -> Sequence[ft.Control]:
+        screen = portfolio_screen(one, app.formats, text, hidden=app.amounts_hidden)
+        return [
+            _value(screen, app),
+            _actions(id, app),
+            *[notice(note, app) for note in screen.notes],
+            *([_allocation(screen, id, app)] if screen.bars else []),
+            words(text("portfolio.holdings"), app, "lead", strong=True),
+            *_holdings(screen, id, sort, choose_sort, search, set_search, app),
+        ]
+
+    waiting = [skeleton(72, app, 240), skeleton(48, app), skeleton(260, app), skeleton(200, app)]
+    name = found.data.name if found.data is not None else ""
+    return detail_view(
+        f"/portfolios/{id}", name, shown(found, content, waiting), app, reload=found.reload
+    )
+
+
+def _value(screen: PortfolioScreen, app: AppState) -> ft.Control:
+    color = app.colors.quiet if screen.in_band else app.colors.caution
+    lines: list[ft.Control] = [
+        words(screen.value, app, "hero", strong=True),
+        quiet(screen.as_of, app),
+    ]
+    if screen.drift_badge:
+        lines.append(words(screen.drift_badge, app, strong=True, color=color))
+    if screen.uninvested:
+        lines.append(quiet(app.texts("portfolio.uninvested", amount=screen.uninvested), app))
+    return ft.Column(lines, spacing=4)
+
+
+def _actions(id: str, app: AppState) -> ft.Control:
+    text = app.texts
+
+    def small(name: str, icon: Any, route: str) -> ft.Control:
+        return secondary_button(text(f"portfolio.{name}"), lambda _: go(route), app, icon=icon)
+
+    base = f"/portfolios/{id}"
+    return ft.Column(
+        [
+            primary_button(text("portfolio.rebalance"), lambda _: go(f"{base}/rebalance"), app),
+            ft.Row(
+                [
+                    small("deposit", ft.Icons.ADD, f"{base}/deposit"),
+                    small("withdraw", ft.Icons.REMOVE, f"{base}/withdraw"),
+                    small("trade", ft.Icons.SWAP_HORIZ, f"{base}/trade"),
+                    small("performance", ft.Icons.SHOW_CHART, f"{base}/performance"),
+                    small("activity", ft.Icons.RECEIPT_LONG, f"{base}/activity"),
+                ],
+                wrap=True,
+                spacing=theme.GRID,
+                run_spacing=theme.GRID,
+            ),
+        ],
+        spacing=theme.GRID * 1.5,
+        horizontal_alignment=ft.CrossAxisAlignment.STRETCH,
+    )
+
+
+def _allocation(screen: PortfolioScreen, id: str, app: AppState) -> ft.Control:
+    text = app.texts
+    return card(
+        ft.Column(
+            [
+                ft.Row(
+                    [
+                        words(text("portfolio.allocation"), app, "lead", strong=True, expand=True),
+                        ft.TextButton(
+                            text("portfolio.targets"),
+                            on_click=lambda _: go(f"/portfolios/{id}/targets"),
+                        ),
+                    ]
+                ),
+                quiet(text("portfolio.profile", profile=screen.profile), app),
+                allocation_bars(screen.bars, screen.scale, content_width(app) - 36, app),
+            ],
+            spacing=theme.GRID * 1.5,
+        ),
+        app,
+    )
+
+
+def _holdings(
+    screen: PortfolioScreen,
+    id: str,
+    sort: str,
+    choose_sort: Any,
+    search: str,
+    set_search: Any,
+    app: AppState,
+) -> list[ft.Control]:
+    text = app.texts
+    if not screen.rows:
+        return [quiet(text("portfolio.no_holdings"), app, "body")]
+    controls: list[ft.Control] = []
+    if len(screen.rows) > 6:
+        controls.append(text_field(text("portfolio.search"), search, set_search, app))
+    if len(screen.rows) > 1:
+        controls.append(
+            choices(
+                [(one, text(f"portfolio.sort_{one}")) for one in SORTS],
+                sort,
+                choose_sort,
+                app,
+                label=text("portfolio.sort"),
+            )
+        )
+    return controls + [_holding(row, id, app) for row in arrange(screen.rows, sort, search)]
+
+
+def _holding(row: HoldingRow, id: str, app: AppState) -> ft.Control:
+    text = app.texts
+    units = text("portfolio.units", quantity=row.quantity, price=row.price)
+    lines: list[ft.Control] = [words(row.symbol, app, "lead", strong=True), quiet(units, app)]
+    if row.note:
+        lines.append(words(row.note, app, "note", color=app.colors.caution))
+    return card(
+        ft.Row(
+            [
+                ft.Column(lines, spacing=2, expand=True),
+                ft.Column(
+                    [
+                        words(row.value, app, "lead", strong=True),
+                        quiet(f"{row.weight} ({row.drift})", app),
+                    ],
+                    spacing=2,
+                    horizontal_alignment=ft.CrossAxisAlignment.END,
+                ),
+            ]
+        ),
+        app,
+        on_click=lambda _: go(f"/portfolios/{id}/holdings/{row.symbol}"),
+        label=f"{row.symbol}, {units}, {row.value}, {row.weight}",
+    )
