@@ -21,8 +21,8 @@ from rebalancer.adapters.memory.factors import (
     MemoryTotpSecrets,
 )
 from rebalancer.adapters.memory.one_time import MemoryOneTimeTokens
-from rebalancer.adapters.memory.shares import MemoryPortfolioShares
 from rebalancer.adapters.memory.outbox import MemoryOutbox
+from rebalancer.adapters.memory.shares import MemoryPortfolioShares
 from rebalancer.adapters.memory.synchronization import (
     MemoryProviderQuotas,
     MemoryScheduledTasks,
