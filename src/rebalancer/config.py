@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 
+from rebalancer.domain.accounts.origins import RelyingParty
 from rebalancer.domain.backtest.thresholds import THRESHOLD_RANGES, PromotionThresholds
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.symbols import normalize_symbol
@@ -123,6 +124,12 @@ def _matching(pattern: str, expected: str) -> Callable[[str], str]:
     return read
 
 
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(part.strip() for part in text.split(",") if part.strip())
+    RelyingParty.of(origins)
+    return origins
+
+
 def _url(pattern: str, example: str) -> Callable[[str], str]:
     escapes = "in a name or a password write / ? # @ as %2F %3F %23 %40"
     return _matching(pattern, f"a URL such as {example}; {escapes}")
@@ -218,6 +225,8 @@ class Settings:
         most_registrations_a_day: Accounts that are registered from one address in one day, if
             there is a login limit.
         proposal_days: Days after which proposals that were never accepted are deleted.
+        origins: Origins of the web pages and apps that use passkeys, separated by commas, the
+            shortest domain first; empty: this server on localhost in development, otherwise none.
         trusted_proxies: Number of reverse proxies that set X-Forwarded-For and are trusted.
         smtp_url: Server that sends mail; None: mail is printed in development, else none is sent.
         mail_from: Sender of mails, with or without a name.
@@ -297,6 +306,7 @@ class Settings:
     most_megabytes_a_day: int = _setting(100, _integer(0, _MOST))
     most_registrations_a_day: int = _setting(100, _integer(0, _MOST))
     proposal_days: int = _setting(90, _integer(8, 36_500))
+    origins: tuple[str, ...] = _setting((), _origins)
     trusted_proxies: int = _setting(0, _integer(0, 10))
     smtp_url: str | None = _setting(
         None, _url(_SMTP, "smtps://user:password@mail.example.org:465"), repr=False
@@ -382,6 +392,15 @@ class Settings:
                 except InvalidRequest as error:
                     raise InvalidRequest(error.message, field=variable, code=error.code) from None
         return cls(**given)
+
+    @property
+    def relying_party(self) -> RelyingParty | None:
+        """This service as passkeys know it; None: it has no passkeys."""
+        if self.origins:
+            return RelyingParty.of(self.origins)
+        if self.environment is Environment.DEVELOPMENT and self.port:
+            return RelyingParty.of([f"http://localhost:{self.port}"])
+        return None
 
     @property
     def cores(self) -> int:

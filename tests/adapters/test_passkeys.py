@@ -100,7 +100,7 @@ def test_new_passkey_is_verified(ceremonies):
         {"kind": "webauthn.get"},
         {"algorithm": -36},
     ],
-    ids=str,
+    ids="-".join,
 )
 def test_faulty_new_passkey_is_rejected(ceremonies, authenticator, fault):
     created = authenticator.create(creation(ceremonies), **fault)
@@ -129,7 +129,7 @@ def test_signature_is_verified(ceremonies, authenticator):
         {"count": 4},
         {"count": 5},
     ],
-    ids=str,
+    ids="-".join,
 )
 def test_faulty_signature_is_rejected(ceremonies, authenticator, fault):
     passkey = attrs.evolve(registered(ceremonies, authenticator), sign_count=5)

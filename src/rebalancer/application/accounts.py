@@ -13,6 +13,7 @@ from rebalancer.application.audit import record, record_refusal
 from rebalancer.application.idempotency import ClientRequest
 from rebalancer.application.ports.accounts import Passwords, Revocations, Tokens
 from rebalancer.application.ports.store import Transaction, UnitOfWork
+from rebalancer.application.second_step import begin_second_step
 from rebalancer.application.sessions import (
     Login,
     end_session,
@@ -22,6 +23,7 @@ from rebalancer.application.sessions import (
     seen_now,
     session_of,
 )
+from rebalancer.domain.accounts.factors import PASSWORD
 from rebalancer.domain.accounts.sessions import Session
 from rebalancer.domain.audit.events import Action, Outcome
 from rebalancer.domain.errors import InvalidRequest, NotAllowed, NotAuthenticated, NotFound
@@ -131,6 +133,7 @@ class LogIn:
         Raises:
             NotAuthenticated: the address or the password is wrong; the message names neither.
             NotAllowed: the password is right, and the account disabled.
+            SecondFactorRequired: the password is right, and the account has a second factor.
         """
         with self.work.read() as tx:
             user = find_by_email(tx, email)
@@ -143,14 +146,18 @@ class LogIn:
             )
         try:
             with self.work.begin() as tx:
-                return issue_login(
-                    tx, self.tokens, user, session_id=session_id, method="password", now=now
-                )
+                user.check_enabled()
+                required = begin_second_step(tx, self.tokens, user.id, PASSWORD, now)
+                if required is None:
+                    return issue_login(
+                        tx, self.tokens, user, session_id=session_id, method=PASSWORD, now=now
+                    )
         except NotAllowed as error:
             record_refusal(
                 self.work, Action.LOGIN_REFUSED, at=now, subject=user.id, reason=error.code
             )
             raise
+        raise required
 
 
 @attrs.frozen

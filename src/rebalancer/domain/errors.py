@@ -16,9 +16,10 @@ that its own users can apply, looked up by code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 
@@ -28,9 +29,11 @@ class RebalancerError(Exception):
     Attributes:
         code: Stable identifier in snake case, such as ``portfolio_not_found``.
         message: Sentence for people, without the name of the field.
+        facts: What a program needs to continue, by name; values are JSON.
     """
 
     default_code: ClassVar[str] = "internal_error"
+    facts: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, message: str, *, code: str = "") -> None:
         self.code = code or self.default_code

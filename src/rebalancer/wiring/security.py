@@ -1,4 +1,4 @@
-"""Passwords, tokens, revocations and rate limits."""
+"""Passwords, tokens, passkeys, revocations and rate limits."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rebalancer.adapters.redis.connection import AsyncConnection, Connection
 from rebalancer.adapters.redis.rate_limits import RedisRateLimits
 from rebalancer.adapters.redis.revocations import RedisRevocations
 from rebalancer.application.ports.accounts import Passwords, Revocations, Tokens
+from rebalancer.application.ports.factors import FactorCodes, PasskeyCeremonies
 from rebalancer.application.ports.keys import Keys
 from rebalancer.application.ports.rate_limits import RateLimits
 from rebalancer.application.ports.store import UnitOfWork
@@ -18,7 +19,7 @@ from rebalancer.config import Settings
 
 
 class SecurityProvider(Provider):
-    """Authentication and rate limits; argon2 and jwt are loaded at first use."""
+    """Authentication and rate limits; their libraries are loaded at first use."""
 
     scope = Scope.APP
 
@@ -39,6 +40,18 @@ class SecurityProvider(Provider):
         from rebalancer.adapters.security.tokens import JwtTokens
 
         return JwtTokens(keys, settings.audience)
+
+    @provide
+    def codes(self) -> FactorCodes:
+        from rebalancer.adapters.security.codes import OtpCodes
+
+        return OtpCodes()
+
+    @provide
+    def ceremonies(self, settings: Settings) -> PasskeyCeremonies:
+        from rebalancer.adapters.security.passkeys import WebAuthnCeremonies
+
+        return WebAuthnCeremonies(settings.relying_party)
 
     @provide
     def revocations(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
+from tests.authenticator import Authenticator
 from tests.entrypoints.http.conftest import RunningApi
 from tests.entrypoints.http.test_ownership import ALL
 
@@ -65,6 +66,7 @@ def test_responses_conform_to_the_document(
         "symbol": "C",
         "series": "DGS10",
         "name": "trend",
+        "passkey_id": ada.add_passkey(Authenticator())["id"],
     }
     document = api.client.get("/docs/openapi.json").json()
     config = schemathesis.Config.from_dict(CONFIG)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.authenticator import Authenticator
 from tests.entrypoints.http.conftest import (
     RunningApi,
     expect_problem,
@@ -57,6 +58,7 @@ def test_head_has_the_headers_of_get(api: RunningApi, path: str) -> None:
     ids = {
         "portfolio_id": portfolio,
         "proposal_id": ada.proposal(portfolio)["id"],
+        "passkey_id": ada.add_passkey(Authenticator())["id"],
         "job_id": finished_job(ada, f"/api/jobs/{start_backtest(ada)['id']}")["id"],
         "symbol": "C",
         "name": "trend",

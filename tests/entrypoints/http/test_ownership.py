@@ -16,11 +16,15 @@ from litestar.handlers import HTTPRouteHandler
 from rebalancer.entrypoints.http.app import application
 from rebalancer.wiring.container import build_async_container
 from rebalancer.wiring.market import Sources
+from tests.authenticator import Authenticator
 from tests.entrypoints.http.conftest import UNKNOWN_ID, ApiUser, RunningApi, checked, expect_problem
 
 PUBLIC = {
     ("POST", "/api/users/register"),
     ("POST", "/api/users/login"),
+    ("POST", "/api/users/login/passkey"),
+    ("POST", "/api/users/login/passkey/options"),
+    ("POST", "/api/users/login/second-factor"),
     ("POST", "/api/users/refresh"),
     ("POST", "/api/users/logout"),
     ("GET", "/api/risk/questionnaire"),
@@ -57,6 +61,9 @@ BODIES: dict[str, Any] = {
     "start": {"policies": ["monthly"], "from": "2022-11-14"},
     "assess": {"answers": {}},
     "share_portfolio": {"email": "grace@example.org"},
+    "add_passkey": {"name": "Phone", "credential": {}},
+    "rename_passkey": {"name": "Taken"},
+    "confirm_totp": {"code": "123456"},
 }
 """A body that each route with one accepts."""
 
@@ -128,6 +135,7 @@ def create_resources(api: RunningApi, person: ApiUser) -> dict[str, str]:
         "share_id": person.post(
             f"/api/portfolios/{portfolio}/shares", BODIES["share_portfolio"]
         ).json()["id"],
+        "passkey_id": person.add_passkey(Authenticator())["id"],
     }
 
 
@@ -139,6 +147,7 @@ def resources_of(person: ApiUser, things: dict[str, str]) -> list[Any]:
         person.get("/api/rebalance").json(),
         person.get(f"{portfolio}/transactions").json(),
         person.get("/api/jobs").json(),
+        person.get("/api/users/passkeys").json(),
         person.get("/api/users/profile").json(),
     ]
 

@@ -121,6 +121,8 @@ class WebAuthnCeremonies:
                 require_user_verification=True,
                 supported_pub_key_algs=ALGORITHMS,
             )
+            if verified.credential_id != base64url_to_bytes(credential["id"]):
+                raise ValueError("it is about another credential")
         except Exception as error:  # as in `read`
             raise InvalidRequest(
                 f"the passkey could not be verified: {_reason(error)}; create it again",

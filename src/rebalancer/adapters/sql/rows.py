@@ -101,7 +101,16 @@ def _preferences(document: str) -> Preferences:
     return found
 
 
-USERS = Converter(User, assessment=_decoder(Assessment).decode, role=Role)
+NO_PASSWORD = "!"
+"""Stands for a missing password, as in shadow(5): servers of earlier versions, which may run at the
+same time, find no hash in it that any password matches."""
+
+USERS = Converter(
+    User,
+    password=lambda text: None if text == NO_PASSWORD else text,
+    assessment=_decoder(Assessment).decode,
+    role=Role,
+)
 TOKENS = Converter(RefreshToken)
 SHARES = Converter(Share, {"right": "granted"}, right=Right)
 PASSKEYS = Converter(Passkey, transports=_decoder(tuple[str, ...]).decode)
@@ -142,6 +151,12 @@ _MANDATES = Converter(
 decode_details = _decoder(dict[str, str]).decode
 _QUANTITIES = _decoder(dict[str, Decimal]).decode
 _POSITIONS = Converter(Positions, holdings=_QUANTITIES, foreign_cash=_QUANTITIES)
+
+
+def user_row(user: User) -> dict[str, Any]:
+    """Convert for `users`."""
+    row = USERS.to_row(user)
+    return row if user.password is not None else {**row, "password": NO_PASSWORD}
 
 
 def portfolio_row(portfolio: ManagedPortfolio) -> dict[str, Any]:

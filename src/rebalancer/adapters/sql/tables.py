@@ -137,6 +137,7 @@ users = Table(
     Index(None, "role"),
     _one_of("role", Role),
     Column("email_index", Text),  # of an encrypted address
+    Column("short_password", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("email"),
     UniqueConstraint("email_index"),
     CheckConstraint("email = lower(email) OR email_index IS NOT NULL", "lower_case"),

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import delete, insert, select, tuple_, update
 
-from rebalancer.adapters.sql.rows import SESSIONS, TOKENS, USERS
+from rebalancer.adapters.sql.rows import SESSIONS, TOKENS, USERS, user_row
 from rebalancer.adapters.sql.statements import SqlStore, delete_unlocked, lock_rows, replace_row
 from rebalancer.adapters.sql.tables import refresh_tokens, sessions, users
 from rebalancer.application.not_found import require
@@ -18,7 +18,7 @@ from rebalancer.domain.portfolio.owner import RefreshToken, User
 
 class SqlUsers(SqlStore):
     def add(self, user: User) -> None:
-        self.connection.execute(insert(users), USERS.to_row(user))
+        self.connection.execute(insert(users), user_row(user))
 
     def get(self, id: UUID) -> User:
         query = select(users).where(users.c.id == id)
@@ -33,7 +33,7 @@ class SqlUsers(SqlStore):
         return None if row is None else USERS.from_row(row)
 
     def save(self, user: User) -> None:
-        replace_row(self.connection, users, USERS.to_row(user), "user")
+        replace_row(self.connection, users, user_row(user), "user")
 
     def page(
         self, *, role: Role | None = None, after: UUID | None = None, limit: int

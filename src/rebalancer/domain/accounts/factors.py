@@ -30,17 +30,17 @@ SINGLE_FACTOR_PASSWORD = 15
 class SecondFactorRequired(NotAuthenticated):
     """The password is right, and the account has a second factor.
 
-    Attributes:
-        ticket: Secret that continues this login with a second factor.
-        methods: Second factors that the account has.
-        seconds: Time until the ticket expires.
+    Its facts are the ``ticket``, a secret that continues this login with a second factor; the
+    ``methods`` that the account has; and ``expires_in``, the seconds until the ticket expires.
     """
 
     default_code = "second_factor_required"
 
-    def __init__(self, ticket: str, methods: Collection[str], seconds: int) -> None:
-        self.ticket, self.methods, self.seconds = ticket, tuple(methods), seconds
-        super().__init__("the password is right; confirm the login with a second factor")
+    def __init__(
+        self, message: str, *, ticket: str, methods: Collection[str], seconds: int
+    ) -> None:
+        super().__init__(message)
+        self.facts = {"ticket": ticket, "methods": list(methods), "expires_in": seconds}
 
 
 class PasskeyTaken(Conflict):

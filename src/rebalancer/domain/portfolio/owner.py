@@ -92,20 +92,22 @@ class User:
     Attributes:
         email: Unique; see `normalize_email`.
         name: Display name; may be empty.
-        password: Hash of the password, never the password itself.
+        password: Hash of the password, never the password itself; None: there is no password.
         assessment: Outcome of the last risk questionnaire, at the time ``assessed``.
+        short_password: Whether the password is too short to suffice without a second factor.
         disabled: Time since which an operator has blocked the account; None: it can be used.
     """
 
     id: UUID
     email: str
     name: str
-    password: str = attrs.field(repr=False)
+    password: str | None = attrs.field(repr=False)
     created: datetime
     assessment: Assessment | None = None
     assessed: datetime | None = None
     role: Role = Role.PERSON
     disabled: datetime | None = None
+    short_password: bool = False
 
     def check_enabled(self) -> None:
         """Check that the account may be used; call it only after a proof of identity.

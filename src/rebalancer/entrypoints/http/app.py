@@ -213,6 +213,7 @@ def application(
             components=Components(security_schemes={BEARER: SCHEME}),
             tags=[
                 Tag("users", "Accounts and logins"),
+                Tag("factors", "Passkeys and second factors"),
                 Tag("risk", "Risk questionnaire"),
                 Tag("portfolios", "Portfolios and their transactions"),
                 Tag("rebalance", "Proposals"),

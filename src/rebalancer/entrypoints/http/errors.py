@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import msgspec
@@ -101,6 +102,18 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     errors: list[FieldProblem] = msgspec.field(default_factory=list)
 
 
+class SecondFactorProblem(Problem, frozen=True, omit_defaults=True):
+    """Why a login failed, and how a second factor continues it."""
+
+    ticket: Annotated[
+        str, about("Send it to /api/users/login/second-factor; only with second_factor_required.")
+    ] = ""
+    methods: Annotated[
+        list[str], about("Second factors of the account: passkey, totp, recovery_code.")
+    ] = msgspec.field(default_factory=list)
+    expires_in: Annotated[int, about("Seconds until the ticket expires.")] = 0
+
+
 TITLES = {
     400: "Malformed request",
     401: "Not authenticated",
@@ -160,10 +173,10 @@ response_spec = partial(ResponseSpec, generate_examples=False)
 """Describes a response for OpenAPI; examples would be random."""
 
 
-def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
+def problem_responses(*statuses: int, schema: type[Problem] = Problem) -> dict[int, ResponseSpec]:
     """Describe problems of a route for OpenAPI, besides those of `common_problems`."""
     return {
-        status: response_spec(Problem, description=TITLES[status], media_type=PROBLEM)
+        status: response_spec(schema, description=TITLES[status], media_type=PROBLEM)
         for status in statuses
     }
 
@@ -213,7 +226,7 @@ def to_problem(
         details.append(f"{field}: {message}" if field else message)
         if field:
             errors.append(FieldProblem(field, message, fault.code))
-    return _problem(status, "; ".join(details), error.code, errors, headers)
+    return _problem(status, "; ".join(details), error.code, errors, headers, error.facts)
 
 
 def handle_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
@@ -288,9 +301,14 @@ def _internal_error() -> ProblemDetailsException:
 
 
 def _problem(
-    status: int, detail: str, code: str, errors: Sequence[FieldProblem], headers: dict[str, str]
+    status: int,
+    detail: str,
+    code: str,
+    errors: Sequence[FieldProblem],
+    headers: dict[str, str],
+    facts: Mapping[str, Any] = MappingProxyType({}),
 ) -> ProblemDetailsException:
-    extra: dict[str, Any] = {"code": code}
+    extra: dict[str, Any] = {"code": code, **facts}
     if errors:
         extra["errors"] = [msgspec.structs.asdict(one) for one in errors]
     return ProblemDetailsException(

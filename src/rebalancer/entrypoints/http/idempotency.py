@@ -46,6 +46,8 @@ Key = Annotated[
 WITHOUT_KEY = "without_idempotency_key"
 """Option of a handler: why it takes no key, as the end of a sentence."""
 
+ANSWER_HOLDS_SECRETS = "its answer holds secrets, which are not stored"
+
 _OWNER = "rebalancer.owner"
 """Key of the user in the scope of a request."""
 

@@ -28,7 +28,7 @@ from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.portfolio.owner import LONGEST_EMAIL, User, normalize_email
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.bodies import TINY_BODY
-from rebalancer.entrypoints.http.errors import problem_responses
+from rebalancer.entrypoints.http.errors import SecondFactorProblem, problem_responses
 from rebalancer.entrypoints.http.idempotency import (
     WITHOUT_KEY,
     Key,
@@ -149,7 +149,7 @@ async def register(
     status_code=200,
     summary="Log in",
     guards=[limit_login_attempts],
-    responses=problem_responses(401),
+    responses=problem_responses(401, schema=SecondFactorProblem),
     response_headers=NO_STORE,
     opt={WITHOUT_KEY: _SECRET},
 )
@@ -161,13 +161,17 @@ async def log_in(
     clock: FromDishka[Clock],
     ids: FromDishka[Ids],
 ) -> LoginView:
-    """Exchange a password for a short-lived access token and a refresh token."""
+    """Exchange a password for a short-lived access token and a refresh token.
+
+    If the account has a second factor, the answer to a right password is 401 with the code
+    second_factor_required and a ticket for /api/users/login/second-factor.
+    """
     await state.rate_limiter.login_as(request.scope, data.email)
     now = clock()
     login = await run_in(
         HASHING, use, email=data.email, password=data.password, session_id=ids(), now=now
     )
-    return _login_view(login, now)
+    return login_view(login, now)
 
 
 @post(
@@ -183,7 +187,7 @@ async def refresh(
 ) -> LoginView:
     """Exchange a refresh token for new tokens; it is valid once."""
     now = clock()
-    return _login_view(await run_in(WRITES, use, data.refresh_token, now=now), now)
+    return login_view(await run_in(WRITES, use, data.refresh_token, now=now), now)
 
 
 @post(
@@ -211,7 +215,8 @@ def user_view(user: User) -> UserView:
     return UserView.of(shown)
 
 
-def _login_view(login: Login, now: datetime) -> LoginView:
+def login_view(login: Login, now: datetime) -> LoginView:
+    """Show the tokens of a login."""
     return LoginView(
         access_token=login.access,
         token_type="Bearer",
