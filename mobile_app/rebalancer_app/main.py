@@ -7,7 +7,9 @@ import flet as ft
 from rebalancer_app import theme
 from rebalancer_app.gateway.client import Client
 from rebalancer_app.state import AppState, Current
+from rebalancer_app.views.activity import Activity, PortfolioActivity
 from rebalancer_app.views.home import Home
+from rebalancer_app.views.money import Deposit, RecordFills, RecordTrade, Withdraw
 from rebalancer_app.views.portfolio import PortfolioDetail
 from rebalancer_app.views.proposal import ProposalDetail
 from rebalancer_app.views.rebalance import Rebalance
@@ -22,9 +24,18 @@ ROUTES = [
                 component=PortfolioDetail,
                 children=[
                     ft.Route(path="rebalance", component=Rebalance),
-                    ft.Route(path="proposals/:proposal", component=ProposalDetail),
+                    ft.Route(
+                        path="proposals/:proposal",
+                        component=ProposalDetail,
+                        children=[ft.Route(path="fills", component=RecordFills)],
+                    ),
+                    ft.Route(path="deposit", component=Deposit),
+                    ft.Route(path="withdraw", component=Withdraw),
+                    ft.Route(path="trade", component=RecordTrade),
+                    ft.Route(path="activity", component=PortfolioActivity),
                 ],
             ),
+            ft.Route(path="activity", component=Activity),
         ],
     ),
 ]

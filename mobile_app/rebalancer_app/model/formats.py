@@ -8,7 +8,12 @@ from decimal import Decimal
 import attrs
 from babel import Locale
 from babel.dates import format_date, format_timedelta
-from babel.numbers import format_currency, format_decimal, format_percent
+from babel.numbers import (
+    format_currency,
+    format_decimal,
+    format_percent,
+    get_group_symbol,
+)
 
 UP, DOWN, SAME = "▲", "▼", "●"
 MINUS = "−"
@@ -75,6 +80,14 @@ class Formats:
         places = max(0, -int(units.normalize().as_tuple().exponent))
         pattern = "#,##0" + ("." + "#" * places if places else "")
         return str(format_decimal(units, format=pattern, locale=self.locale))
+
+    def plain(self, number: Decimal) -> str:
+        """Return a number for a field, without grouping."""
+        return self.quantity(number).replace(self._group, "")
+
+    @property
+    def _group(self) -> str:
+        return str(get_group_symbol(self.locale))
 
     def percent(self, share: float | Decimal | None, digits: int = 1) -> str:
         """Return a share of 1 in percent; a dash if it is unknown."""

@@ -127,7 +127,8 @@ def add_histories(histories: Sequence[ValueHistory]) -> ValueHistory | None:
         weight += held
         grown += held * growth
     ratio = np.divide(grown, weight, out=np.ones(len(dates)), where=weight > 0.0)
-    return ValueHistory(dates, values, paid, np.cumprod(ratio))
+    index: Floats = np.cumprod(ratio, dtype=np.float64)
+    return ValueHistory(dates, values, paid, index)
 
 
 def _back(day: date, *, months: int) -> date:
