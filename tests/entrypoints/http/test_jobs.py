@@ -15,6 +15,7 @@ from litestar.response import ServerSentEventMessage
 from rebalancer.application.ports.jobs import JobRunner
 from rebalancer.domain.errors import NotFound, Unavailable
 from rebalancer.domain.jobs.job import Job
+from rebalancer.entrypoints.http.errors import TooManyRequests
 from rebalancer.entrypoints.http.job_streams import JobStreams
 from tests.builders import a_job
 from tests.entrypoints.http.conftest import (
@@ -132,10 +133,9 @@ def test_stream_ends_with_the_job(watched: RunningApi, streams: JobStreams) -> N
         wait_until(lambda: streams.count(ada.id) == 1)
         ada.post(f"{path}/cancel")
         received = events(stream.result(120))
-    assert [(event, job["state"]) for event, job in received] == [
-        ("progress", "queued"),
-        ("end", "cancelled"),
-    ]
+    told = [(event, job["state"]) for event, job in received]
+    assert told[-1] == ("end", "cancelled")
+    assert told[:-1] in ([], [("progress", "queued")])
 
 
 def test_stream_ends_when_its_user_logs_out(watched: RunningApi, streams: JobStreams) -> None:
@@ -147,7 +147,7 @@ def test_stream_ends_when_its_user_logs_out(watched: RunningApi, streams: JobStr
         token = {"refresh_token": ada.login["refresh_token"]}
         assert watched.client.post("/api/users/logout", json=token).is_success
         received = stream.result(120)
-    assert [event for event, _ in events(received)] == ["progress"]
+    assert [event for event, _ in events(received)] in ([], ["progress"])
 
 
 @pytest.mark.parametrize("events", [0, 1, 3])
@@ -165,7 +165,9 @@ def test_busy_stream_ends_with_its_login(events: int) -> None:
 
     async def collect() -> list[ServerSentEventMessage]:
         streams = JobStreams(poll_interval=0, heartbeat=1_000)
-        stream = streams.stream(job, owner=UNKNOWN_ID, read=read, is_authorized=is_authorized)
+        stream = streams.stream(
+            job, place=streams.reserve(UNKNOWN_ID), read=read, is_authorized=is_authorized
+        )
         return [message async for message in stream]
 
     assert len(asyncio.run(collect())) == events
@@ -181,6 +183,36 @@ def test_streams_of_a_user_are_limited(watched: RunningApi, streams: JobStreams)
         ada.post(f"{path}/cancel")
         assert all("event: end" in stream.result(120) for stream in open_streams)
     assert ada.get(f"{path}/events").status_code == 200
+
+
+def test_streams_opened_at_once_stay_within_the_limit(
+    watched: RunningApi, streams: JobStreams
+) -> None:
+    ada = watched.register()
+    path = f"/api/jobs/{start_backtest(ada)['id']}"
+    with ThreadPoolExecutor(12) as pool:
+        asked = [pool.submit(lambda: ada.get(f"{path}/events").status_code) for _ in range(12)]
+        wait_until(lambda: sum(one.done() for one in asked) == 10)
+        assert streams.count(ada.id) == 2
+        ada.post(f"{path}/cancel")
+        assert sorted(one.result(120) for one in asked) == [200] * 2 + [429] * 10
+
+
+def test_abandoned_stream_frees_its_place() -> None:
+    streams, job = JobStreams(limit=1), a_job()
+
+    async def never() -> Any:
+        raise AssertionError("the stream was iterated")
+
+    for _ in range(2):
+        place = streams.reserve(UNKNOWN_ID)
+        stream = streams.stream(job, place=place, read=never, is_authorized=never)
+        del place
+        assert streams.count(UNKNOWN_ID) == 1
+        with pytest.raises(TooManyRequests, match="already watch 1"):
+            streams.reserve(UNKNOWN_ID)
+        del stream
+        assert streams.count(UNKNOWN_ID) == 0
 
 
 def messages_of(
@@ -199,7 +231,9 @@ def messages_of(
 
     async def receive() -> list[ServerSentEventMessage]:
         streams = JobStreams(poll_interval=0, heartbeat=0)
-        stream = streams.stream(job, owner=UNKNOWN_ID, read=read, is_authorized=is_authorized)
+        stream = streams.stream(
+            job, place=streams.reserve(UNKNOWN_ID), read=read, is_authorized=is_authorized
+        )
         received = []
         async for message in stream:
             received.append(message)

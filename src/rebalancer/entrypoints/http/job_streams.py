@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from uuid import UUID
 
 import attrs
@@ -17,6 +19,18 @@ from rebalancer.domain.errors import RebalancerError, Unavailable
 from rebalancer.domain.jobs.job import Job
 from rebalancer.entrypoints.http.errors import TooManyRequests
 from rebalancer.entrypoints.schemas.job import JobView
+
+
+class Place:
+    """A stream of a user that is open, or about to be.
+
+    A stream whose client has disconnected is never iterated. So a place is also freed when nothing
+    refers to it any more.
+    """
+
+    def __init__(self, free: Callable[[], None]) -> None:
+        self.free = weakref.finalize(self, free)
+        """Frees the place; later calls have no effect."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -40,19 +54,33 @@ class JobStreams:
         """Return the number of open streams of a user."""
         return self._open[owner]
 
-    def check_limit(self, owner: UUID) -> None:
-        """Raise TooManyRequests if a user has as many open streams as allowed."""
+    def reserve(self, owner: UUID) -> Place:
+        """Return a place for a stream of a user.
+
+        A route calls this before it awaits anything for the stream: between a check and a later
+        count other requests would pass.
+
+        Raises:
+            TooManyRequests: the user has as many open streams as allowed.
+        """
         if self.limit and self.count(owner) >= self.limit:
             raise TooManyRequests(
                 f"you already watch {self.limit} jobs; close a stream first",
                 retry_after=round(self._heartbeat),
             )
+        self._open[owner] += 1
+        return Place(partial(self._free, owner))
+
+    def _free(self, owner: UUID) -> None:
+        self._open[owner] -= 1
+        if not self._open[owner]:
+            del self._open[owner]
 
     async def stream(
         self,
         job: Job,
         *,
-        owner: UUID,
+        place: Place,
         read: Callable[[], Awaitable[Job]],
         is_authorized: Callable[[], Awaitable[bool]],
     ) -> AsyncIterator[ServerSentEventMessage]:
@@ -60,14 +88,11 @@ class JobStreams:
 
         Before each event and at each heartbeat, it checks that the user may still watch.
         """
-        self._open[owner] += 1
         try:
             async for message in self._follow(job, read, is_authorized):
                 yield message
         finally:
-            self._open[owner] -= 1
-            if not self._open[owner]:
-                del self._open[owner]
+            place.free()
 
     async def _follow(
         self,

@@ -130,9 +130,13 @@ async def watch_job(
         except NotAuthenticated:
             return False
 
-    job = await read()
-    streams.check_limit(owner)
-    return ServerSentEvent(streams.stream(job, owner=owner, read=read, is_authorized=is_authorized))
+    place = streams.reserve(owner)
+    try:
+        job = await read()
+    except BaseException:
+        place.free()
+        raise
+    return ServerSentEvent(streams.stream(job, place=place, read=read, is_authorized=is_authorized))
 
 
 router = owner_router(
