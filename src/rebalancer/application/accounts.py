@@ -310,10 +310,13 @@ def load_account(tx: Transaction, owner: UUID) -> User:
 
     Raises:
         NotAuthenticated: the user no longer exists.
+        NotAllowed: the account has just been disabled.
     """
     try:
-        return tx.users.get(owner)
+        user = tx.users.get(owner)
     except NotFound:
         raise NotAuthenticated(
             "this account no longer exists; register again", code="account_deleted"
         ) from None
+    user.check_enabled()
+    return user

@@ -92,6 +92,7 @@ class Action(StrEnum):
     PROPOSAL_RECORDED = "proposal_recorded", "Execution of a proposal recorded"
 
     # Operators.
+    ACCOUNTS_LISTED = "accounts_listed", "Accounts listed by an operator"
     ACCOUNT_VIEWED = "account_viewed", "Account viewed by an operator"
     ACCOUNT_DISABLED = "account_disabled", "Account disabled"
     ACCOUNT_ENABLED = "account_enabled", "Account enabled"

@@ -219,6 +219,7 @@ def application(
                 Tag("rebalance", "Proposals"),
                 Tag("backtest", "Backtests"),
                 Tag("jobs", "Background jobs"),
+                Tag("operators", "Management of accounts, for operators"),
                 Tag("policies", "Policies"),
                 Tag("market", "Assets, prices and the market regime"),
                 Tag("health", "Health checks"),

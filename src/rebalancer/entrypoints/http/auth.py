@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency, Provide
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.openapi.spec import SecurityScheme
+from litestar.types import Guard
 
 from rebalancer.application.ports.accounts import Revocations, Tokens
 from rebalancer.application.ports.clock import Clock
@@ -93,7 +95,12 @@ OWNER = {"owner": Provide(read_owner), "bearer": Provide(read_bearer)}
 
 
 def owner_router(
-    path: str, handlers: list[HTTPRouteHandler], *, tag: str, max_body: int = SMALL_BODY
+    path: str,
+    handlers: list[HTTPRouteHandler],
+    *,
+    tag: str,
+    max_body: int = SMALL_BODY,
+    guards: Sequence[Guard] = (),
 ) -> DishkaRouter:
     """Group routes that need a user; ``max_body`` limits the bytes of a body."""
     return DishkaRouter(
@@ -103,4 +110,5 @@ def owner_router(
         security=[{BEARER: []}],
         tags=[tag],
         request_max_body_size=max_body,
+        guards=guards,
     )
