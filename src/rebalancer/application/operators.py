@@ -24,7 +24,7 @@ from rebalancer.domain.accounts.mail import MailKind
 from rebalancer.domain.accounts.roles import Role
 from rebalancer.domain.accounts.sessions import Bearer
 from rebalancer.domain.audit.events import Action
-from rebalancer.domain.errors import Conflict, NotAllowed, NotFound
+from rebalancer.domain.errors import Conflict, NotAllowed
 from rebalancer.domain.jobs.job import JobChanged, JobState
 from rebalancer.domain.portfolio.owner import User
 
@@ -263,25 +263,6 @@ class ResetPassword:
             minutes = int(RESET_LIFETIME / timedelta(minutes=1))
             notify(tx, user, MailKind.RESET_PASSWORD, now=now, token=secret, minutes=str(minutes))
         return None
-
-
-@attrs.frozen
-class FindAccount:
-    """Find an account by its address, for operators at a terminal."""
-
-    work: UnitOfWork
-
-    def __call__(self, email: str) -> User:
-        """Return the user with this address in any spelling.
-
-        Raises:
-            NotFound: no account has this address.
-        """
-        with self.work.read() as tx:
-            user = find_by_email(tx, email)
-        if user is None:
-            raise NotFound(f"no account has the address {email.strip()}", code="user_not_found")
-        return user
 
 
 def _check_operator(operators: frozenset[UUID], user: UUID) -> None:

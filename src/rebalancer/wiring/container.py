@@ -68,7 +68,7 @@ from rebalancer.wiring.market import (
 )
 from rebalancer.wiring.policies import PolicyProvider
 from rebalancer.wiring.providers import RemoteProvidersProvider
-from rebalancer.wiring.security import SecurityProvider
+from rebalancer.wiring.security import SecurityProvider, StoredRevocationsProvider
 from rebalancer.wiring.stores import DatabaseProvider, DocumentProvider, RedisProvider
 from rebalancer.wiring.use_cases import UseCaseProvider
 
@@ -286,7 +286,8 @@ def build_container(
 ) -> Container:
     """Build the container; ``overrides`` replace earlier providers."""
     context = {Sources: sources, Settings: settings or Settings()}
-    return make_container(*_providers(sources), *overrides, context=context)
+    parts = (*_providers(sources), StoredRevocationsProvider())
+    return make_container(*parts, *overrides, context=context)
 
 
 def build_async_container(

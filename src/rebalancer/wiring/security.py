@@ -68,3 +68,16 @@ class SecurityProvider(Provider):
         """Share rate limits through Redis; without it each process counts on its own."""
         local = MemoryRateLimits()
         return local if loop is None else RedisRateLimits(loop, local)
+
+
+class StoredRevocationsProvider(Provider):
+    """Revocations of a process without an event loop, such as a command.
+
+    What it revokes is in the store, where servers find it within seconds.
+    """
+
+    scope = Scope.APP
+
+    @provide
+    def revocations(self, work: UnitOfWork) -> Revocations:
+        return StoredRevocations(work, MemoryRevocations())

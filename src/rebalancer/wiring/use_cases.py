@@ -119,7 +119,6 @@ class UseCaseProvider(Provider):
         operators.DisableAccount,
         operators.EnableAccount,
         operators.EndAccountSessions,
-        operators.FindAccount,
         operators.ListAccounts,
         operators.ResetPassword,
         operators.ShowAccount,
