@@ -251,6 +251,8 @@ class Settings:
         body_timeout: Seconds in which the body of a request must arrive; longer for large ones.
         http2: Whether the server also speaks HTTP/2.
         docs: Whether the server has interactive documentation at ``/docs``.
+        audit_days: Days that the audit trail keeps events; 0: for ever.
+        audit_address_days: Days that it keeps client addresses and programs.
         log_level: Lowest level that is logged: debug, info, warning or error.
         policies: Folder of the operator's learned policies; None: ``policies``.
         trials: Log of training and evaluation runs; None: ``docs/trials.jsonl`` if it exists.
@@ -336,6 +338,8 @@ class Settings:
     body_timeout: float = _setting(10.0, _number(0.1, 600.0))
     http2: bool = _setting(False, _switch)
     docs: bool = _setting(True, _switch)
+    audit_days: int = _setting(730, _integer(0, 36_500))
+    audit_address_days: int = _setting(90, _integer(1, 36_500))
     log_level: str = _setting("info", _choice("debug", "info", "warning", "error"))
     policies: Path | None = _setting(None, Path)
     trials: Path | None = _setting(None, Path)

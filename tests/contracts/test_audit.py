@@ -94,6 +94,14 @@ def test_pages_are_complete_and_latest_first(work):
     assert page(work, before=uuid4()) == []
 
 
+def test_events_of_one_time_keep_their_order(work):
+    actions = [Action.LOGIN, Action.LOGOUT] * 20
+    with work.begin() as tx:
+        for action in actions:
+            record(tx, action, at=NOW)
+    assert [event.action for event in page(work)] == actions[::-1]
+
+
 def test_page_fits_all_conditions(work):
     user, operator = uuid4(), uuid4()
     recorded(work, Action.LOGIN, Action.LOGOUT, actor=user)
@@ -113,10 +121,14 @@ def test_page_fits_all_conditions(work):
 def test_sealed_trail_is_whole(work):
     recorded(work, *(Action.LOGIN,) * 5, actor=uuid4())
     assert check(work).pending == 5
+    with work.read() as tx:
+        assert tx.audit.has_pending()
     assert seal(work, limit=3).position == 3
     head = seal(work)
     assert head.position == 5
     assert seal(work) is None
+    with work.read() as tx:
+        assert not tx.audit.has_pending()
     found = check(work, head)
     assert (found.events, found.pending, found.head, found.faults) == (5, 0, head, ())
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
 
+from rebalancer.application.audit_trail import ExpireAuditTrail, SealAuditTrail
 from rebalancer.application.decisions import CollectFills
 from rebalancer.application.job_worker import RecoverJobs
 from rebalancer.application.mail_delivery import DeliverMail
@@ -96,6 +97,29 @@ class Maintenance(PeriodicTasks):
                 "recover jobs": (recover, 0.0),
                 "collect fills": (lambda: collect_fills.pending(now=clock()), 0.0),
                 "delete expired data": (lambda: delete_expired(clock()), delete_interval),
+            },
+            interval=interval,
+        )
+
+
+class RecordKeeping(PeriodicTasks):
+    """A thread that seals the audit trail, and expires its old parts."""
+
+    def __init__(
+        self,
+        seal: SealAuditTrail,
+        expire: ExpireAuditTrail,
+        clock: Clock,
+        *,
+        interval: float = 10.0,
+        expire_interval: float = 3600.0,
+    ) -> None:
+        """Start the thread; it seals and expires at these intervals, in seconds."""
+        super().__init__(
+            "records",
+            {
+                "seal the audit trail": (lambda: seal(clock()), 0.0),
+                "expire the audit trail": (lambda: expire(clock()), expire_interval),
             },
             interval=interval,
         )

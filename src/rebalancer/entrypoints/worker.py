@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rebalancer.application.audit import current_origin
+from rebalancer.application.audit_trail import ExpireAuditTrail, SealAuditTrail
 from rebalancer.application.decisions import CollectFills
 from rebalancer.application.job_worker import RecoverJobs
 from rebalancer.application.mail_delivery import DeliverMail
@@ -21,7 +22,12 @@ from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.jobs import Worker
 from rebalancer.config import Settings
 from rebalancer.domain.audit.events import Origin
-from rebalancer.entrypoints.maintenance import MailDelivery, Maintenance, MarketSchedule
+from rebalancer.entrypoints.maintenance import (
+    MailDelivery,
+    Maintenance,
+    MarketSchedule,
+    RecordKeeping,
+)
 from rebalancer.entrypoints.server import log_config
 
 if TYPE_CHECKING:
@@ -67,6 +73,7 @@ def work(
         interval = poll_interval
     others = wired.get(CollectFills), wired.get(DeleteExpired), wired.get(Clock)
     maintenance = Maintenance(recover, *others, interval=interval)
+    records = RecordKeeping(wired.get(SealAuditTrail), wired.get(ExpireAuditTrail), others[-1])
     schedule = MarketSchedule(wired.get(RunSchedule))
     mail = MailDelivery(wired.get(DeliverMail)) if settings.sends_mail else None
     log.info("working")
@@ -77,5 +84,6 @@ def work(
         if mail is not None:
             mail.stop()
         schedule.stop()
+        records.stop()
         maintenance.stop()
         log.info("stopped")

@@ -28,6 +28,7 @@ from rebalancer.adapters.report.evaluation import HtmlEvaluations
 from rebalancer.adapters.report.indicators import HtmlIndicators
 from rebalancer.adapters.report.training import HtmlTrainings
 from rebalancer.application.asset_requests import FETCH, FetchJobHandler
+from rebalancer.application.audit_trail import AuditRetention, SealAuditTrail
 from rebalancer.application.background import BATCH, TRAIN, BatchJobHandler, TrainJobHandler
 from rebalancer.application.backtests import DoBacktest, RunBacktest
 from rebalancer.application.batch import ProposeForEveryone
@@ -133,6 +134,17 @@ class JobProvider(Provider):
     def delete_expired(self, work: UnitOfWork, settings: Settings) -> DeleteExpired:
         kept = timedelta(days=settings.proposal_days)
         return DeleteExpired(work, proposals_lifetime=kept)
+
+    @provide
+    def seal_audit_trail(self, work: UnitOfWork) -> SealAuditTrail:
+        return SealAuditTrail(work)
+
+    @provide
+    def audit_retention(self, settings: Settings) -> AuditRetention:
+        return AuditRetention(
+            timedelta(days=settings.audit_days) if settings.audit_days else None,
+            timedelta(days=settings.audit_address_days),
+        )
 
     @provide
     def job_settings(self, settings: Settings) -> JobSettings:

@@ -68,6 +68,9 @@ class MemoryAuditTrail:
             found = [event for event in found if _order(event) < _order(start.event)]
         return found[:limit]
 
+    def has_pending(self) -> bool:
+        return len(self.seals) < len(self.rows)
+
     def seal(self, now: datetime, *, limit: int) -> Link | None:
         pending = [row for row in self.rows.values() if row.event.id not in self.seals]
         pending.sort(key=lambda row: _order(row.event))

@@ -105,6 +105,10 @@ class SqlAuditTrail(SqlStore):
         query = query.order_by(_EVENTS.at.desc(), _EVENTS.id.desc()).limit(limit)
         return [_event_of(row) for row in self.connection.execute(query)]
 
+    def has_pending(self) -> bool:
+        query = select(audit_pending).limit(1)
+        return self.connection.execute(query).one_or_none() is not None
+
     def seal(self, now: datetime, *, limit: int) -> Link | None:
         if self.connection.dialect.name == "postgresql":  # SQLite has one writer anyway
             self.connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})")

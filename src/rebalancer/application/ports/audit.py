@@ -39,6 +39,9 @@ class AuditTrail(Protocol):
             limit: Most events.
         """
 
+    def has_pending(self) -> bool:
+        """Return whether events wait for their seals."""
+
     def seal(self, now: datetime, *, limit: int) -> Link | None:
         """Seal pending events, oldest first; return the new head, None if nothing was pending.
 

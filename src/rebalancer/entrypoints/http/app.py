@@ -24,6 +24,7 @@ from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetail
 from litestar.response import Redirect
 from litestar.static_files import create_static_files_router
 
+from rebalancer.application.audit_trail import ExpireAuditTrail, SealAuditTrail
 from rebalancer.application.decisions import CollectFills
 from rebalancer.application.health import CheckHealth
 from rebalancer.application.idempotency import StoreAnswer
@@ -82,6 +83,7 @@ from rebalancer.entrypoints.maintenance import (
     Maintenance,
     MarketSchedule,
     PeriodicTasks,
+    RecordKeeping,
 )
 from rebalancer.entrypoints.processes import termination_event
 from rebalancer.entrypoints.schemas.proposal import DISCLAIMER
@@ -145,6 +147,8 @@ def application(
             recover, delete = await container.get(RecoverJobs), await container.get(DeleteExpired)
             fills = await container.get(CollectFills)
             background.append(Maintenance(recover, fills, delete, clock))
+            seal = await container.get(SealAuditTrail)
+            background.append(RecordKeeping(seal, await container.get(ExpireAuditTrail), clock))
             run = await container.get(RunSchedule)
             background.append(MarketSchedule(run, interval=schedule_interval))
             if settings.sends_mail:
