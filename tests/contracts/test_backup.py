@@ -39,6 +39,7 @@ from rebalancer.adapters.sql.tables import (
 )
 from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.application.ports.reference import StoredFacts, StoredSeries
+from rebalancer.domain.accounts.guessing import Failures, KnownDevice
 from rebalancer.domain.accounts.shares import Right
 from rebalancer.domain.audit.events import AuditEvent, Origin, Outcome
 from rebalancer.domain.errors import Conflict, InvalidRequest, Unavailable
@@ -62,6 +63,7 @@ from tests.contracts.stores import (
     a_passkey,
     a_proposal,
     a_run,
+    a_session,
     a_share,
     a_token,
     a_totp,
@@ -126,6 +128,11 @@ def filled(engine):
             tx.users.add(user)
         for token in (a_token(ada.id), a_token(bob.id, used=NOW)):
             tx.tokens.add(token)
+        tx.sessions.add(a_session(ada.id, agent=AWKWARD, ended=NOW))
+        tx.sessions.add(a_session(bob.id))
+        tx.failures.save(Failures(AWKWARD, 0.1 + 0.2, NOW, ada.id))
+        tx.failures.save(Failures("network", 3, NOW))
+        tx.devices.save(KnownDevice("d" * 64, ada.id, NOW, NOW + HOUR, 3))
         tx.one_time.add(a_one_time(ada.id, document={AWKWARD: AWKWARD}))
         tx.one_time.add(a_one_time(None))
         tx.passkeys.add(a_passkey(ada.id, name=AWKWARD, sign_count=2**32 - 1, used=NOW))

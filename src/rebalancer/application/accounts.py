@@ -10,6 +10,7 @@ from uuid import UUID
 import attrs
 
 from rebalancer.application.audit import record, record_refusal
+from rebalancer.application.guessing import CountAttempt
 from rebalancer.application.idempotency import ClientRequest
 from rebalancer.application.ports.accounts import Passwords, Revocations, Tokens
 from rebalancer.application.ports.store import Transaction, UnitOfWork
@@ -126,17 +127,21 @@ class LogIn:
     work: UnitOfWork
     passwords: Passwords
     tokens: Tokens
+    count_attempt: CountAttempt
 
     def __call__(self, *, email: str, password: str, session_id: UUID, now: datetime) -> Login:
         """Return tokens of a new session.
 
         Raises:
+            TooManyAttempts: the client must wait, or log in by other means.
             NotAuthenticated: the address or the password is wrong; the message names neither.
             NotAllowed: the password is right, and the account disabled.
             SecondFactorRequired: the password is right, and the account has a second factor.
         """
         with self.work.read() as tx:
             user = find_by_email(tx, email)
+        owner = None if user is None else user.id
+        self.count_attempt(owner, spellings_of_email(email)[0], now=now)
         matches = _matches(self.passwords, password, user)
         if user is None or not matches:
             subject, reason = (user.id, "wrong_password") if user else (None, "unknown_account")
@@ -146,6 +151,7 @@ class LogIn:
             )
         try:
             with self.work.begin() as tx:
+                self.count_attempt.take_back(tx, user.id, now=now)
                 user.check_enabled()
                 required = begin_second_step(tx, self.tokens, user.id, PASSWORD, now)
                 if required is None:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.domain.accounts.guessing import DEVICE_LIFETIME, FORGOTTEN
 
 _USAGE_LIFETIME = timedelta(days=2)
 
@@ -36,6 +37,8 @@ class DeleteExpired:
             tx.tokens.delete_expired(now)
             tx.one_time.delete_expired(now)
             tx.sessions.delete_past(now)
+            tx.failures.delete_before(now - FORGOTTEN)
+            tx.devices.delete_unused(now - DEVICE_LIFETIME)
             tx.usage.delete_before((now - _USAGE_LIFETIME).date())
             tx.outbox.delete_closed(now - self.mails_lifetime)
         before = now - self.proposals_lifetime

@@ -9,6 +9,7 @@ from uuid import UUID
 import attrs
 
 from rebalancer.application.audit import current_origin, record
+from rebalancer.application.guessing import forgive_failures, note_device
 from rebalancer.application.ports.accounts import Revocations, Tokens
 from rebalancer.application.ports.store import Transaction
 from rebalancer.domain.accounts.sessions import (
@@ -30,7 +31,11 @@ MOST_SESSIONS = 50
 
 @attrs.frozen
 class Login:
-    """Access token and refresh secret of a user, with the ends of their validity."""
+    """Access token and refresh secret of a user, with the ends of their validity.
+
+    Attributes:
+        device: Token of a device that is new; None for a known one.
+    """
 
     user: User
     session: Session
@@ -38,6 +43,7 @@ class Login:
     access_ends: datetime
     refresh: str = attrs.field(repr=False)
     refresh_ends: datetime
+    device: str | None = attrs.field(default=None, repr=False)
 
 
 def issue_login(
@@ -67,7 +73,10 @@ def issue_login(
         details={"method": method},
     )
     tx.tokens.delete_expired(now, owner=user.id)
-    return issue_tokens(tx, tokens, user, session, now)
+    login = issue_tokens(tx, tokens, user, session, now)
+    if forgive_failures(tx, tokens, user.id, now):
+        return login
+    return attrs.evolve(login, device=note_device(tx, tokens, user.id, now))
 
 
 def issue_tokens(
@@ -121,10 +130,14 @@ def end_sessions(
     except_: UUID | None = None,
     now: datetime,
 ) -> int:
-    """End the sessions of a user, but for one; return how many were active."""
+    """End the sessions of a user, but for one; return how many were active.
+
+    All devices are unknown afterwards, since a thief may have logged in on one of them.
+    """
     ended = [session for session in tx.sessions.active(owner, now) if session.id != except_]
     for session in ended:
         end_session(tx, revocations, session, now)
+    tx.devices.forget(owner)
     return len(ended)
 
 

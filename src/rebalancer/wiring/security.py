@@ -9,6 +9,7 @@ from rebalancer.adapters.memory.revocations import MemoryRevocations
 from rebalancer.adapters.redis.connection import AsyncConnection, Connection
 from rebalancer.adapters.redis.rate_limits import RedisRateLimits
 from rebalancer.adapters.redis.revocations import RedisRevocations
+from rebalancer.application.guessing import CountAttempt
 from rebalancer.application.ports.accounts import Passwords, Revocations, Tokens
 from rebalancer.application.ports.factors import FactorCodes, PasskeyCeremonies
 from rebalancer.application.ports.keys import Keys
@@ -34,6 +35,13 @@ class SecurityProvider(Provider):
         from rebalancer.adapters.security.keys import HkdfKeys
 
         return HkdfKeys((settings.secret_key, *settings.secret_keys_old))
+
+    @provide
+    def count_attempt(
+        self, work: UnitOfWork, tokens: Tokens, keys: Keys, settings: Settings
+    ) -> CountAttempt:
+        """Limit networks unless the operator has switched the limits of logins off."""
+        return CountAttempt(work, tokens, keys, networks=settings.login_limit > 0)
 
     @provide
     def tokens(self, keys: Keys, settings: Settings) -> Tokens:

@@ -20,6 +20,7 @@ from rebalancer.adapters.memory.factors import (
     MemoryRecoveryCodes,
     MemoryTotpSecrets,
 )
+from rebalancer.adapters.memory.guessing import MemoryKnownDevices, MemoryLoginFailures
 from rebalancer.adapters.memory.one_time import MemoryOneTimeTokens
 from rebalancer.adapters.memory.outbox import MemoryOutbox
 from rebalancer.adapters.memory.shares import MemoryPortfolioShares
@@ -90,6 +91,8 @@ def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
         recovery_codes=MemoryRecoveryCodes(tables["recovery_codes"]),
         one_time=MemoryOneTimeTokens(tables["one_time"]),
         sessions=MemorySessions(tables["sessions"]),
+        failures=MemoryLoginFailures(tables["failures_of_logins"]),
+        devices=MemoryKnownDevices(tables["devices"]),
         portfolios=MemoryPortfolios(
             tables["portfolios"], tables["closed"], tables["ledgers"], shares
         ),

@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy import Row
 
 from rebalancer.domain.accounts.factors import Passkey, TotpSecret
+from rebalancer.domain.accounts.guessing import Failures, KnownDevice
 from rebalancer.domain.accounts.mail import Mail, MailKind
 from rebalancer.domain.accounts.one_time import OneTimeToken
 from rebalancer.domain.accounts.roles import Role
@@ -118,6 +119,8 @@ TOTP_SECRETS = Converter(TotpSecret)
 MAILS = Converter(Mail, {"to": "recipient"}, kind=MailKind, facts=_decoder(dict).decode)
 ONE_TIME = Converter(OneTimeToken, document=_decoder(dict).decode)
 SESSIONS = Converter(Session)
+FAILURES = Converter(Failures)
+DEVICES = Converter(KnownDevice)
 ENTRIES = Converter(Entry, {"on": "day"}, kind=EntryKind)
 PROPOSALS = Converter(
     ProposalRecord,

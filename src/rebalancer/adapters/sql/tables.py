@@ -209,6 +209,25 @@ recovery_codes = Table(
     PrimaryKeyConstraint("owner", "digest"),
 )
 
+login_failures = Table(
+    "login_failures",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("count", Float, nullable=False),
+    Column("last", Moment, nullable=False),
+    Column("owner", ForeignKey(users.c.id), index=True),
+)
+
+known_devices = Table(
+    "known_devices",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("owner", ForeignKey(users.c.id), nullable=False, index=True),
+    Column("created", Moment, nullable=False),
+    Column("used", Moment, nullable=False, index=True),
+    Column("failures", Integer, nullable=False),
+)
+
 sessions = Table(
     "sessions",
     metadata,

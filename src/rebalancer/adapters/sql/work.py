@@ -17,6 +17,7 @@ from rebalancer.adapters.sql.batch_runs import SqlBatchRuns
 from rebalancer.adapters.sql.data_keys import SqlDataKeys
 from rebalancer.adapters.sql.engine import LOCK_TIMEOUT, reading, writing
 from rebalancer.adapters.sql.factors import SqlPasskeys, SqlRecoveryCodes, SqlTotpSecrets
+from rebalancer.adapters.sql.guessing import SqlKnownDevices, SqlLoginFailures
 from rebalancer.adapters.sql.idempotency_keys import SqlIdempotencyKeys
 from rebalancer.adapters.sql.jobs import SqlJobs
 from rebalancer.adapters.sql.one_time import SqlOneTimeTokens
@@ -165,6 +166,8 @@ def _stores(
         totp=SqlTotpSecrets(connection, locks, cipher),
         recovery_codes=SqlRecoveryCodes(connection, locks),
         sessions=SqlSessions(connection, locks, cipher),
+        failures=SqlLoginFailures(connection, locks),
+        devices=SqlKnownDevices(connection, locks),
         one_time=SqlOneTimeTokens(connection, locks, cipher),
         portfolios=SqlPortfolios(connection, locks, cipher),
         shares=SqlPortfolioShares(connection, locks, cipher),

@@ -14,6 +14,7 @@ from rebalancer.application.ports.audit import AuditTrail
 from rebalancer.application.ports.batch_runs import BatchRuns
 from rebalancer.application.ports.encryption import DataKeys
 from rebalancer.application.ports.factors import Passkeys, RecoveryCodes, TotpSecrets
+from rebalancer.application.ports.guessing import KnownDevices, LoginFailures
 from rebalancer.application.ports.jobs import Jobs
 from rebalancer.application.ports.mail import Outbox
 from rebalancer.application.ports.one_time import OneTimeTokens
@@ -56,6 +57,8 @@ class Transaction:
     one_time: OneTimeTokens
     sessions: Sessions
     outbox: Outbox
+    failures: LoginFailures
+    devices: KnownDevices
     portfolios: Portfolios
     shares: PortfolioShares
     proposals: Proposals

@@ -34,7 +34,6 @@ from rebalancer.application.maintenance import DeleteExpired
 from rebalancer.application.market_schedule import RunSchedule
 from rebalancer.application.ports.accounts import Tokens
 from rebalancer.application.ports.clock import Clock
-from rebalancer.application.ports.keys import Keys
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.rate_limits import RateLimits
 from rebalancer.application.quotas import Quotas
@@ -62,6 +61,7 @@ from rebalancer.entrypoints.http.errors import (
 from rebalancer.entrypoints.http.health import Readiness, health
 from rebalancer.entrypoints.http.idempotency import keep_answers, refuse_unsupported_key
 from rebalancer.entrypoints.http.job_streams import JobStreams
+from rebalancer.entrypoints.http.known_devices import note_devices
 from rebalancer.entrypoints.http.methods import complete_methods
 from rebalancer.entrypoints.http.openapi import (
     CompleteDocument,
@@ -130,9 +130,7 @@ def application(
         if not embedded:
             share_connections(settings.database_pool)
         limits, tokens = await container.get(RateLimits), await container.get(Tokens)
-        app.state.rate_limiter = limiter = RateLimiter(
-            limits, tokens, clock, settings, await container.get(Keys)
-        )
+        app.state.rate_limiter = limiter = RateLimiter(limits, tokens, clock, settings)
         if job_streams is None:
             streams.limit = (await container.get(Quotas)).streams
         answers = keep_answers(app.asgi_handler, await container.get(StoreAnswer))
@@ -140,7 +138,7 @@ def application(
         secured = add_security_headers(
             refuse_indirect_requests(limited) if direct_only else limited
         )
-        app.asgi_handler = note_origins(secured, proxies=settings.trusted_proxies)
+        app.asgi_handler = note_origins(note_devices(secured), proxies=settings.trusted_proxies)
         app.state.readiness = Readiness(await container.get(CheckHealth))
         background: list[PeriodicTasks] = []
         if does_jobs:

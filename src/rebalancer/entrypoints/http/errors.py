@@ -16,6 +16,7 @@ from litestar.plugins.problem_details import ProblemDetailsException
 from litestar.types import Scope
 
 from rebalancer.application.quotas import DailyQuotaReached
+from rebalancer.domain.accounts.guessing import TooManyAttempts
 from rebalancer.domain.errors import (
     Conflict,
     InvalidFields,
@@ -143,6 +144,7 @@ _STATUSES: tuple[tuple[type[RebalancerError], int], ...] = (
     (DailyQuotaReached, 429),
     (Conflict, 409),
     (VersionRequired, 428),
+    (TooManyAttempts, 429),
     (TooManyRequests, 429),
     (BodyTimeout, 408),
     (Unavailable, 503),
@@ -207,6 +209,8 @@ def to_problem(
         headers["Retry-After"] = str(RETRY_AFTER)
     if status == 408:
         headers["Connection"] = "close"
+    if isinstance(error, TooManyAttempts) and error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, TooManyRequests | DailyQuotaReached):
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, DailyQuotaReached):

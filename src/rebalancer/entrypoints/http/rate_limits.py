@@ -5,7 +5,6 @@ Responses state what is left in the fields of draft-ietf-httpapi-ratelimit-heade
 
 from __future__ import annotations
 
-import hmac
 import math
 from contextlib import suppress
 from datetime import timedelta
@@ -20,11 +19,9 @@ from litestar.types import ASGIApp, Message, Receive, Send
 
 from rebalancer.application.ports.accounts import Tokens
 from rebalancer.application.ports.clock import Clock
-from rebalancer.application.ports.keys import RATE_LIMITS, Keys
 from rebalancer.application.ports.rate_limits import Limit, RateLimits, Verdict
 from rebalancer.config import Settings
 from rebalancer.domain.errors import NotAuthenticated
-from rebalancer.domain.portfolio.owner import spellings_of_email
 from rebalancer.entrypoints.http.auth import parse_bearer_token
 from rebalancer.entrypoints.http.errors import TooManyRequests, to_problem
 
@@ -35,20 +32,16 @@ _VERDICT = "rebalancer.verdict"
 _DECIDED = b"ratelimit-limit"
 """Header of answers that state another limit, which the request exceeds."""
 
-_LOGIN, _ACCOUNT, _REGISTRATION = "login", "account", "registration"
+_LOGIN, _REGISTRATION = "login", "registration"
 _HEALTH_FACTOR = 10
 """Multiple of the usual limit for monitoring."""
-
-_ACCOUNT_FACTOR = 10
-"""Multiple of the login limit of an address, for attempts on one account from all addresses: an
-attacker at one address must not lock out the owner at another."""
 
 
 class RateLimiter:
     """Applies the configured rate limits to addresses and to the users of access tokens."""
 
     def __init__(
-        self, limits: RateLimits, tokens: Tokens, clock: Clock, settings: Settings, keys: Keys
+        self, limits: RateLimits, tokens: Tokens, clock: Clock, settings: Settings
     ) -> None:
         self._limits = limits
         self._tokens = tokens
@@ -62,8 +55,6 @@ class RateLimiter:
         registrations = settings.most_registrations_a_day
         daily = Limit(_REGISTRATION, registrations, _DAY) if registrations and few else None
         self._registration = daily
-        self._account = Limit(_ACCOUNT, few * _ACCOUNT_FACTOR, _MINUTE) if few else None
-        self._key = keys.of(RATE_LIMITS)[0].value
 
     def wrap(self, app: ASGIApp) -> ASGIApp:
         """Return an application that rejects requests over the limit.
@@ -112,18 +103,6 @@ class RateLimiter:
         """
         address = f"address:{address_of(scope, self._proxies)}"
         await self._attempt(scope, self._registration, address)
-
-    async def login_as(self, scope: Any, email: str) -> None:
-        """Count an attempt on an account, which may not exist, from any address.
-
-        The counter does not reveal the e-mail address.
-
-        Raises:
-            TooManyRequests: the account exceeds its limit.
-        """
-        account = spellings_of_email(email)[0].encode(errors="surrogatepass")
-        digest = hmac.digest(self._key, account, "sha256").hex()
-        await self._attempt(scope, self._account, f"account:{digest}")
 
     async def _attempt(self, scope: Any, limit: Limit | None, counter: str) -> None:
         if limit is None:
@@ -241,7 +220,7 @@ def _headers(verdict: Verdict) -> list[tuple[bytes, bytes]]:
 
 
 def _error(verdict: Verdict) -> TooManyRequests:
-    is_login = verdict.limit.name in (_LOGIN, _ACCOUNT)
+    is_login = verdict.limit.name == _LOGIN
     subject = "attempts to log in or register" if is_login else "requests"
     window = "a minute"
     if verdict.limit.name == _REGISTRATION:

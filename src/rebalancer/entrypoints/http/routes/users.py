@@ -36,6 +36,7 @@ from rebalancer.entrypoints.http.idempotency import (
     note_owner,
     replay_headers,
 )
+from rebalancer.entrypoints.http.known_devices import DeviceToken
 from rebalancer.entrypoints.http.rate_limits import limit_login_attempts, limit_registrations
 from rebalancer.entrypoints.http.routes.risk import AssessmentView, assessment_view
 from rebalancer.entrypoints.http.threads import HASHING, WRITES, run_in
@@ -112,6 +113,13 @@ class LoginView(View, frozen=True, kw_only=True):
     ]
     refresh_expires: datetime
     user: UserView
+    device_token: Annotated[
+        str | None,
+        about(
+            "Given once on each new device: store it there, and send it as Device-Token with each "
+            "login, so that failed logins of others do not delay yours."
+        ),
+    ]
 
 
 @post(
@@ -155,18 +163,16 @@ async def register(
 )
 async def log_in(
     data: JSONBody[Credentials],
-    request: Request[Any, Any, Any],
-    state: State,
     use: FromDishka[LogIn],
     clock: FromDishka[Clock],
     ids: FromDishka[Ids],
+    device_token: DeviceToken = None,
 ) -> LoginView:
     """Exchange a password for a short-lived access token and a refresh token.
 
     If the account has a second factor, the answer to a right password is 401 with the code
     second_factor_required and a ticket for /api/users/login/second-factor.
     """
-    await state.rate_limiter.login_as(request.scope, data.email)
     now = clock()
     login = await run_in(
         HASHING, use, email=data.email, password=data.password, session_id=ids(), now=now
@@ -224,6 +230,7 @@ def login_view(login: Login, now: datetime) -> LoginView:
         refresh_token=login.refresh,
         refresh_expires=login.refresh_ends,
         user=user_view(login.user),
+        device_token=login.device,
     )
 
 
