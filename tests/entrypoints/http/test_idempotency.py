@@ -126,6 +126,8 @@ REFUSED = {
     "start_passkey_login": "its answer holds secrets",
     "log_in_with_passkey": "its answer holds secrets",
     "complete_login": "its answer holds secrets",
+    "start_passkey_registration": "its answer holds secrets",
+    "register_with_passkey": "its answer holds secrets",
     "start_passkey": "its answer holds secrets",
     "add_passkey": "a challenge is valid once anyway",
     "rename_passkey": "it sets a name",

@@ -25,6 +25,8 @@ PUBLIC = {
     ("POST", "/api/users/login/passkey"),
     ("POST", "/api/users/login/passkey/options"),
     ("POST", "/api/users/login/second-factor"),
+    ("POST", "/api/users/register/passkey"),
+    ("POST", "/api/users/register/passkey/options"),
     ("POST", "/api/users/refresh"),
     ("POST", "/api/users/logout"),
     ("GET", "/api/risk/questionnaire"),

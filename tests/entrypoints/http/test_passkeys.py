@@ -171,19 +171,19 @@ def test_faulty_new_passkey_is_refused(ada, phone, fault):
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "field"),
+    ("body", "field"),
     [
-        ({"name": "Phone"}, 400, "credential"),
-        ({"name": "Phone", "credential": "text"}, 400, "credential"),
-        ({"name": "Phone", "credential": {}}, 422, "credential"),
-        ({"name": "Phone", "credential": {"id": 5, "response": []}}, 422, "credential"),
-        ({"name": "", "credential": {}}, 422, "name"),
-        ({"name": "x" * 101, "credential": {}}, 422, "name"),
-        ({"name": "a\u202eb", "credential": {}}, 400, "name"),
-        ({"name": "a\nb", "credential": {}}, 422, "name"),
+        ({"name": "Phone"}, "credential"),
+        ({"name": "Phone", "credential": "text"}, "credential"),
+        ({"name": "Phone", "credential": {}}, "credential"),
+        ({"name": "Phone", "credential": {"id": 5, "response": []}}, "credential"),
+        ({"name": "", "credential": {}}, "name"),
+        ({"name": "x" * 101, "credential": {}}, "name"),
+        ({"name": "a\u202eb", "credential": {}}, "name"),
+        ({"name": "a\nb", "credential": {}}, "name"),
     ],
 )
-def test_silly_input_is_an_error_of_the_client(ada, body, status, field):
+def test_silly_input_is_an_error_of_the_client(ada, body, field):
     refused = ada.post(PASSKEYS, body)
     assert refused.status_code in (400, 422), refused.text
     assert field in [error["field"] for error in refused.json()["errors"]]

@@ -1,0 +1,124 @@
+"""Registration with a passkey and without a password."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.authenticator import Authenticator
+from tests.entrypoints.http.conftest import (
+    PASSWORD,
+    ApiUser,
+    RunningApi,
+    checked,
+    expect_problem,
+)
+
+REGISTER = "/api/users/register/passkey"
+GRACE = {"email": "Grace@Example.org", "name": " Grace "}
+
+
+@pytest.fixture
+def phone() -> Authenticator:
+    return Authenticator()
+
+
+def post(api: RunningApi, path: str, json: Any = None) -> Any:
+    return checked(api.client.post(path, json=json))
+
+
+def options(api: RunningApi, **asked: Any) -> dict[str, Any]:
+    begun = post(api, f"{REGISTER}/options", GRACE | asked)
+    assert begun.status_code == 200, begun.text
+    found: dict[str, Any] = begun.json()["public_key"]
+    return found
+
+
+def register(api: RunningApi, phone: Authenticator, **asked: Any) -> Any:
+    return post(api, REGISTER, {"credential": phone.create(options(api, **asked))})
+
+
+def test_account_is_created_and_logged_in(api, phone):
+    created = register(api, phone)
+    assert created.status_code == 201, created.text
+    grace = ApiUser(api.client, created.json())
+    profile = grace.get("/api/users/profile").json()
+    assert (profile["email"], profile["name"]) == ("grace@example.org", "Grace")
+    assert len(created.json()["recovery_codes"]) == 10
+    assert grace.get("/api/users/factors").json() == {
+        "password": False,
+        "passkeys": 1,
+        "totp": False,
+        "recovery_codes": 10,
+    }
+    (passkey,) = grace.get("/api/users/passkeys").json()["items"]
+    assert passkey["name"] == "First passkey"
+    challenge = post(api, "/api/users/login/passkey/options").json()["public_key"]
+    again = post(api, "/api/users/login/passkey", {"credential": phone.get(challenge)})
+    assert again.json()["user"] == created.json()["user"]
+    refused = grace.delete(f"/api/users/passkeys/{passkey['id']}")
+    assert refused.json()["code"] == "last_way_to_sign_in"
+
+
+@pytest.mark.parametrize("password", ["", "!", "a password of no user", PASSWORD])
+def test_no_password_fits_an_account_without_one(api, phone, password):
+    register(api, phone)
+    refused = post(api, "/api/users/login", {"email": "grace@example.org", "password": password})
+    expect_problem(refused, 401)
+    assert refused.json()["code"] == "wrong_credentials"
+
+
+def test_options_are_the_same_for_registered_addresses(api, phone):
+    api.register("taken@example.org")
+    new, taken = options(api), options(api, email="taken@example.org")
+    for one in (new, taken):
+        assert one.pop("challenge") and one["user"].pop("id")
+        assert one["excludeCredentials"] == []
+        one.pop("user")
+    assert new == taken
+
+
+def test_registered_address_is_refused_and_keeps_its_account(api, phone):
+    ada = api.register()
+    refused = register(api, phone, email="ADA@example.org")
+    expect_problem(refused, 409)
+    assert refused.json()["code"] == "email_taken"
+    assert ada.get("/api/users/passkeys").json() == {"items": []}
+
+
+def test_challenge_registers_once(api, phone):
+    begun = options(api)
+    created = {"credential": phone.create(begun)}
+    assert post(api, REGISTER, created).status_code == 201
+    assert post(api, REGISTER, created).json()["code"] == "challenge_invalid"
+    ada = api.register()
+    stolen = phone.create(options(api, email="new@example.org"))
+    refused = ada.post("/api/users/passkeys", {"name": "x", "credential": stolen})
+    assert refused.json()["code"] == "challenge_invalid"
+
+
+@pytest.mark.parametrize(
+    "fault", [{"verified": False}, {"origin": "https://evil.example"}], ids="-".join
+)
+def test_faulty_passkey_registers_nobody(api, phone, fault):
+    created = phone.create(options(api), **fault)
+    expect_problem(post(api, REGISTER, {"credential": created}), 422, "credential")
+    with api.work.read() as tx:
+        assert tx.users.by_email("grace@example.org") is None
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"email": "grace"},
+        {"email": 5},
+        {"name": "x" * 101},
+        {"name": "a\u202eb"},
+        {"password": "x"},
+    ],
+)
+def test_silly_input_is_an_error_of_the_client(api, asked):
+    refused = post(api, f"{REGISTER}/options", GRACE | asked)
+    assert refused.status_code in (400, 422), refused.text
+    assert refused.json()["errors"]
