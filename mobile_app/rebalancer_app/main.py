@@ -10,15 +10,19 @@ from rebalancer_app.state import AppState, Current
 from rebalancer_app.views.activity import Activity, PortfolioActivity
 from rebalancer_app.views.home import Home
 from rebalancer_app.views.money import Deposit, RecordFills, RecordTrade, Withdraw
+from rebalancer_app.views.opening import EditTargets, NewPortfolio
+from rebalancer_app.views.performance import PortfolioPerformance
 from rebalancer_app.views.portfolio import PortfolioDetail
 from rebalancer_app.views.proposal import ProposalDetail
 from rebalancer_app.views.rebalance import Rebalance
+from rebalancer_app.views.risk import Questions, Risk
 
 ROUTES = [
     ft.Route(
         path="/",
         component=Home,
         children=[
+            ft.Route(path="portfolios/new", component=NewPortfolio),
             ft.Route(
                 path="portfolios/:portfolio",
                 component=PortfolioDetail,
@@ -33,9 +37,16 @@ ROUTES = [
                     ft.Route(path="withdraw", component=Withdraw),
                     ft.Route(path="trade", component=RecordTrade),
                     ft.Route(path="activity", component=PortfolioActivity),
+                    ft.Route(path="targets", component=EditTargets),
+                    ft.Route(path="performance", component=PortfolioPerformance),
                 ],
             ),
             ft.Route(path="activity", component=Activity),
+            ft.Route(
+                path="risk",
+                component=Risk,
+                children=[ft.Route(path="questions", component=Questions)],
+            ),
         ],
     ),
 ]

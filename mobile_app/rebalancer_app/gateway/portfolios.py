@@ -59,3 +59,29 @@ class Portfolio:
 
 LIST = Endpoint("GET", "/api/portfolios", Page[Portfolio], query=("limit", "after"))
 READ = Endpoint("GET", "/api/portfolios/{portfolio_id}", Portfolio)
+
+
+@attrs.frozen
+class Opening:
+    """A new portfolio."""
+
+    name: str
+    currency: str
+    targets: dict[str, float]
+    cash: Decimal
+    holdings: dict[str, Decimal]
+    acknowledge_limits: bool = False
+
+
+@attrs.frozen
+class Revision:
+    """What changes in a portfolio."""
+
+    name: str | None = None
+    targets: dict[str, float] | None = None
+    acknowledge_limits: bool | None = None
+
+
+OPEN = Endpoint("POST", "/api/portfolios", Portfolio, Opening)
+REVISE = Endpoint("PATCH", "/api/portfolios/{portfolio_id}", Portfolio, Revision)
+CLOSE: Endpoint[None] = Endpoint("DELETE", "/api/portfolios/{portfolio_id}")

@@ -119,6 +119,10 @@ class Formats:
         """Return a short date such as 4 Jan 2021; a dash if it is unknown."""
         return "–" if day is None else str(format_date(day, "medium", locale=self.locale))
 
+    def month(self, number: int) -> str:
+        """Return the short name of a month, from 1 to 12."""
+        return str(self.locale.months["stand-alone"]["abbreviated"][number])
+
     def time_left(self, until: datetime, now: datetime) -> str:
         """Return how long it is until a time, such as in 23 hours."""
         left = max(until - now, timedelta(0))
