@@ -8,7 +8,9 @@ from rebalancer_app import theme
 from rebalancer_app.gateway.client import Client
 from rebalancer_app.state import AppState, Current
 from rebalancer_app.views.activity import Activity, PortfolioActivity
+from rebalancer_app.views.backtests import BacktestDetail, Backtests
 from rebalancer_app.views.home import Home
+from rebalancer_app.views.market import AssetDetail, HoldingDetail, Market
 from rebalancer_app.views.money import Deposit, RecordFills, RecordTrade, Withdraw
 from rebalancer_app.views.opening import EditTargets, NewPortfolio
 from rebalancer_app.views.performance import PortfolioPerformance
@@ -38,10 +40,21 @@ ROUTES = [
                     ft.Route(path="trade", component=RecordTrade),
                     ft.Route(path="activity", component=PortfolioActivity),
                     ft.Route(path="targets", component=EditTargets),
+                    ft.Route(path="holdings/:symbol", component=HoldingDetail),
                     ft.Route(path="performance", component=PortfolioPerformance),
                 ],
             ),
             ft.Route(path="activity", component=Activity),
+            ft.Route(
+                path="market",
+                component=Market,
+                children=[ft.Route(path=":symbol", component=AssetDetail)],
+            ),
+            ft.Route(
+                path="backtests",
+                component=Backtests,
+                children=[ft.Route(path=":job", component=BacktestDetail)],
+            ),
             ft.Route(
                 path="risk",
                 component=Risk,

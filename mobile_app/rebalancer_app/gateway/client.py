@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Generic, Protocol, TypeVar
@@ -152,6 +152,44 @@ class Client:
         if endpoint.method == "GET":
             self._known[name] = answer
         return answer
+
+    async def follow(self, endpoint: Endpoint[T], **path: Any) -> AsyncIterator[T]:
+        """Yield the data of server-sent events until the server ends the stream.
+
+        After an interruption it asks again, a few times.
+
+        Raises:
+            As `call`.
+        """
+        assert endpoint.answer is not None
+        failures = 0
+        while True:
+            token = None if self.tokens is None else await self.tokens.access()
+            headers = {"Accept": "text/event-stream"}
+            if token is not None:
+                headers["Authorization"] = f"Bearer {token}"
+            try:
+                async with self._http.stream(
+                    endpoint.method, endpoint.path.format(**path), headers=headers, timeout=60.0
+                ) as response:
+                    if not response.is_success:
+                        await response.aread()
+                        _raise_problem(response)
+                    kind = ""
+                    async for line in response.aiter_lines():
+                        name, _, value = line.partition(":")
+                        if name == "event":
+                            kind = value.strip()
+                        elif name == "data":
+                            failures = 0
+                            yield decode(json.loads(value, parse_float=Decimal), endpoint.answer)
+                            if kind == "end":
+                                return
+            except httpx.TransportError as error:
+                failures += 1
+                if failures == ATTEMPTS:
+                    raise Offline(str(error)) from error
+            await asyncio.sleep(self.pause * 2**failures)
 
     async def _send(
         self,

@@ -38,8 +38,18 @@ def decode(value: Any, kind: type[T]) -> T:
 
 
 def encode(value: Any) -> Any:
-    """Return an instance as JSON; members equal to None are left out."""
-    plain = converter().unstructure(value)
-    if isinstance(plain, dict):
-        return {name: member for name, member in plain.items() if member is not None}
-    return plain
+    """Return an instance as JSON; members equal to None are left out.
+
+    A field whose metadata has a ``name`` is sent under it.
+    """
+    if attrs.has(type(value)):
+        return {
+            field.metadata.get("name", field.name): encode(getattr(value, field.name))
+            for field in attrs.fields(type(value))
+            if getattr(value, field.name) is not None
+        }
+    if isinstance(value, dict):
+        return {name: encode(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [encode(member) for member in value]
+    return converter().unstructure(value)

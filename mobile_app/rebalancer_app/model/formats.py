@@ -75,6 +75,12 @@ class Formats:
         pattern = str(self.locale.currency_formats["standard"].pattern)
         return pattern.replace(".00", "")
 
+    def number(self, value: Decimal) -> str:
+        """Return a number with the digits that it has."""
+        places = max(0, -int(value.as_tuple().exponent))
+        pattern = "#,##0" + ("." + "0" * places if places else "")
+        return str(format_decimal(value, format=pattern, locale=self.locale))
+
     def quantity(self, units: Decimal) -> str:
         """Return a number of shares with all its digits."""
         places = max(0, -int(units.normalize().as_tuple().exponent))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import cast
 
 import flet as ft
@@ -98,7 +99,7 @@ def Questions() -> ft.View:
             ),
             quiet(screen.question.help, app, "body"),
             *[
-                _answer(one.text, one.id == screen.chosen, lambda id=one.id: answer(id), app)
+                _answer(one.text, one.id == screen.chosen, partial(answer, one.id), app)
                 for one in screen.question.answers
             ],
         ]

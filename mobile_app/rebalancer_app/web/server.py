@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import MutableMapping
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import attrs
 import flet as ft
-import httpx
 from flet_web.fastapi.flet_app import FletApp
 from flet_web.fastapi.flet_app_manager import app_manager
 from starlette.applications import Starlette
@@ -27,9 +26,9 @@ from rebalancer_app.gateway.users import Credentials
 from rebalancer_app.main import start
 from rebalancer_app.web.assets import Assets
 from rebalancer_app.web.sessions import WebSession, WebSessions
+from rebalancer_app.web.transport import Asgi, InProcessTransport
 
 Scope = MutableMapping[str, Any]
-Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 
 COOKIE = "rebalancer_session"
 SERVER_PATHS = ("/api", "/docs", "/health")
@@ -181,7 +180,7 @@ class WebClient:
         return Client(
             f"{scheme}://{host}",
             tokens=session,
-            transport=httpx.ASGITransport(self.server, client=(str(peer[0]), int(peer[1]))),
+            transport=InProcessTransport(self.server, (str(peer[0]), int(peer[1]))),
             headers=passed,
         )
 
