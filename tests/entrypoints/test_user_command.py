@@ -101,7 +101,9 @@ def test_link_is_mailed_where_mail_is_configured(store, monkeypatch):
     assert (made["mailed"], made["link"]) == (True, None)
 
 
-@pytest.mark.parametrize("command", ["show", "disable", "enable", "end-sessions", "reset-password"])
+@pytest.mark.parametrize(
+    "command", ["show", "unlock", "disable", "enable", "end-sessions", "reset-password"]
+)
 def test_unknown_account_is_refused(store, command):
     assert store("user", command, "nobody@example.org").refused("nobody@example.org")
 

@@ -45,11 +45,13 @@ class AccountStatus:
     Attributes:
         sessions: Number of active sessions.
         last_used: Last use of an active session; None without one.
+        failed_logins: Failed logins in a row, which slow down or lock further ones.
     """
 
     user: User
     sessions: int
     last_used: datetime | None
+    failed_logins: int
 
 
 @attrs.frozen
@@ -140,6 +142,7 @@ class DisableAccount:
             user = _lock_other(tx, id, bearer, now)
             end_sessions(tx, self.revocations, id, now=now)
             tx.one_time.delete(id, RESET)
+            tx.devices.forget(id)
             for job in tx.jobs.page(id, states=_UNFINISHED, limit=_MOST_JOBS):
                 with suppress(JobChanged):  # it has just ended
                     tx.jobs.save(tx.jobs.get(job.id).cancel(now))
@@ -173,6 +176,29 @@ class EnableAccount:
                 _record(tx, Action.ACCOUNT_ENABLED, user, now)
                 notify(tx, user, MailKind.ACCOUNT_UNLOCKED, now=now)
             return _describe(tx, user, now)
+
+
+@attrs.frozen
+class UnlockAccount:
+    """Forget the failed logins of an account, which slow down or lock further ones."""
+
+    work: UnitOfWork
+
+    def __call__(self, id: UUID, *, bearer: Bearer | None, now: datetime) -> AccountStatus:
+        """Return the account; a disabled account stays disabled.
+
+        Raises:
+            NotFound: the user does not exist.
+            NotAllowed: the caller is not an operator, or the last proof of identity is too old.
+        """
+        with self.work.begin() as tx:
+            _authorize(tx, bearer, recent_at=now)
+            user = tx.users.get(id)
+            before = _describe(tx, user, now)
+            tx.failures.clear(id)
+            failed = str(before.failed_logins)
+            _record(tx, Action.ACCOUNT_UNLOCKED, user, now, failed_logins=failed)
+        return attrs.evolve(before, failed_logins=0)
 
 
 @attrs.frozen
@@ -312,8 +338,13 @@ def _lock_other(
 
 
 def _describe(tx: Transaction, user: User, now: datetime) -> AccountStatus:
-    active = tx.sessions.active(user.id, now)
-    return AccountStatus(user, len(active), max((one.used for one in active), default=None))
+    active, failures = tx.sessions.active(user.id, now), tx.failures.find(f"user:{user.id}")
+    return AccountStatus(
+        user,
+        sessions=len(active),
+        last_used=max((one.used for one in active), default=None),
+        failed_logins=0 if failures is None else int(failures.count),
+    )
 
 
 def _record(tx: Transaction, action: Action, user: User, now: datetime, **details: str) -> None:

@@ -130,6 +130,7 @@ class UseCaseProvider(Provider):
         operators.ListAccounts,
         operators.ResetPassword,
         operators.ShowAccount,
+        operators.UnlockAccount,
         sharing.ListShares,
         sharing.ReceivedShares,
         sharing.SharePortfolio,

@@ -99,6 +99,7 @@ ROUTES = {
     "GET /api/market/series/{series}": Route("personal"),
     # Accounts and sign-ins.
     "GET /api/users/profile": Route("personal"),
+    "GET /api/users/audit": Route("personal"),
     "GET /api/users/factors": Route("personal"),
     "GET /api/users/passkeys": Route("personal"),
     "PATCH /api/users/passkeys/{passkey_id}": Route("own", 200, {"name": "Laptop"}),
@@ -154,6 +155,7 @@ ROUTES = {
     "GET /api/operators/users/{user_id}": Route("operate"),
     "POST /api/operators/users/{user_id}/disable": Route("operate"),
     "POST /api/operators/users/{user_id}/enable": Route("operate"),
+    "POST /api/operators/users/{user_id}/unlock": Route("operate"),
     "POST /api/operators/users/{user_id}/end-sessions": Route("operate"),
     "POST /api/operators/users/{user_id}/reset-password": Route("operate", 202),
     "PUT /api/operators/users/{user_id}/role": Route("operate", 200, {"role": "adviser"}),

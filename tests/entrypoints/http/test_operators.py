@@ -57,7 +57,8 @@ def test_operators_see_the_account_and_no_portfolio(
     portfolio = ada.portfolio()["id"]
     shown = root.get(path_of(ada)).json()
     assert set(shown) == {
-        *("id", "email", "name", "role", "created", "disabled", "sessions", "last_used")
+        *("id", "email", "name", "role", "created", "disabled", "sessions", "last_used"),
+        "failed_logins",
     }
     assert shown["sessions"] == 1
     assert (Action.ACCOUNT_VIEWED, root.id) in actions_of(api, ada)
@@ -129,6 +130,18 @@ def test_jobs_of_a_disabled_account_are_cancelled(
     assert all(one.state.is_final or one.cancelling for one in found)
 
 
+def test_locked_account_is_unlocked(api: RunningApi, ada: ApiUser, root: ApiUser) -> None:
+    wrong = {"email": "ada@example.org", "password": "x" * 20}
+    for _ in range(6):
+        api.client.post("/api/users/login", json=wrong)
+    right = wrong | {"password": PASSWORD}
+    assert api.client.post("/api/users/login", json=right).status_code == 429
+    assert root.get(path_of(ada)).json()["failed_logins"] > 0
+    assert root.post(path_of(ada, "/unlock")).json()["failed_logins"] == 0
+    assert (Action.ACCOUNT_UNLOCKED, root.id) in actions_of(api, ada)
+    assert api.client.post("/api/users/login", json=right).status_code == 200
+
+
 def test_operators_leave_their_own_account_alone(api: RunningApi, root: ApiUser) -> None:
     other = api.register("second@example.org")
     set_user(api, other, role=Role.OPERATOR)
@@ -148,6 +161,7 @@ def test_changes_need_a_recent_proof_of_identity(
     for refused in (
         root.post(path_of(ada, "/disable")),
         root.post(path_of(ada, "/enable")),
+        root.post(path_of(ada, "/unlock")),
         root.post(path_of(ada, "/end-sessions")),
         root.post(path_of(ada, "/reset-password")),
         root.put(path_of(ada, "/role"), {"role": "adviser"}),

@@ -39,6 +39,9 @@ class AccountStatusView(AccountView, frozen=True, kw_only=True):
 
     sessions: Annotated[int, about("Number of active sessions.")]
     last_used: Annotated[datetime | None, about("Last use of an active session.")]
+    failed_logins: Annotated[
+        int, about("Failed logins in a row, which slow down or lock further ones.")
+    ]
 
 
 class EndedSessionsView(View, frozen=True, kw_only=True):
@@ -61,5 +64,5 @@ def account_view(user: User) -> AccountView:
 def account_status_view(status: AccountStatus) -> AccountStatusView:
     """Show an account and a summary of its sessions to an operator."""
     shown = attrs.asdict(status.user, recurse=False)
-    shown |= {"sessions": status.sessions, "last_used": status.last_used}
+    shown |= attrs.asdict(status, recurse=False, filter=lambda field, _: field.name != "user")
     return AccountStatusView.of(shown)

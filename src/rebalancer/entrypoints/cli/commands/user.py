@@ -142,6 +142,21 @@ def enable(email: str, as_json: bool) -> None:
     _print_status(status, as_json)
 
 
+@user.command()
+@email_argument
+@json_option
+def unlock(email: str, as_json: bool) -> None:
+    """Forget the failed logins of an account, after which sign-ins are slowed down or locked.
+
+    A disabled account stays disabled: see `rebalancer user enable`.
+    """
+    from rebalancer.application.operators import UnlockAccount
+
+    with _account(email) as (wired, known):
+        status = wired.get(UnlockAccount)(known.id, bearer=None, now=wired.get(Clock)())
+    _print_status(status, as_json)
+
+
 @user.command(name="end-sessions")
 @email_argument
 @yes_option
@@ -267,7 +282,11 @@ def _print_status(status: AccountStatus, as_json: bool) -> None:
     if as_json:
         print_json(
             _account_document(known)
-            | {"sessions": status.sessions, "last_used": used and used.isoformat()}
+            | {
+                "sessions": status.sessions,
+                "last_used": used and used.isoformat(),
+                "failed_logins": status.failed_logins,
+            }
         )
         return
     state = "active" if known.disabled is None else f"disabled since {_minute(known.disabled)}"
@@ -276,7 +295,7 @@ def _print_status(status: AccountStatus, as_json: bool) -> None:
         f"{known.email} ({known.id})\n"
         f"Name: {known.name or 'none'}\nRole: {known.role}\nState: {state}\n"
         f"Registered: {_minute(known.created)}\n"
-        f"Sessions: {status.sessions}{seen}"
+        f"Sessions: {status.sessions}{seen}\nFailed logins in a row: {status.failed_logins}"
     )
 
 

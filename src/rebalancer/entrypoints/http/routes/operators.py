@@ -21,6 +21,7 @@ from rebalancer.application.operators import (
     ListAccounts,
     ResetPassword,
     ShowAccount,
+    UnlockAccount,
 )
 from rebalancer.application.ports.clock import Clock
 from rebalancer.config import Settings
@@ -132,6 +133,17 @@ async def enable_account(
     return account_status_view(await run_in(WRITES, use, user_id, bearer=bearer, now=clock()))
 
 
+@post("/users/{user_id:uuid}/unlock", status_code=200, summary="Unlock sign-ins", opt=_TWICE)
+async def unlock_account(
+    user_id: FromPath[UUID],
+    bearer: CurrentBearer,
+    use: FromDishka[UnlockAccount],
+    clock: FromDishka[Clock],
+) -> AccountStatusView:
+    """Forget the failed logins of an account, after which sign-ins are slowed down or locked."""
+    return account_status_view(await run_in(WRITES, use, user_id, bearer=bearer, now=clock()))
+
+
 @post(
     "/users/{user_id:uuid}/end-sessions",
     status_code=200,
@@ -196,6 +208,7 @@ router = owner_router(
         show_account,
         disable_account,
         enable_account,
+        unlock_account,
         end_account_sessions,
         reset_password,
         change_role,
