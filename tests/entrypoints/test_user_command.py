@@ -101,6 +101,11 @@ def test_link_is_mailed_where_mail_is_configured(store, monkeypatch):
     assert (made["mailed"], made["link"]) == (True, None)
 
 
+def test_sign_ins_are_unlocked(store, events):
+    assert store("user", "unlock", ADA, "--json").json["failed_logins"] == 0
+    assert "account_unlocked" in [event.action for event in events()]
+
+
 @pytest.mark.parametrize(
     "command", ["show", "unlock", "disable", "enable", "end-sessions", "reset-password"]
 )
