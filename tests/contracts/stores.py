@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 import attrs
 from hypothesis import strategies as st
 
+from rebalancer.domain.accounts.api_keys import ApiKey, Scope
 from rebalancer.domain.accounts.factors import Passkey, TotpSecret
 from rebalancer.domain.accounts.mail import Mail, MailKind
 from rebalancer.domain.accounts.one_time import OneTimeToken
@@ -153,6 +154,12 @@ def a_mail(**others: Any) -> Mail:
 def a_one_time(owner: UUID | None, **others: Any) -> OneTimeToken:
     """Return a token to reset a password."""
     plain = OneTimeToken(uuid4().hex * 2, "reset", owner, NOW + HOUR, {"to": "Ada"})
+    return attrs.evolve(plain, **others)
+
+
+def an_api_key(owner: UUID, **others: Any) -> ApiKey:
+    """Return an API key for everything."""
+    plain = ApiKey(uuid4(), owner, "Backup", tuple(Scope), uuid4().hex * 2, NOW, NOW + 24 * HOUR)
     return attrs.evolve(plain, **others)
 
 

@@ -68,6 +68,7 @@ from tests.contracts.stores import (
     a_token,
     a_totp,
     a_user,
+    an_api_key,
 )
 
 KINDS = ["sqlite", "postgres"]
@@ -130,6 +131,7 @@ def filled(engine):
             tx.tokens.add(token)
         tx.sessions.add(a_session(ada.id, agent=AWKWARD, ended=NOW))
         tx.sessions.add(a_session(bob.id))
+        tx.api_keys.add(an_api_key(ada.id, name=AWKWARD, used=NOW))
         tx.failures.save(Failures(AWKWARD, 0.1 + 0.2, NOW, ada.id))
         tx.failures.save(Failures("network", 3, NOW))
         tx.devices.save(KnownDevice("d" * 64, ada.id, NOW, NOW + HOUR, 3))

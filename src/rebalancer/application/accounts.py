@@ -114,7 +114,7 @@ class Register:
         """Return the user whom the same request registered; None without one."""
         with self.work.read() as tx:
             user = find_by_email(tx, email)
-        if user is None or not _matches(self.passwords, password, user):
+        if user is None or not password_matches(self.passwords, password, user):
             return None
         with self.work.read() as tx:
             return None if request.earlier_result(tx, user.id) is None else user
@@ -142,7 +142,7 @@ class LogIn:
             user = find_by_email(tx, email)
         owner = None if user is None else user.id
         self.count_attempt(owner, spellings_of_email(email)[0], now=now)
-        matches = _matches(self.passwords, password, user)
+        matches = password_matches(self.passwords, password, user)
         if user is None or not matches:
             subject, reason = (user.id, "wrong_password") if user else (None, "unknown_account")
             record_refusal(self.work, Action.LOGIN_REFUSED, at=now, subject=subject, reason=reason)
@@ -302,7 +302,7 @@ def find_by_email(tx: Transaction, email: str) -> User | None:
     return next((user for user in found if user is not None), None)
 
 
-def _matches(passwords: Passwords, password: str, user: User | None) -> bool:
+def password_matches(passwords: Passwords, password: str, user: User | None) -> bool:
     """Return whether a password is the user's, also as earlier versions hashed it: as typed."""
     hashed = None if user is None else user.password
     prepared = prepare_password(password)

@@ -8,10 +8,12 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.application.account_notices import notify
 from rebalancer.application.audit import current_origin, record
 from rebalancer.application.guessing import forgive_failures, note_device
 from rebalancer.application.ports.accounts import Revocations, Tokens
 from rebalancer.application.ports.store import Transaction
+from rebalancer.domain.accounts.mail import MailKind
 from rebalancer.domain.accounts.sessions import (
     LONGEST_AGENT,
     Bearer,
@@ -76,6 +78,9 @@ def issue_login(
     login = issue_tokens(tx, tokens, user, session, now)
     if forgive_failures(tx, tokens, user.id, now):
         return login
+    if tx.devices.of_owner(user.id):
+        place = session.address or "unknown"
+        notify(tx, user, MailKind.NEW_SIGN_IN, now=now, address=place, method=method)
     return attrs.evolve(login, device=note_device(tx, tokens, user.id, now))
 
 

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.adapters.memory.api_keys import MemoryApiKeys
 from rebalancer.adapters.memory.audit import MemoryAuditTrail
 from rebalancer.adapters.memory.data_keys import MemoryDataKeys
 from rebalancer.adapters.memory.factors import (
@@ -91,6 +92,7 @@ def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
         recovery_codes=MemoryRecoveryCodes(tables["recovery_codes"]),
         one_time=MemoryOneTimeTokens(tables["one_time"]),
         sessions=MemorySessions(tables["sessions"]),
+        api_keys=MemoryApiKeys(tables["api_keys"]),
         failures=MemoryLoginFailures(tables["failures_of_logins"]),
         devices=MemoryKnownDevices(tables["devices"]),
         portfolios=MemoryPortfolios(

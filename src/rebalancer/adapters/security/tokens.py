@@ -12,6 +12,7 @@ import attrs
 import jwt
 
 from rebalancer.application.ports.keys import ACCESS_TOKENS, Keys
+from rebalancer.domain.accounts.api_keys import format_api_key
 from rebalancer.domain.accounts.sessions import Bearer
 from rebalancer.domain.errors import NotAuthenticated
 from rebalancer.domain.portfolio.owner import ACCESS_LIFETIME
@@ -127,6 +128,9 @@ class JwtTokens:
 
     def create_refresh_secret(self) -> str:
         return secrets.token_urlsafe(32)
+
+    def create_api_key(self) -> str:
+        return format_api_key(secrets.token_bytes(32))
 
     def digest(self, secret: str) -> str:
         return hashlib.sha256(secret.encode()).hexdigest()

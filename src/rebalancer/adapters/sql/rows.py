@@ -12,6 +12,7 @@ import attrs
 import msgspec
 from sqlalchemy import Row
 
+from rebalancer.domain.accounts.api_keys import ApiKey, Scope
 from rebalancer.domain.accounts.factors import Passkey, TotpSecret
 from rebalancer.domain.accounts.guessing import Failures, KnownDevice
 from rebalancer.domain.accounts.mail import Mail, MailKind
@@ -121,6 +122,7 @@ ONE_TIME = Converter(OneTimeToken, document=_decoder(dict).decode)
 SESSIONS = Converter(Session)
 FAILURES = Converter(Failures)
 DEVICES = Converter(KnownDevice)
+API_KEYS = Converter(ApiKey, scopes=_decoder(tuple[Scope, ...]).decode)
 ENTRIES = Converter(Entry, {"on": "day"}, kind=EntryKind)
 PROPOSALS = Converter(
     ProposalRecord,

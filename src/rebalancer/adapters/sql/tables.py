@@ -228,6 +228,20 @@ known_devices = Table(
     Column("failures", Integer, nullable=False),
 )
 
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner", ForeignKey(users.c.id), nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    _document("scopes"),
+    Column("digest", Text, nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("expires", Moment, nullable=False),
+    Column("used", Moment),
+    UniqueConstraint("digest"),
+)
+
 sessions = Table(
     "sessions",
     metadata,

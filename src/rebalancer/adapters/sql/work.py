@@ -12,6 +12,7 @@ from uuid import UUID
 import attrs
 from sqlalchemy import Connection, Engine, Row, Select, select
 
+from rebalancer.adapters.sql.api_keys import SqlApiKeys
 from rebalancer.adapters.sql.audit import SqlAuditTrail
 from rebalancer.adapters.sql.batch_runs import SqlBatchRuns
 from rebalancer.adapters.sql.data_keys import SqlDataKeys
@@ -166,6 +167,7 @@ def _stores(
         totp=SqlTotpSecrets(connection, locks, cipher),
         recovery_codes=SqlRecoveryCodes(connection, locks),
         sessions=SqlSessions(connection, locks, cipher),
+        api_keys=SqlApiKeys(connection, locks, cipher),
         failures=SqlLoginFailures(connection, locks),
         devices=SqlKnownDevices(connection, locks),
         one_time=SqlOneTimeTokens(connection, locks, cipher),

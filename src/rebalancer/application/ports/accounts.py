@@ -139,6 +139,9 @@ class Tokens(Protocol):
     def create_refresh_secret(self) -> str:
         """Return a new random refresh secret."""
 
+    def create_api_key(self) -> str:
+        """Return a new random API key."""
+
     def digest(self, secret: str) -> str:
         """Return the digest under which a secret is stored."""
 

@@ -10,6 +10,7 @@ from typing import Protocol
 import attrs
 
 from rebalancer.application.ports.accounts import RefreshTokens, Sessions, Users
+from rebalancer.application.ports.api_keys import ApiKeys
 from rebalancer.application.ports.audit import AuditTrail
 from rebalancer.application.ports.batch_runs import BatchRuns
 from rebalancer.application.ports.encryption import DataKeys
@@ -57,6 +58,7 @@ class Transaction:
     one_time: OneTimeTokens
     sessions: Sessions
     outbox: Outbox
+    api_keys: ApiKeys
     failures: LoginFailures
     devices: KnownDevices
     portfolios: Portfolios

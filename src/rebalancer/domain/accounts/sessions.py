@@ -8,6 +8,7 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.domain.accounts.api_keys import Scope
 from rebalancer.domain.errors import NotAllowed
 
 IDLE_LIFETIME = timedelta(days=30)
@@ -94,10 +95,16 @@ def reauthentication_required() -> ReauthenticationRequired:
 
 @attrs.frozen
 class Bearer:
-    """User and session of an access token."""
+    """User whom a credential stands for: an access token, or an API key.
+
+    Attributes:
+        session: Session of the access token; of an API key its id, which no session has.
+        scopes: What an API key allows; None: everything.
+    """
 
     owner: UUID
     session: UUID
+    scopes: frozenset[Scope] | None = None
 
 
 def prefix_of(address: str | None) -> str:

@@ -15,12 +15,16 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.openapi.spec import SecurityScheme
 from litestar.types import Guard
 
+from rebalancer.application.api_keys import AuthenticateApiKey
 from rebalancer.application.ports.accounts import Revocations, Tokens
 from rebalancer.application.ports.clock import Clock
+from rebalancer.domain.accounts.api_keys import check_scope, looks_like_api_key
 from rebalancer.domain.accounts.sessions import Bearer
 from rebalancer.domain.errors import NotAuthenticated
 from rebalancer.entrypoints.http.bodies import SMALL_BODY
 from rebalancer.entrypoints.http.idempotency import note_owner
+from rebalancer.entrypoints.http.scopes import scope_of
+from rebalancer.entrypoints.http.threads import WRITES, run_in
 
 BEARER = "bearer"
 _BEARER = "rebalancer.bearer"
@@ -30,7 +34,7 @@ SCHEME = SecurityScheme(
     type="http",
     scheme="bearer",
     bearer_format="JWT",
-    description="The access token that POST /api/users/login returns.",
+    description="The access token that POST /api/users/login returns, or an API key.",
 )
 
 
@@ -47,20 +51,25 @@ async def read_bearer(request: Request[Any, Any, Any]) -> Bearer:
 
 
 async def authenticate(request: ASGIConnection[Any, Any, Any, Any]) -> Bearer:
-    """Return the user and session that a request belongs to.
+    """Return the user that a request belongs to, with the session or API key.
 
     Raises:
-        NotAuthenticated: the access token is missing, invalid, expired or revoked.
+        NotAuthenticated: the credential is missing, invalid, expired or revoked.
+        NotAllowed: it is an API key that does not allow this request.
     """
     token = parse_bearer_token(request.headers.get("Authorization", ""))
     container: AsyncContainer = request.state.dishka_container
-    tokens, clock = await container.get(Tokens), await container.get(Clock)
-    bearer: Bearer = tokens.authenticate(token, clock())
-    revocations = await container.get(Revocations)
-    if await revocations.is_revoked(bearer.session):
-        raise NotAuthenticated("this login has ended; log in again", code="login_ended")
-    note_owner(request.scope, bearer.owner)
+    now = (await container.get(Clock))()
+    if looks_like_api_key(token):
+        recognise = await container.get(AuthenticateApiKey)
+        bearer: Bearer = await run_in(WRITES, recognise, token, now=now)
+    else:
+        bearer = (await container.get(Tokens)).authenticate(token, now)
+        if await (await container.get(Revocations)).is_revoked(bearer.session):
+            raise NotAuthenticated("this login has ended; log in again", code="login_ended")
     scope: Any = request.scope
+    check_scope(bearer.scopes, scope_of(scope["method"], scope.get("path_template") or ""))
+    note_owner(scope, bearer.owner)
     scope[_BEARER] = bearer
     return bearer
 

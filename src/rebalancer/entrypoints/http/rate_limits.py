@@ -21,6 +21,7 @@ from rebalancer.application.ports.accounts import Tokens
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.rate_limits import Limit, RateLimits, Verdict
 from rebalancer.config import Settings
+from rebalancer.domain.accounts.api_keys import has_valid_checksum
 from rebalancer.domain.errors import NotAuthenticated
 from rebalancer.entrypoints.http.auth import parse_bearer_token
 from rebalancer.entrypoints.http.errors import TooManyRequests, to_problem
@@ -124,6 +125,9 @@ class RateLimiter:
             if name == b"authorization":
                 with suppress(NotAuthenticated):  # the route rejects the request
                     token = parse_bearer_token(value.decode("latin-1"))
+                    if has_valid_checksum(token):
+                        counters.append((self._usual, f"key:{self._tokens.digest(token)}"))
+                        break
                     owner = self._tokens.authenticate(token, self._clock()).owner
                     counters.append((self._usual, f"user:{owner}"))
                 break

@@ -14,7 +14,7 @@ from litestar.response import ServerSentEvent
 from rebalancer.application.idempotency import repeat_if_running
 from rebalancer.application.jobs import CancelJob, ListJobs, ReadJob, RequeueJob
 from rebalancer.application.ports.clock import Clock
-from rebalancer.domain.errors import NotAuthenticated
+from rebalancer.domain.errors import NotAllowed, NotAuthenticated
 from rebalancer.domain.jobs.job import Job, JobState
 from rebalancer.entrypoints.http.auth import Owner, authenticate, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses, response_spec
@@ -127,7 +127,7 @@ async def watch_job(
     async def is_authorized() -> bool:
         try:
             return (await authenticate(request)).owner == owner
-        except NotAuthenticated:
+        except (NotAuthenticated, NotAllowed):
             return False
 
     place = streams.reserve(owner)

@@ -12,6 +12,7 @@ from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.entrypoints.http.bodies import TINY_BODY
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.idempotency import ANSWER_HOLDS_SECRETS, WITHOUT_KEY
+from rebalancer.entrypoints.http.known_devices import DeviceToken
 from rebalancer.entrypoints.http.rate_limits import limit_login_attempts
 from rebalancer.entrypoints.http.routes.users import (
     NO_STORE,
@@ -58,6 +59,7 @@ async def log_in_with_passkey(
     use: FromDishka[LogInWithPasskey],
     clock: FromDishka[Clock],
     ids: FromDishka[Ids],
+    device_token: DeviceToken = None,
 ) -> LoginView:
     """Exchange a signed challenge for tokens; the passkey names the user."""
     now = clock()
@@ -79,6 +81,7 @@ async def complete_login(
     use: FromDishka[CompleteLogin],
     clock: FromDishka[Clock],
     ids: FromDishka[Ids],
+    device_token: DeviceToken = None,
 ) -> LoginView:
     """Exchange the ticket of a login and a second factor for tokens.
 

@@ -1,0 +1,28 @@
+"""What an API key must allow for each request.
+
+API keys read with GET; some requests only propose or compute, and all others that write need the
+scope ``trade``. Routes of accounts, of sharing and of operators need a login.
+"""
+
+from __future__ import annotations
+
+import re
+
+from rebalancer.domain.accounts.api_keys import Scope
+
+_LOGIN_ONLY = re.compile(
+    r"/api/(users|operators|shares|risk)(/.*)?|/api/portfolios/[^/]+/shares(/.*)?"
+)
+_PROPOSING = re.compile(
+    r"/api/rebalance/predict|/api/backtest|/api/jobs/[^/]+/(cancel|requeue)|/api/market/assets"
+)
+
+
+def scope_of(method: str, path: str) -> Scope | None:
+    """Return the scope that a request needs; None if no API key allows it."""
+    path = path.rstrip("/")
+    if _LOGIN_ONLY.fullmatch(path) or not path.startswith("/api/"):
+        return None
+    if method in ("GET", "HEAD", "OPTIONS"):
+        return Scope.READ
+    return Scope.PROPOSE if _PROPOSING.fullmatch(path) else Scope.TRADE
