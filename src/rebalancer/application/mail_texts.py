@@ -103,6 +103,11 @@ _TEXTS: Mapping[MailKind, _Text] = {
         "An operator unlocked your account on {time}. You can sign in again.",
         is_notice=False,
     ),
+    MailKind.PORTFOLIO_SHARED: _Text(
+        "A portfolio was shared",
+        "One of your portfolios was shared with another person on {time}. Once the invitation is "
+        "accepted, that person can read it. You can withdraw it in the settings of the portfolio.",
+    ),
     MailKind.DELETION_SCHEDULED: _Text(
         "Your account will be deleted",
         "The deletion of your account was requested on {time}. The account and all its data will "

@@ -7,12 +7,14 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.application.account_notices import notify
 from rebalancer.application.accounts import find_by_email, load_account
 from rebalancer.application.audit import record
 from rebalancer.application.idempotency import ClientRequest
 from rebalancer.application.not_found import NOT_FOUND
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.application.sessions import require_recent
+from rebalancer.domain.accounts.mail import MailKind
 from rebalancer.domain.accounts.sessions import Bearer
 from rebalancer.domain.accounts.shares import Right, Share
 from rebalancer.domain.audit.events import Action
@@ -101,6 +103,8 @@ class SharePortfolio:
             share = Share(id, portfolio.id, owner.id, address, right, to, created=now)
             tx.shares.add(share)
         _record(tx, Action.PORTFOLIO_SHARED, share, actor=owner.id, now=now)
+        # Not to the recipient as well: the time that it takes would reveal who has an account.
+        notify(tx, owner, MailKind.PORTFOLIO_SHARED, now=now)
         return share
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import attrs
 import pytest
 
+from rebalancer.domain.accounts.mail import MailKind
 from rebalancer.domain.accounts.roles import Role
 from tests.entrypoints.http.conftest import ApiUser, RunningApi, expect_problem
 
@@ -172,6 +174,16 @@ def test_access_ends_at_once(api: RunningApi, ada: ApiUser, grace: ApiUser, end:
     assert grace.get("/api/users/shares").json()["items"] == []
     assert grace.get("/api/portfolios", params={"shared": "true"}).json()["items"] == []
     expect_problem(grace.post(f"/api/users/shares/{share_id}/accept"), 404)
+
+
+def test_only_the_owner_gets_a_notice(api: RunningApi, ada: ApiUser, grace: ApiUser) -> None:
+    share(ada, ada.portfolio()["id"])
+    with api.work.begin() as tx:
+        until = api.time.now + timedelta(minutes=1)
+        notices = [tx.outbox.claim(api.time.now, until=until) for _ in range(9)]
+    sent = [(one.kind, one.to) for one in notices if one is not None]
+    assert (MailKind.PORTFOLIO_SHARED, "ada@example.org") in sent
+    assert not any(to == ADVISER for kind, to in sent if kind is MailKind.PORTFOLIO_SHARED)
 
 
 def test_shares_of_others_do_not_exist(api: RunningApi, ada: ApiUser, grace: ApiUser) -> None:

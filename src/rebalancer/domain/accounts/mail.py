@@ -27,6 +27,7 @@ class MailKind(StrEnum):
     FACTOR_REMOVED = "factor_removed"
     ACCOUNT_LOCKED = "account_locked"
     ACCOUNT_UNLOCKED = "account_unlocked"
+    PORTFOLIO_SHARED = "portfolio_shared"
     DELETION_SCHEDULED = "deletion_scheduled"
     DELETION_CANCELLED = "deletion_cancelled"
 
