@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import attrs
 
@@ -67,9 +69,22 @@ class Held:
 
 @asynccontextmanager
 async def holding(
-    attack: Attack, port: int, connections: int, *, at_once: int = 100
+    attack: Attack,
+    port: int,
+    connections: int,
+    *,
+    at_once: int = 100,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Held]:
-    """Hold connections to a local port for the duration of the block."""
+    """Hold connections to a local port for the duration of the block.
+
+    Args:
+        attack: What they do.
+        port: The port.
+        connections: Their number.
+        at_once: Connections that are opened at the same time.
+        tls: Trusts the certificate of a server with TLS.
+    """
     held, gate = Held(), asyncio.Semaphore(at_once)
     ready = asyncio.Event()
 
@@ -77,7 +92,7 @@ async def holding(
         try:
             async with gate:
                 reader, writer = await asyncio.wait_for(
-                    asyncio.open_connection("127.0.0.1", port, local_addr=(ATTACKER, 0)), 10
+                    _connect(port, tls, local_addr=(ATTACKER, 0)), 30
                 )
                 held.opened += 1
         except OSError:
@@ -108,13 +123,28 @@ async def holding(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def _connect(
+    port: int, tls: ssl.SSLContext | None, **options: Any
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    name = None if tls is None else "localhost"
+    return await asyncio.open_connection(
+        "127.0.0.1", port, ssl=tls, server_hostname=name, **options
+    )
+
+
 async def _drip(writer: asyncio.StreamWriter, attack: Attack) -> None:
     for byte in attack.drip:
         await asyncio.sleep(attack.pause)
         writer.write(bytes([byte]))
 
 
-async def probe(port: int, request: bytes = LIVE, *, timeout: float = 10.0) -> float:
+async def probe(
+    port: int,
+    request: bytes = LIVE,
+    *,
+    timeout: float = 10.0,
+    tls: ssl.SSLContext | None = None,
+) -> float:
     """Send a request on a connection of its own; return the seconds to the answer.
 
     Raises:
@@ -123,7 +153,7 @@ async def probe(port: int, request: bytes = LIVE, *, timeout: float = 10.0) -> f
     """
     begin = time.perf_counter()
     async with asyncio.timeout(timeout):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await _connect(port, tls)
         try:
             writer.write(request)
             status = (await reader.readline()).split(b" ")

@@ -333,7 +333,7 @@ class Settings:
     port: int = _setting(8000, _integer(0, 65_535))
     app: bool = _setting(False, _switch)
     connections: int = _setting(2000, _integer(16, 50_000))
-    client_connections: int = _setting(100, _integer(0, 50_000))
+    client_connections: int = _setting(200, _integer(0, 50_000))
     idle_timeout: float = _setting(15.0, _number(1.0, 600.0))
     body_timeout: float = _setting(10.0, _number(0.1, 600.0))
     http2: bool = _setting(False, _switch)

@@ -1,0 +1,76 @@
+"""Logins, and writers that wait for a lock, do not delay other requests."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.conftest import TIMEOUT, Running
+
+ACCOUNT = {"email": "ada@example.org", "password": "correct horse battery staple"}
+UNLIMITED = {"REBALANCER_RATE_LIMIT": "0", "REBALANCER_LOGIN_LIMIT": "0"}
+
+
+@pytest.fixture
+def running(serve: Callable[..., Running]) -> Running:
+    return serve("--upgrade", env=UNLIMITED)
+
+
+def test_login_flood_leaves_others_served(running: Running) -> None:
+    with running.client() as client:
+        client.post("/api/users/register", json=ACCOUNT)
+        token = client.post("/api/users/login", json=ACCOUNT).json()["access_token"]
+    stopped = threading.Event()
+    statuses: set[int] = set()
+
+    def flood(number: int) -> None:
+        guess = {"email": f"user{number}@example.org", "password": "a guessed password"}
+        with running.client() as client:
+            while not stopped.is_set():
+                statuses.add(client.post("/api/users/login", json=guess).status_code)
+
+    took = []
+    with ThreadPoolExecutor(40) as pool:
+        floods = [pool.submit(flood, number) for number in range(40)]
+        with running.client(headers={"Authorization": f"Bearer {token}"}) as client:
+            for _ in range(30):
+                begin = time.perf_counter()
+                assert client.get("/api/portfolios").status_code == httpx.codes.OK
+                took.append(time.perf_counter() - begin)
+        stopped.set()
+        for one in floods:
+            one.result(TIMEOUT)
+    assert statuses <= {401, 429, 503}
+    assert sorted(took)[len(took) // 2] < 2  # about 0.02; the flood shares the test's processors
+
+
+def test_blocked_writers_delay_no_reader(running: Running, tmp_path: Path) -> None:
+    with running.client() as client:
+        client.post("/api/users/register", json=ACCOUNT)
+        token = client.post("/api/users/login", json=ACCOUNT).json()["access_token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    portfolio = {"name": "a", "targets": {"KO": 0.5}, "cash": "1000"}
+
+    def write() -> int:
+        with running.client(headers=headers) as client:
+            return client.post("/api/portfolios", json=portfolio).status_code
+
+    writer = sqlite3.connect(tmp_path / "rebalancer.db", isolation_level=None)
+    with ThreadPoolExecutor(30) as pool, running.client(headers=headers) as client:
+        writer.execute("BEGIN EXCLUSIVE")
+        waiting = [pool.submit(write) for _ in range(30)]
+        try:
+            for path in ("/health/live", "/api/users/profile", "/api/portfolios") * 3:
+                assert client.get(path, timeout=2.5).status_code == httpx.codes.OK
+            assert not any(one.done() and one.result() == 201 for one in waiting)
+        finally:
+            writer.execute("ROLLBACK")
+            writer.close()
+        assert {one.result(TIMEOUT) for one in waiting} <= {201, 503}
