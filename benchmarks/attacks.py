@@ -123,7 +123,6 @@ def _held(attack: Attack, port: int) -> Disturbance:
 
 def _flooded(port: int, requests: Sequence[bytes], clients: int) -> Disturbance:
     """Return an attack of clients that send requests, each after the previous answer."""
-
     waiting = itertools.cycle(requests)
 
     async def send() -> None:

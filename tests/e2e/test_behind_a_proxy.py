@@ -10,7 +10,6 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import attrs
 import httpx
@@ -41,11 +40,10 @@ class Proxied:
     tls: ssl.SSLContext
     service: Running
 
-    def client(self, **options: Any) -> httpx.Client:
+    def client(self) -> httpx.Client:
         """Return a client of the proxy."""
         address = f"https://localhost:{self.port}"
-        options = {"verify": self.tls, "timeout": TIMEOUT, "trust_env": False} | options
-        return httpx.Client(base_url=address, **options)
+        return httpx.Client(base_url=address, verify=self.tls, timeout=TIMEOUT, trust_env=False)
 
 
 @pytest.fixture

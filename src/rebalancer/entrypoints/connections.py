@@ -193,7 +193,7 @@ class ConnectionGuard:
         limits: ConnectionLimits,
         busy: BusyConnections,
         *,
-        interval: float = 0.25,
+        interval: float = 0.5,
         full_interval: float = 5.0,
     ) -> None:
         self._port = port

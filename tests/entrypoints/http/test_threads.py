@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextvars import ContextVar
+from pathlib import Path
 
 import pytest
 
+from rebalancer.entrypoints.http import routes
 from rebalancer.entrypoints.http.threads import Pool, ServerBusy, run_in
 
 TIMEOUT = 60.0
@@ -64,3 +66,13 @@ def test_errors_reach_the_caller() -> None:
 
     with pytest.raises(ValueError, match="no"):
         asyncio.run(run_in(Pool(name="test", threads=1, waiting=1), fail))
+
+
+def test_routes_use_the_bounded_pools() -> None:
+    folder = Path(routes.__path__[0])
+    used = [
+        file.name
+        for file in folder.glob("*.py")
+        if "to_thread(" in file.read_text(encoding="utf-8")
+    ]
+    assert used == []
