@@ -173,5 +173,5 @@ def test_every_kind_of_mail_has_a_text(kind):
 
 
 def test_secret_of_a_link_stands_in_its_fragment():
-    message = write_message(a_mail(facts={"token": "abc", "minutes": "60"}), f"{URL}/")
+    message = write_message(a_mail(facts={"token": "abc", "validity": "60 minutes"}), f"{URL}/")
     assert f"{URL}/reset-password#token=abc\n" in message.text

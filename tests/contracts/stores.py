@@ -145,7 +145,7 @@ def a_totp(owner: UUID, **others: Any) -> TotpSecret:
 
 def a_mail(**others: Any) -> Mail:
     """Return a mail with a link to reset a password."""
-    facts = {"token": "secret", "minutes": "60"}
+    facts = {"token": "secret", "validity": "60 minutes"}
     kind = MailKind.RESET_PASSWORD
     plain = Mail(uuid4(), kind, "ada@bücher.example", facts, NOW, NOW + 48 * HOUR)
     return attrs.evolve(plain, **others)

@@ -38,6 +38,7 @@ from rebalancer.adapters.sql.tables import (
     verdicts,
 )
 from rebalancer.adapters.sql.work import SqlWork
+from rebalancer.application.ports.encryption import WrappedKey
 from rebalancer.application.ports.reference import StoredFacts, StoredSeries
 from rebalancer.domain.accounts.guessing import Failures, KnownDevice
 from rebalancer.domain.accounts.shares import Right
@@ -161,6 +162,8 @@ def filled(engine):
             expected=Stage.PROPOSED,
         )
         tx.keys.add(a_key(ada.id, AWKWARD))
+        tx.data_keys.add(ada.id, WrappedKey(AWKWARD, bytes(range(256))))
+        tx.usage.take(ada.id, AWKWARD, NOW.date(), 1, limit=9)
         tx.quotas.take(AWKWARD, "2024-03-08", limit=25)
         for _ in range(2):
             origin = Origin("http", "203.0.113.7", AWKWARD, AWKWARD)

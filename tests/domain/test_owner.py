@@ -8,12 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rebalancer.domain.accounts.passwords import prepare_password
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.portfolio.owner import (
-    normalize_email,
-    prepare_password,
-    spellings_of_email,
-)
+from rebalancer.domain.portfolio.owner import normalize_email, spellings_of_email
 
 
 @pytest.mark.parametrize(

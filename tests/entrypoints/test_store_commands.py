@@ -167,8 +167,8 @@ def test_user_is_registered_once(quickly, register):
     done = register("bob@example.org")
     assert re.fullmatch(r"Registered bob@example.org, id [0-9a-f-]{36}\.\n", done.stdout)
     assert register("nobody").refused("email: invalid e-mail address")
-    assert register("eve@example.org", "short").refused("a password has 10 to 128 characters")
-    assert register("eve@example.org", "").refused("a password has 10 to 128 characters")
+    assert register("eve@example.org", "short").refused("a password has 15 to 128 characters")
+    assert register("eve@example.org", "").refused("a password has 15 to 128 characters")
     assert quickly("user", "create").refused("Missing option '--email'")
 
 

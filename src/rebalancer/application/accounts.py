@@ -1,14 +1,14 @@
-"""User accounts: registration, logins and risk assessments."""
+"""User accounts: logins and risk assessments."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
 import attrs
 
+from rebalancer.application.account_mails import AccountPolicy, LinkMailer, require_confirmed
 from rebalancer.application.audit import record, record_refusal
 from rebalancer.application.guessing import CountAttempt
 from rebalancer.application.idempotency import ClientRequest
@@ -25,99 +25,16 @@ from rebalancer.application.sessions import (
     session_of,
 )
 from rebalancer.domain.accounts.factors import PASSWORD
+from rebalancer.domain.accounts.passwords import prepare_password
 from rebalancer.domain.accounts.sessions import Session
 from rebalancer.domain.audit.events import Action, Outcome
-from rebalancer.domain.errors import InvalidRequest, NotAllowed, NotAuthenticated, NotFound
+from rebalancer.domain.errors import NotAllowed, NotAuthenticated, NotFound
 from rebalancer.domain.portfolio.owner import (
-    EmailTaken,
     RefreshToken,
     User,
-    normalize_email,
-    prepare_password,
     spellings_of_email,
 )
 from rebalancer.domain.portfolio.questions import load_questionnaire
-from rebalancer.domain.text import check_line, check_visible
-
-SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 128
-"""Characters; NIST SP 800-63B asks for at least 8, and for no rules besides the length."""
-
-
-@attrs.frozen
-class Register:
-    """Register a user."""
-
-    work: UnitOfWork
-    passwords: Passwords
-
-    def __call__(
-        self,
-        *,
-        email: str,
-        password: str,
-        name: str,
-        request: ClientRequest | None = None,
-        id: UUID,
-        now: datetime,
-    ) -> User:
-        """Return the new user.
-
-        If the same request has registered a user before, with the same password, that one is
-        returned, who has another id.
-
-        Raises:
-            InvalidRequest: the address is invalid, or the password too short or too long.
-            EmailTaken: a user with this address is registered already.
-            Conflict: the key belongs to another request.
-        """
-        check_line(name, field="name")
-        check_visible(password, field="password")
-        typed, password = password, prepare_password(password)
-        if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
-            raise InvalidRequest(
-                f"{len(password)} characters; a password has {SHORTEST_PASSWORD} to "
-                f"{LONGEST_PASSWORD} characters",
-                field="password",
-                code="invalid_password",
-            )
-        address = normalize_email(email)
-        if password.casefold() in (address, address.partition("@")[0]):
-            raise InvalidRequest(
-                "the password is the e-mail address; choose another one",
-                field="password",
-                code="guessable_password",
-            )
-        user = User(
-            id=id,
-            email=address,
-            name=unicodedata.normalize("NFC", name).strip(),
-            password=self.passwords.hash(password),
-            created=now,
-        )
-        try:
-            with self.work.begin() as tx:
-                stored = find_by_email(tx, email)
-                if stored is not None and normalize_email(stored.email) == address:
-                    raise EmailTaken("stored in the spelling of an earlier version")
-                tx.users.add(user)
-                record(tx, Action.REGISTER, at=now, subject=id)
-                if request is not None:
-                    request.store_result(tx, id, id, now)
-        except EmailTaken:
-            earlier = None if request is None else self._earlier(request, email, typed)
-            if earlier is None:
-                raise EmailTaken(f"{address} is already registered; log in") from None
-            return earlier
-        return user
-
-    def _earlier(self, request: ClientRequest, email: str, password: str) -> User | None:
-        """Return the user whom the same request registered; None without one."""
-        with self.work.read() as tx:
-            user = find_by_email(tx, email)
-        if user is None or not password_matches(self.passwords, password, user):
-            return None
-        with self.work.read() as tx:
-            return None if request.earlier_result(tx, user.id) is None else user
 
 
 @attrs.frozen
@@ -128,6 +45,8 @@ class LogIn:
     passwords: Passwords
     tokens: Tokens
     count_attempt: CountAttempt
+    mailer: LinkMailer
+    policy: AccountPolicy
 
     def __call__(self, *, email: str, password: str, session_id: UUID, now: datetime) -> Login:
         """Return tokens of a new session.
@@ -135,7 +54,8 @@ class LogIn:
         Raises:
             TooManyAttempts: the client must wait, or log in by other means.
             NotAuthenticated: the address or the password is wrong; the message names neither.
-            NotAllowed: the password is right, and the account disabled.
+            NotAllowed: the password is right, and the account disabled, or its address not
+                confirmed; then a link was mailed.
             SecondFactorRequired: the password is right, and the account has a second factor.
         """
         with self.work.read() as tx:
@@ -149,10 +69,13 @@ class LogIn:
             raise NotAuthenticated(
                 "the e-mail address or the password is wrong", code="wrong_credentials"
             )
+        hashed = stronger_hash(self.passwords, password, user)
         try:
+            require_confirmed(self.work, self.mailer, self.policy, user, now)
             with self.work.begin() as tx:
                 self.count_attempt.take_back(tx, user.id, now=now)
                 user.check_enabled()
+                replace_hash(tx, user, hashed)
                 required = begin_second_step(tx, self.tokens, user.id, PASSWORD, now)
                 if required is None:
                     return issue_login(
@@ -309,6 +232,21 @@ def password_matches(passwords: Passwords, password: str, user: User | None) -> 
     return passwords.verify(prepared, hashed) or (
         prepared != password and passwords.verify(password, hashed)
     )
+
+
+def stronger_hash(passwords: Passwords, password: str, user: User) -> str | None:
+    """Return a new hash of the right password of a user; None if the stored one is up to date."""
+    prepared = prepare_password(password)
+    if not user.password or not passwords.is_outdated(user.password):
+        return None
+    return passwords.hash(prepared)
+
+
+def replace_hash(tx: Transaction, user: User, hashed: str | None) -> None:
+    """Store a stronger hash of the same password, unless the password was changed meanwhile."""
+    stored = tx.users.get(user.id)
+    if hashed is not None and stored.password == user.password:
+        tx.users.save(attrs.evolve(stored, password=hashed))
 
 
 def load_account(tx: Transaction, owner: UUID) -> User:

@@ -21,13 +21,13 @@ from rebalancer.domain.accounts.factors import (
     PASSKEY,
     RECOVERY_CODE,
     RECOVERY_CODES,
-    SINGLE_FACTOR_PASSWORD,
     TOTP,
     Passkey,
     normalize_recovery_code,
     normalize_totp_code,
 )
 from rebalancer.domain.accounts.one_time import OneTimeToken
+from rebalancer.domain.accounts.passwords import SHORTEST_PASSWORD
 from rebalancer.domain.audit.events import Action
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotAuthenticated
 from rebalancer.domain.portfolio.owner import User
@@ -239,7 +239,7 @@ def remove_factor(tx: Transaction, user: User, now: datetime) -> None:
         )
     if user.short_password:
         raise Conflict(
-            f"the password has fewer than {SINGLE_FACTOR_PASSWORD} characters and needs a second "
+            f"the password has fewer than {SHORTEST_PASSWORD} characters and needs a second "
             "factor; choose a longer password first",
             code="password_too_short_alone",
         )

@@ -45,7 +45,7 @@ _TEXTS: Mapping[MailKind, _Text] = {
     MailKind.CONFIRM_REGISTRATION: _Text(
         "Confirm your e-mail address",
         "A new account was requested for this e-mail address. To create it, open this link within "
-        "{hours} hours:\n\n{confirm}\n\n"
+        "{validity}:\n\n{confirm}\n\n"
         f"{_IGNORE} No account is created unless the link is opened.",
         is_notice=False,
     ),
@@ -58,15 +58,21 @@ _TEXTS: Mapping[MailKind, _Text] = {
     ),
     MailKind.CONFIRM_ADDRESS: _Text(
         "Confirm your e-mail address",
-        "To use this e-mail address for your account, open this link within {hours} hours:\n\n"
+        "To use this e-mail address for your account, open this link within {validity}:\n\n"
         f"{{confirm}}\n\n{_IGNORE}",
         is_notice=False,
     ),
     MailKind.RESET_PASSWORD: _Text(
         "Reset your password",
-        "To choose a new password, open this link within {minutes} minutes:\n\n{reset}\n\n"
+        "To choose a new password, open this link within {validity}:\n\n{reset}\n\n"
         "The new password signs out all devices. Your second factor stays as it is.\n\n"
         f"{_IGNORE} Your password stays the same unless the link is opened.",
+        is_notice=False,
+    ),
+    MailKind.NO_ACCOUNT: _Text(
+        "No account with this e-mail address",
+        "A new password was requested for this e-mail address, but no account uses it. If you "
+        f"have an account, it was registered with another address.\n\n{_IGNORE}",
         is_notice=False,
     ),
     MailKind.PASSWORD_CHANGED: _Text(
@@ -120,10 +126,12 @@ _TEXTS: Mapping[MailKind, _Text] = {
     ),
 }
 
+_LINK = frozenset({"token", "validity"})
+
 FACTS: Mapping[MailKind, frozenset[str]] = {
-    MailKind.CONFIRM_REGISTRATION: frozenset({"token", "hours"}),
-    MailKind.CONFIRM_ADDRESS: frozenset({"token", "hours"}),
-    MailKind.RESET_PASSWORD: frozenset({"token", "minutes"}),
+    MailKind.CONFIRM_REGISTRATION: _LINK,
+    MailKind.CONFIRM_ADDRESS: _LINK,
+    MailKind.RESET_PASSWORD: _LINK,
     MailKind.NEW_SIGN_IN: frozenset({"address", "method"}),
     MailKind.FACTOR_ADDED: frozenset({"factor"}),
     MailKind.FACTOR_REMOVED: frozenset({"factor"}),

@@ -286,8 +286,15 @@ class ResetPassword:
             _record(tx, Action.PASSWORD_RESET_REQUESTED, user, now, by="operator", sent=sent)
             if not mails:
                 return secret
-            minutes = int(RESET_LIFETIME / timedelta(minutes=1))
-            notify(tx, user, MailKind.RESET_PASSWORD, now=now, token=secret, minutes=str(minutes))
+            validity = f"{RESET_LIFETIME / timedelta(minutes=1):.0f} minutes"
+            notify(
+                tx,
+                user,
+                MailKind.RESET_PASSWORD,
+                now=now,
+                token=secret,
+                validity=validity,
+            )
         return None
 
 

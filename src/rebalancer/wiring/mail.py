@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dishka import Provider, Scope, provide
 
+from rebalancer.application.account_mails import AccountPolicy
 from rebalancer.application.mail_delivery import DeliverMail
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.mail import MailServer
@@ -12,9 +13,13 @@ from rebalancer.config import Settings
 
 
 class MailProvider(Provider):
-    """Mail server and the delivery of mails; its client is loaded at first use."""
+    """Mail server, delivery of mails, and what accounts must confirm."""
 
     scope = Scope.APP
+
+    @provide
+    def policy(self, settings: Settings) -> AccountPolicy:
+        return AccountPolicy(settings.sends_mail, settings.verifies_email, settings.terms_version)
 
     @provide
     def server(self, settings: Settings) -> MailServer:

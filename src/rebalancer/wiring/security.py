@@ -10,7 +10,7 @@ from rebalancer.adapters.redis.connection import AsyncConnection, Connection
 from rebalancer.adapters.redis.rate_limits import RedisRateLimits
 from rebalancer.adapters.redis.revocations import RedisRevocations
 from rebalancer.application.guessing import CountAttempt
-from rebalancer.application.ports.accounts import Passwords, Revocations, Tokens
+from rebalancer.application.ports.accounts import Passwords, PasswordStrength, Revocations, Tokens
 from rebalancer.application.ports.factors import FactorCodes, PasskeyCeremonies
 from rebalancer.application.ports.keys import Keys
 from rebalancer.application.ports.rate_limits import RateLimits
@@ -29,6 +29,12 @@ class SecurityProvider(Provider):
         from rebalancer.adapters.security.passwords import ArgonPasswords
 
         return ArgonPasswords()
+
+    @provide
+    def strength(self) -> PasswordStrength:
+        from rebalancer.adapters.security.strength import ZxcvbnStrength
+
+        return ZxcvbnStrength()
 
     @provide
     def keys(self, settings: Settings) -> Keys:

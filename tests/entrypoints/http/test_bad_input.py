@@ -15,7 +15,10 @@ pytestmark = pytest.mark.parametrize("store", ["memory"], indirect=True)
 
 TRADE = {"side": "buy", "symbol": "C", "quantity": "1", "price": "7.5", "cost": "0.1"}
 ROUTES: dict[str, tuple[str, dict[str, Any]]] = {
-    "register": ("/api/users/register", {"email": "b@example.org", "password": "long enough"}),
+    "register": (
+        "/api/users/register",
+        {"email": "b@example.org", "password": "long enough words"},
+    ),
     "login": ("/api/users/login", {"email": "ada@example.org", "password": "wrong"}),
     "refresh": ("/api/users/refresh", {"refresh_token": "x"}),
     "logout": ("/api/users/logout", {"refresh_token": "x"}),
@@ -365,15 +368,21 @@ def test_invalid_email_is_rejected(api: RunningApi) -> None:
         "x" * 65 + "@c.de",
     ):
         answer = checked(
-            api.client.post("/api/users/register", json={"email": email, "password": "long enough"})
+            api.client.post(
+                "/api/users/register", json={"email": email, "password": "long enough words"}
+            )
         )
         expect_problem(answer, 400 if "\x00" in email else 422, "email")
 
 
 def test_nul_character_is_rejected(api: RunningApi) -> None:
     for path, body, field in (
-        ("/api/users/login", {"email": "a\0b@x.org", "password": "long enough"}, "email"),
-        ("/api/users/register", {"email": "a@x.org", "password": "lo\0ng enough"}, "password"),
+        ("/api/users/login", {"email": "a\0b@x.org", "password": "long enough words"}, "email"),
+        (
+            "/api/users/register",
+            {"email": "a@x.org", "password": "lo\0ng enough words"},
+            "password",
+        ),
     ):
         assert "U+0000" in expect_problem(checked(api.client.post(path, json=body)), 400, field)
 
@@ -571,7 +580,7 @@ def test_all_faults_of_a_registration_are_reported_at_once(ada: ApiUser) -> None
     detail = expect_problem(ada.post("/api/users/register", body), 400, "email", "password")
     assert detail == (
         "email: invalid e-mail address; write it like ada@example.org; "
-        "password: expected text of at least 10 characters"
+        "password: expected text of at least 15 characters"
     )
 
 

@@ -408,10 +408,14 @@ def test_empty_portfolio_has_no_performance(ada: ApiUser) -> None:
 
 def test_email_is_registered_once(api: RunningApi, ada: ApiUser) -> None:
     again = api.client.post(
-        "/api/users/register", json={"email": "Ada@example.ORG", "password": "another sentence"}
+        "/api/users/register",
+        json={"email": "Ada@example.ORG", "password": "another long sentence"},
     )
     expect_problem(again, 409)
-    for email, password in (("nonsense", "long enough"), ("b@example.org", "b@example.org")):
+    for email, password in (
+        ("nonsense", "long enough for all"),
+        ("bobby@example.org", "bobby@example.org"),
+    ):
         refused = api.client.post(
             "/api/users/register", json={"email": email, "password": password}
         )

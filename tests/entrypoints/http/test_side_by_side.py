@@ -76,7 +76,7 @@ def test_concurrent_updates_of_a_version_succeed_once(ada: ApiUser) -> None:
 
 
 def test_concurrent_registrations_of_one_email_create_one_user(api: RunningApi) -> None:
-    body = {"email": "eve@example.org", "password": "long enough"}
+    body = {"email": "eve@example.org", "password": "long enough for all"}
     answers = in_parallel(10, lambda _: api.client.post("/api/users/register", json=body))
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 9
 

@@ -35,6 +35,9 @@ class ArgonPasswords:
             return False
         return hashed is not None
 
+    def is_outdated(self, hashed: str) -> bool:
+        return self._hasher.check_needs_rehash(hashed)
+
     @cached_property
     def _hasher(self) -> PasswordHasher:
         return PasswordHasher(

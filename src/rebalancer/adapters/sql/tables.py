@@ -138,6 +138,9 @@ users = Table(
     _one_of("role", Role),
     Column("email_index", Text),  # of an encrypted address
     Column("short_password", Boolean, nullable=False, server_default=false()),
+    Column("verified", Moment),
+    Column("terms", Text),
+    Column("terms_accepted", Moment),
     UniqueConstraint("email"),
     UniqueConstraint("email_index"),
     CheckConstraint("email = lower(email) OR email_index IS NOT NULL", "lower_case"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
@@ -116,6 +117,16 @@ class Passwords(Protocol):
 
     def verify(self, password: str, hashed: str | None) -> bool:
         """Return whether the hash is of this password; for None it is False, and as slow."""
+
+    def is_outdated(self, hashed: str) -> bool:
+        """Return whether `hash` uses stronger parameters now than those of a hash."""
+
+
+class PasswordStrength(Protocol):
+    """Estimate of the guesses that a password withstands."""
+
+    def guesses(self, password: str, words: Sequence[str]) -> float:
+        """Return the guesses, as a power of ten, of an attacker who also tries some words."""
 
 
 class Tokens(Protocol):

@@ -23,9 +23,6 @@ MOST_PASSKEYS = 20
 RECOVERY_CODES = 10
 """Recovery codes of one user."""
 
-SINGLE_FACTOR_PASSWORD = 15
-"""Characters of a password that suffices without a second factor (NIST SP 800-63B-4, 3.1.1.2)."""
-
 
 class SecondFactorRequired(NotAuthenticated):
     """The password is right, and the account has a second factor.

@@ -20,6 +20,7 @@ class MailKind(StrEnum):
     ALREADY_REGISTERED = "already_registered"
     CONFIRM_ADDRESS = "confirm_address"
     RESET_PASSWORD = "reset_password"
+    NO_ACCOUNT = "no_account"
     PASSWORD_CHANGED = "password_changed"
     EMAIL_CHANGED = "email_changed"
     NEW_SIGN_IN = "new_sign_in"

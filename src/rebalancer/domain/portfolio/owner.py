@@ -75,16 +75,6 @@ def spellings_of_email(text: str) -> list[str]:
     return [current] if current == earlier else [current, earlier]
 
 
-def prepare_password(text: str) -> str:
-    """Return a password as it is hashed, by the profile OpaqueString (RFC 8265, section 4.2).
-
-    Any space counts as U+0020, and characters are composed (NFC), so that all keyboards enter the
-    same password. Letters keep their case.
-    """
-    spaced = "".join(" " if unicodedata.category(one) == "Zs" else one for one in text)
-    return unicodedata.normalize("NFC", spaced)
-
-
 @attrs.frozen
 class User:
     """Registered user.
@@ -95,6 +85,8 @@ class User:
         password: Hash of the password, never the password itself; None: there is no password.
         assessment: Outcome of the last risk questionnaire, at the time ``assessed``.
         short_password: Whether the password is too short to suffice without a second factor.
+        verified: Time at which the owner proved to receive mail at the address; None: not yet.
+        terms: Version of the terms that the user accepted last, at ``terms_accepted``.
         disabled: Time since which an operator has blocked the account; None: it can be used.
     """
 
@@ -108,6 +100,9 @@ class User:
     role: Role = Role.PERSON
     disabled: datetime | None = None
     short_password: bool = False
+    verified: datetime | None = None
+    terms: str | None = None
+    terms_accepted: datetime | None = None
 
     def check_enabled(self) -> None:
         """Check that the account may be used; call it only after a proof of identity.

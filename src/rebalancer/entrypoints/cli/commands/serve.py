@@ -171,17 +171,22 @@ def _prepare(wired: Container, stored: bool) -> None:
 
 def _create_demo_account(wired: Container) -> str:
     """Create the demo account and its portfolio if they are missing, and return how to log in."""
-    from rebalancer.application.accounts import Register
     from rebalancer.application.portfolios import OpenPortfolio
     from rebalancer.application.ports.accounts import Tokens
     from rebalancer.application.ports.store import UnitOfWork
+    from rebalancer.application.registration import Register
     from rebalancer.domain.accounts.sessions import Session
     from rebalancer.domain.portfolio.owner import RefreshToken
 
     now, work, passwords = wired.get(Clock)(), wired.get(UnitOfWork), wired.get(Passwords)
     with suppress(Conflict):  # already registered
         wired.get(Register)(
-            email=DEMO_EMAIL, password=DEMO_PASSWORD, name="Ada", id=wired.get(Ids)(), now=now
+            email=DEMO_EMAIL,
+            password=DEMO_PASSWORD,
+            name="Ada",
+            by_operator=True,
+            id=wired.get(Ids)(),
+            now=now,
         )
     with work.read() as tx:
         user = find_user(tx, DEMO_EMAIL)

@@ -50,12 +50,17 @@ def create(email: str, name: str, as_json: bool) -> None:
       rebalancer user create --email ada@example.org --name Ada
       pass show rebalancer/ada | rebalancer user create --email ada@example.org
     """
-    from rebalancer.application.accounts import Register
+    from rebalancer.application.registration import Register
 
     password = _read_password()
     with container() as wired:
         known = wired.get(Register)(
-            email=email, password=password, name=name, id=wired.get(Ids)(), now=wired.get(Clock)()
+            email=email,
+            password=password,
+            name=name,
+            by_operator=True,
+            id=wired.get(Ids)(),
+            now=wired.get(Clock)(),
         )
     if as_json:
         document = {"id": str(known.id), "email": known.email, "name": known.name}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import attrs
@@ -13,22 +13,17 @@ from litestar.datastructures import State
 from litestar.params import JSONBody
 from msgspec import Meta
 
-from rebalancer.application.accounts import (
-    LONGEST_PASSWORD,
-    SHORTEST_PASSWORD,
-    LogIn,
-    LogOut,
-    ReadProfile,
-    RefreshLogin,
-    Register,
-)
+from rebalancer.application.account_mails import AccountPolicy
+from rebalancer.application.accounts import LogIn, LogOut, ReadProfile, RefreshLogin
 from rebalancer.application.ports.clock import Clock, Ids
+from rebalancer.application.registration import Register, RequestAccount
 from rebalancer.application.sessions import Login
+from rebalancer.domain.accounts.passwords import LONGEST_PASSWORD, SHORTEST_PASSWORD
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.portfolio.owner import LONGEST_EMAIL, User, normalize_email
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.bodies import TINY_BODY
-from rebalancer.entrypoints.http.errors import SecondFactorProblem, problem_responses
+from rebalancer.entrypoints.http.errors import SecondFactorProblem, problem_responses, response_spec
 from rebalancer.entrypoints.http.idempotency import (
     WITHOUT_KEY,
     Key,
@@ -46,6 +41,10 @@ from rebalancer.entrypoints.schemas.wire import Body, OneLine, View, about
 
 Email = Annotated[str, Meta(max_length=LONGEST_EMAIL)]
 Secret = Annotated[str, Meta(min_length=1, max_length=200, examples=[examples.REFRESH_TOKEN])]
+
+Terms = Annotated[
+    str, Meta(pattern="^[A-Za-z0-9_.-]{1,40}$(?!\n)", max_length=40, examples=["2024-05"])
+]
 
 _SECRET = "its answer holds tokens, which are not stored"
 
@@ -68,6 +67,9 @@ class Registration(Body, frozen=True, kw_only=True):
         ),
     ]
     name: Annotated[OneLine, Meta(max_length=100, examples=["Alan"])] = ""
+    terms: Annotated[Terms, Meta(description="Version of the terms that are accepted.")] | None = (
+        None
+    )
 
     @classmethod
     def broken_rules(cls, name: str, value: Any) -> list[InvalidRequest]:
@@ -99,7 +101,19 @@ class UserView(View, frozen=True, kw_only=True):
     email: str
     name: str
     created: datetime
+    email_verified: Annotated[bool, about("Whether the address was confirmed by a mailed link.")]
+    terms: Annotated[str | None, about("Version of the terms that were accepted last.")]
+    terms_accepted: datetime | None
     assessment: AssessmentView | None
+
+
+class CheckMailView(View, frozen=True, kw_only=True):
+    """A link was mailed, which must be opened to continue."""
+
+    status: Literal["check_mail"] = "check_mail"
+
+
+CHECK_MAIL = response_spec(CheckMailView, description="A link was mailed")
 
 
 class LoginView(View, frozen=True, kw_only=True):
@@ -126,24 +140,43 @@ class LoginView(View, frozen=True, kw_only=True):
     "/register",
     summary="Register",
     guards=[limit_login_attempts, limit_registrations],
-    responses=problem_responses(409, 422),
+    responses={202: CHECK_MAIL, **problem_responses(409, 422)},
 )
 async def register(
     data: JSONBody[Registration],
     request: Request[Any, Any, Any],
     use: FromDishka[Register],
+    use_mail: FromDishka[RequestAccount],
+    policy: FromDishka[AccountPolicy],
     clock: FromDishka[Clock],
     ids: FromDishka[Ids],
     key: Key = None,
 ) -> Response[UserView]:
-    """Create an account; log in with it afterwards."""
+    """Create an account; log in with it afterwards.
+
+    Where addresses must be confirmed, the answer is 202, and a link is mailed that creates the
+    account. It is the same if the address has an account, whose owner then gets another mail.
+    """
     id = ids()
+    if policy.verifies_email:
+        await run_in(
+            HASHING,
+            use_mail,
+            email=data.email,
+            password=data.password,
+            name=data.name,
+            terms=data.terms,
+            id=id,
+            now=clock(),
+        )
+        return check_mail()
     user = await run_in(
         HASHING,
         use,
         email=data.email,
         password=data.password,
         name=data.name,
+        terms=data.terms,
         request=client_request(request, key, data),
         id=id,
         now=clock(),
@@ -157,7 +190,7 @@ async def register(
     status_code=200,
     summary="Log in",
     guards=[limit_login_attempts],
-    responses=problem_responses(401, schema=SecondFactorProblem),
+    responses=problem_responses(401, schema=SecondFactorProblem) | problem_responses(403),
     response_headers=NO_STORE,
     opt={WITHOUT_KEY: _SECRET},
 )
@@ -217,8 +250,16 @@ async def profile(owner: Owner, state: State, use: FromDishka[ReadProfile]) -> U
 
 def user_view(user: User) -> UserView:
     """Show a user to himself or herself."""
-    shown = attrs.asdict(user, recurse=False) | {"assessment": assessment_view(user)}
+    shown = attrs.asdict(user, recurse=False) | {
+        "assessment": assessment_view(user),
+        "email_verified": user.verified is not None,
+    }
     return UserView.of(shown)
+
+
+def check_mail() -> Response[Any]:
+    """Answer that a link was mailed."""
+    return Response(CheckMailView(), status_code=202)
 
 
 def login_view(login: Login, now: datetime) -> LoginView:
