@@ -106,6 +106,7 @@ class Client:
         key: str | None = None,
         etag: str | None = None,
         query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
         **path: Any,
     ) -> Answer[T]:
         """Send a request and return the decoded answer.
@@ -116,6 +117,7 @@ class Client:
             key: Identifies a write, so that a repetition has no second effect; None: a new one.
             etag: Version on which a change is based.
             query: Query parameters; None among them are left out.
+            headers: Further headers.
             path: Values for the names in the path.
 
         Raises:
@@ -125,7 +127,7 @@ class Client:
         """
         url = endpoint.path.format(**path)
         parameters = {name: value for name, value in (query or {}).items() if value is not None}
-        headers: dict[str, str] = {}
+        headers = dict(headers or {})
         if endpoint.method == "POST" and endpoint.keyed:
             headers["Idempotency-Key"] = key or str(uuid4())
         if etag is not None:

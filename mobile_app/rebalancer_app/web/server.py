@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import MutableMapping
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -14,25 +15,26 @@ import flet as ft
 from flet_web.fastapi.flet_app import FletApp
 from flet_web.fastapi.flet_app_manager import app_manager
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from rebalancer_app.gateway import users
 from rebalancer_app.gateway.client import Client
-from rebalancer_app.gateway.problems import Offline, Problem
-from rebalancer_app.gateway.users import Credentials
 from rebalancer_app.main import start
 from rebalancer_app.web.assets import Assets
+from rebalancer_app.web.entrance import COOKIE, Entrance
 from rebalancer_app.web.sessions import WebSession, WebSessions
 from rebalancer_app.web.transport import Asgi, InProcessTransport
 
 Scope = MutableMapping[str, Any]
 
-COOKIE = "rebalancer_session"
 SERVER_PATHS = ("/api", "/docs", "/health")
-PAGES = ("sign-in",)
+OPEN_PAGES = ("sign-in", "register", "forgotten-password", "reset-password", "confirm-email")
+"""Pages that need no session."""
+
+OWN_PAGES = ("passkey", "confirm")
+"""Pages for a signed-in person, which use what only a page with scripts can."""
 
 _POLICY = "; ".join(
     (
@@ -51,7 +53,21 @@ _POLICY = "; ".join(
 )
 """CanvasKit is WebAssembly, and Flutter sets styles inline."""
 
-_browser: ContextVar[tuple[WebSession, Client]] = ContextVar("browser")
+_HEADERS = [
+    (b"content-security-policy", _POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
+    (b"server", b"rebalancer"),
+]
+
+_PASSED = (b"x-forwarded-for", b"x-request-id", b"user-agent", b"accept-language")
+"""Headers of the browser that the server sees, too."""
+
+_client: ContextVar[Client] = ContextVar("client")
 
 
 @attrs.define(eq=False)
@@ -60,22 +76,26 @@ class WebClient:
 
     Attributes:
         server: The server's application, which is asked in this process.
-        sessions: Of the browsers.
-        assets: Static files.
+        secret: Seals the sessions in their file.
+        file: Where sessions outlast a restart; None: nowhere.
     """
 
     server: Asgi
-    sessions: WebSessions = attrs.field(factory=WebSessions)
-    assets: Assets = attrs.field(factory=Assets)
+    secret: bytes = b""
+    file: Path | None = None
+    sessions: WebSessions = attrs.field(init=False)
+    assets: Assets = attrs.field(factory=Assets, init=False)
     _pages: Starlette = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.sessions = WebSessions(self._unsigned, self.secret, self.file)
+        entrance = Entrance(self.sessions, self._connect)
         self._pages = Starlette(
             routes=[
                 Route("/static/{version}/{name:path}", self._file),
-                Route("/session", self._sign_in, methods=["POST"]),
-                Route("/session", self._sign_out, methods=["DELETE"]),
-                *(Route(f"/{name}", self._page, name=name) for name in PAGES),
+                *entrance.routes(),
+                *(Route(f"/{name}", self._page) for name in OPEN_PAGES),
+                *(Route(f"/{name}", self._own_page) for name in OWN_PAGES),
                 WebSocketRoute("/ws", self._socket),
                 Route("/{path:path}", self._app),
             ]
@@ -97,59 +117,24 @@ class WebClient:
         await self._pages(scope, receive, _with_headers(send))
 
     async def _file(self, request: Request) -> Response:
-        return await asyncio.to_thread(
-            self.assets.respond, request, str(request.path_params["name"])
-        )
+        name = str(request.path_params["name"])
+        return await asyncio.to_thread(self.assets.respond, request, name)
 
     async def _page(self, request: Request) -> Response:
         return _html(self.assets.page(request.url.path.strip("/")))
 
+    async def _own_page(self, request: Request) -> Response:
+        return self._to_sign_in(request) or await self._page(request)
+
     async def _app(self, request: Request) -> Response:
-        if self.sessions.find(request.cookies.get(COOKIE)) is None:
-            wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-            return RedirectResponse(f"/sign-in?next={quote(wanted, safe='')}", 303)
-        return _html(self.assets.page("app"))
+        return self._to_sign_in(request) or _html(self.assets.page("app"))
 
-    async def _sign_in(self, request: Request) -> Response:
-        """Sign in with a password; the tokens stay here."""
-        refused = _refuse_foreign(request)
-        if refused is not None:
-            return refused
-        try:
-            document = await request.json()
-            credentials = Credentials(str(document["email"]), str(document["password"]))
-        except (ValueError, KeyError, TypeError):
-            return JSONResponse({"detail": "email and password are needed"}, 400)
-        client = self._client(request.scope)
-        try:
-            answer = await client.call(users.LOG_IN, credentials)
-        except Problem as problem:
-            return _problem(problem)
-        except Offline:
-            return JSONResponse({"code": "unreachable", "detail": "try again in a moment"}, 503)
-        cookie, _ = self.sessions.open(client, answer.data)
-        response = JSONResponse({"name": answer.data.user.name})
-        response.set_cookie(
-            COOKIE,
-            cookie,
-            expires=answer.data.refresh_expires,
-            httponly=True,
-            secure=request.url.scheme == "https",
-            samesite="strict",
-            path="/",
-        )
-        return response
-
-    async def _sign_out(self, request: Request) -> Response:
-        refused = _refuse_foreign(request)
-        if refused is not None:
-            return refused
-        session = self.sessions.find(request.cookies.get(COOKIE))
-        if session is not None:
-            await session.sign_out()
-        response = Response(status_code=204)
-        response.delete_cookie(COOKIE, path="/")
-        return response
+    def _to_sign_in(self, request: Request) -> Response | None:
+        """Lead to the sign-in and then back; None for a browser that is signed in."""
+        if self.sessions.find(request.cookies.get(COOKIE)) is not None:
+            return None
+        wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"/sign-in?next={quote(wanted, safe='')}", 303)
 
     async def _socket(self, socket: WebSocket) -> None:
         """Run the app for a browser that is signed in; the browser shows what it draws."""
@@ -158,8 +143,7 @@ class WebClient:
         if session is None or origin.netloc != socket.headers.get("host"):
             await socket.close(4401)
             return
-        client = self._client(socket.scope, session)
-        _browser.set((session, client))
+        _client.set(self._connect(socket, session))
         await FletApp(
             loop=asyncio.get_running_loop(),
             executor=app_manager.executor,
@@ -167,41 +151,38 @@ class WebClient:
             before_main=None,
         ).handle(socket)
 
-    def _client(self, scope: Scope, session: WebSession | None = None) -> Client:
+    def _connect(self, browser: HTTPConnection, session: WebSession | None) -> Client:
         """Return a client that asks the server as the browser would."""
+        scope = browser.scope
         passed = {
             name.decode("latin-1"): value.decode("latin-1")
             for name, value in scope["headers"]
-            if name in (b"x-forwarded-for", b"user-agent", b"accept-language")
+            if name in _PASSED
         }
-        peer = scope.get("client") or ("127.0.0.1", 0)
         scheme = "https" if scope.get("scheme") in ("https", "wss") else "http"
-        host = dict(scope["headers"]).get(b"host", b"localhost").decode("latin-1")
+        peer = scope.get("client") or ("127.0.0.1", 0)
         return Client(
-            f"{scheme}://{host}",
+            f"{scheme}://{browser.headers.get('host', 'localhost')}",
             tokens=session,
             transport=InProcessTransport(self.server, (str(peer[0]), int(peer[1]))),
             headers=passed,
         )
 
+    def _unsigned(self) -> Client:
+        """Return a client for sessions that were read from their file."""
+        transport = InProcessTransport(self.server, ("127.0.0.1", 0))
+        return Client("http://localhost", transport=transport)
+
 
 async def _run(page: ft.Page) -> None:
     """Start the app in a new window of a browser."""
-    _, client = _browser.get()
-    start(page, client)
+    start(page, _client.get())
 
 
 def _with_headers(send: Any) -> Any:
     async def wrapped(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [
-                *message.get("headers", ()),
-                (b"content-security-policy", _POLICY.encode()),
-                (b"x-content-type-options", b"nosniff"),
-                (b"referrer-policy", b"same-origin"),
-                (b"cross-origin-opener-policy", b"same-origin"),
-                (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
-            ]
+            message["headers"] = [*message.get("headers", ()), *_HEADERS]
         await send(message)
 
     return wrapped
@@ -209,28 +190,6 @@ def _with_headers(send: Any) -> Any:
 
 def _html(text: str) -> Response:
     return HTMLResponse(text, headers={"cache-control": "no-cache"})
-
-
-def _problem(problem: Problem) -> Response:
-    body = {
-        "code": problem.code,
-        "detail": problem.detail,
-        "fields": dict(problem.fields),
-        **problem.members,
-    }
-    headers = {} if problem.retry_after is None else {"retry-after": str(problem.retry_after)}
-    return JSONResponse(body, problem.status, headers=headers)
-
-
-def _refuse_foreign(request: Request) -> Response | None:
-    """Refuse a request that a page of another site has made."""
-    site = request.headers.get("sec-fetch-site")
-    origin = urlsplit(request.headers.get("origin", ""))
-    own = site in (None, "same-origin") and origin.netloc == request.headers.get("host")
-    json = request.method == "DELETE" or request.headers.get("content-type", "").startswith(
-        "application/json"
-    )
-    return None if own and json else JSONResponse({"detail": "not from this site"}, 403)
 
 
 logging.getLogger("flet").setLevel(logging.WARNING)

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
+import hmac
+import json
+import logging
+import os
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import attrs
+from cryptography.fernet import Fernet, InvalidToken
 
 from rebalancer_app.gateway import users
 from rebalancer_app.gateway.client import Client
 from rebalancer_app.gateway.problems import Problem, SignedOut
 from rebalancer_app.gateway.users import Login, Refreshing
 
+log = logging.getLogger("rebalancer_app")
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _EARLY = timedelta(seconds=30)
 """How long before its end an access token is replaced."""
 
@@ -25,49 +35,54 @@ class WebSession:
 
     Attributes:
         client: Asks for tokens, without being signed in.
-        login: The present tokens.
+        refresh: The present refresh token.
+        expires: When it expires.
+        access_token: The present access token; empty before the first refresh after a restart.
+        changed: Called after each refresh.
         ended: Called when the session has ended.
     """
 
     client: Client
-    login: Login
+    refresh: str = attrs.field(repr=False)
+    expires: datetime
+    changed: Callable[[], None]
     ended: Callable[[], None]
-    _ends: datetime = attrs.field(init=False)
+    access_token: str = attrs.field(default="", repr=False)
+    access_ends: datetime = _LONG_AGO
     _lock: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
 
-    def __attrs_post_init__(self) -> None:
-        self._ends = self._end_of(self.login)
+    def take(self, login: Login) -> None:
+        """Take over the tokens of a login."""
+        self.refresh, self.expires = login.refresh_token, login.refresh_expires
+        self.access_token = login.access_token
+        self.access_ends = datetime.now(UTC) + timedelta(seconds=login.expires_in)
 
     async def access(self) -> str:
         """See `TokenSource.access`."""
-        if datetime.now(UTC) >= self._ends - _EARLY:
-            return await self.renew(self.login.access_token)
-        return self.login.access_token
+        if datetime.now(UTC) >= self.access_ends - _EARLY:
+            return await self.renew(self.access_token)
+        return self.access_token
 
     async def renew(self, refused: str) -> str:
         """See `TokenSource.renew`."""
         async with self._lock:
-            if self.login.access_token != refused:
-                return self.login.access_token
+            if self.access_token != refused:
+                return self.access_token
             try:
-                answer = await self.client.call(users.REFRESH, Refreshing(self.login.refresh_token))
+                answer = await self.client.call(users.REFRESH, Refreshing(self.refresh))
             except SignedOut:
                 self.ended()
                 raise
             except Problem as problem:
                 raise SignedOut(401, problem.code, problem.detail) from None
-            self.login = answer.data
-            self._ends = self._end_of(self.login)
-            return self.login.access_token
+            self.take(answer.data)
+            self.changed()
+            return self.access_token
 
     async def sign_out(self) -> None:
-        """End the session at the server."""
+        """End the session here and at the server."""
         self.ended()
-        await self.client.call(users.LOG_OUT, Refreshing(self.login.refresh_token))
-
-    @staticmethod
-    def _end_of(login: Login) -> datetime:
-        return datetime.now(UTC) + timedelta(seconds=login.expires_in)
+        await self.client.call(users.LOG_OUT, Refreshing(self.refresh))
 
 
 @attrs.define(eq=False)
@@ -75,28 +90,78 @@ class WebSessions:
     """All sessions of this process, by the digest of their cookie.
 
     Attributes:
+        connect: Makes a client without a session, for sessions that were read from the file.
+        secret: Seals the file.
+        file: Where sessions outlast a restart; None: nowhere.
         most: Most sessions; the oldest one gives way.
     """
 
+    connect: Callable[[], Client]
+    secret: bytes = attrs.field(default=b"", repr=False)
+    file: Path | None = None
     most: int = 10_000
     _held: dict[str, WebSession] = attrs.field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._read()
 
     def open(self, client: Client, login: Login) -> tuple[str, WebSession]:
         """Return the cookie of a new session, and the session."""
         cookie = secrets.token_urlsafe(32)
-        digest = _digest(cookie)
-        session = WebSession(client, login, ended=lambda: self._forget(digest))
-        if len(self._held) >= self.most:
+        session = self._add(_digest(cookie), client, login.refresh_token, login.refresh_expires)
+        session.take(login)
+        if len(self._held) > self.most:
             self._held.pop(next(iter(self._held)))
-        self._held[digest] = session
+        self._write()
         return cookie, session
 
     def find(self, cookie: str | None) -> WebSession | None:
         """Return the session of a cookie; None for an unknown one."""
-        return None if not cookie else self._held.get(_digest(cookie))
+        session = None if not cookie else self._held.get(_digest(cookie))
+        if session is not None and session.expires <= datetime.now(UTC):
+            session.ended()
+            return None
+        return session
+
+    def _add(self, digest: str, client: Client, refresh: str, expires: datetime) -> WebSession:
+        session = WebSession(
+            client, refresh, expires, self._write, ended=lambda: self._forget(digest)
+        )
+        self._held[digest] = session
+        return session
 
     def _forget(self, digest: str) -> None:
-        self._held.pop(digest, None)
+        if self._held.pop(digest, None) is not None:
+            self._write()
+
+    def _fernet(self) -> Fernet:
+        key = hmac.digest(self.secret, b"sessions of browsers", "sha256")
+        return Fernet(base64.urlsafe_b64encode(key))
+
+    def _read(self) -> None:
+        """Read the sessions of the time before a restart; a damaged file counts as empty."""
+        if self.file is None or not self.file.exists():
+            return
+        try:
+            held = json.loads(self._fernet().decrypt(self.file.read_bytes()))
+        except (InvalidToken, ValueError, OSError):
+            log.warning("the file of sessions cannot be read; people have to sign in again")
+            return
+        for digest, (refresh, expires) in held.items():
+            self._add(digest, self.connect(), refresh, datetime.fromisoformat(expires))
+
+    def _write(self) -> None:
+        if self.file is None:
+            return
+        held = {
+            digest: (one.refresh, one.expires.isoformat()) for digest, one in self._held.items()
+        }
+        sealed = self._fernet().encrypt(json.dumps(held).encode())
+        fresh = self.file.with_suffix(".new")
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+            out.write(sealed)
+        fresh.replace(self.file)
 
 
 def _digest(cookie: str) -> str:

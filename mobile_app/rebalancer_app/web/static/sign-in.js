@@ -1,39 +1,58 @@
-"use strict";
+import { getPasskey, next, passkeyFailure, passkeysWork, send, show, whenSubmitted } from "./forms.js";
 
-const form = document.getElementById("sign-in");
-const problem = document.getElementById("problem");
-const button = form.querySelector("button[type=submit]");
+const password = document.getElementById("password-form");
+const factor = document.getElementById("factor-form");
+const passkey = document.getElementById("passkey");
+const factorPasskey = document.getElementById("factor-passkey");
+let ticket = "";
 
-/** Return the path to open afterwards; only one of this site. */
-function next() {
-  const wanted = new URLSearchParams(location.search).get("next") || "/";
-  return wanted.startsWith("/") && !wanted.startsWith("//") && !wanted.includes("\\") ? wanted : "/";
+document.getElementById("register").search = location.search;
+
+function enter() {
+  location.replace(next());
 }
 
-function show(text) {
-  problem.textContent = text;
-  problem.hidden = !text;
-}
-
-form.addEventListener("submit", async (event) => {
-  event.preventDefault();
+async function usePasskey(send_credential) {
   show("");
-  button.disabled = true;
   try {
-    const response = await fetch("/session", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ email: form.email.value, password: form.password.value }),
-    });
-    if (response.ok) {
-      location.replace(next());
-      return;
-    }
-    const told = await response.json();
-    const detail = told.detail || "This did not work; try again.";
-    show(detail.charAt(0).toUpperCase() + detail.slice(1) + ".");
-  } catch {
-    show("The server cannot be reached. Check your connection.");
+    await send_credential(await getPasskey(await send("/api/users/login/passkey/options")));
+    enter();
+  } catch (error) {
+    show(passkeyFailure(error));
   }
-  button.disabled = false;
+}
+
+if (passkeysWork) {
+  passkey.hidden = false;
+  passkey.addEventListener("click", () =>
+    usePasskey((credential) => send("/session/in/passkey", { credential }))
+  );
+} else {
+  password.querySelector("button").classList.remove("second");
+}
+
+whenSubmitted(password, async (form) => {
+  try {
+    const { email, password } = form.elements;
+    await send("/session/in/password", { email: email.value, password: password.value });
+    enter();
+  } catch (error) {
+    if (!error.told || error.told.code !== "second_factor_required") throw error;
+    ticket = error.told.ticket;
+    password.hidden = passkey.hidden = true;
+    factor.hidden = false;
+    factorPasskey.hidden = !(passkeysWork && (error.told.methods || []).includes("passkey"));
+    factor.elements.code.focus();
+  }
 });
+
+whenSubmitted(factor, async (form) => {
+  const typed = form.elements.code.value.trim();
+  const proof = /^[0-9 ]{6,8}$/.test(typed) ? { code: typed } : { recovery_code: typed };
+  await send("/session/in/second-factor", { ticket, ...proof });
+  enter();
+});
+
+factorPasskey.addEventListener("click", () =>
+  usePasskey((credential) => send("/session/in/second-factor", { ticket, credential }))
+);

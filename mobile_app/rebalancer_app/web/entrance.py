@@ -1,0 +1,168 @@
+"""The way in and out of a browser: answers with tokens end here, the browser gets a cookie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from rebalancer_app.gateway import users
+from rebalancer_app.gateway.client import Client, Endpoint
+from rebalancer_app.gateway.problems import Offline, Problem
+from rebalancer_app.gateway.users import Login, NewAccount
+from rebalancer_app.web.sessions import WebSession, WebSessions
+
+COOKIE, DEVICE_COOKIE = "rebalancer_session", "rebalancer_device"
+DEVICE_HEADER = "Device-Token"
+_TEN_YEARS = 10 * 365 * 24 * 3600
+
+WAYS: Mapping[str, Endpoint[Any]] = {
+    "password": users.LOG_IN,
+    "second-factor": users.SECOND_FACTOR,
+    "passkey": users.PASSKEY_LOGIN,
+    "new-passkey": users.REGISTER_WITH_PASSKEY,
+}
+"""Ways to sign in, by the last part of their path."""
+
+PERSONAL: Mapping[str, Endpoint[Any]] = {
+    "passkey-options": users.PASSKEY_OPTIONS,
+    "passkey": users.ADD_PASSKEY,
+    "confirm": users.REAUTHENTICATE,
+}
+"""What pages with scripts do for a signed-in person, because it needs the browser itself."""
+
+
+@attrs.frozen
+class Entrance:
+    """Routes of signing in and out.
+
+    Attributes:
+        sessions: Of the browsers.
+        connect: Makes a client for the browser of a request, signed in with a session.
+    """
+
+    sessions: WebSessions
+    connect: Callable[[Request, WebSession | None], Client]
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the routes."""
+        return [
+            Route("/session", self.sign_out, methods=["DELETE"]),
+            Route("/session/in/{way}", self.sign_in, methods=["POST"]),
+            Route("/session/own/{name}", self.act, methods=["POST"]),
+        ]
+
+    async def sign_in(self, request: Request) -> Response:
+        """Sign in; the tokens stay here."""
+        endpoint = WAYS.get(str(request.path_params["way"]))
+        body = await _read(request)
+        if endpoint is None or body is None:
+            return _refused(request)
+        client = self.connect(request, None)
+        device = request.cookies.get(DEVICE_COOKIE)
+        headers = {DEVICE_HEADER: device} if device else {}
+        try:
+            answer = await client.call(endpoint, body, headers=headers)
+        except Problem as problem:
+            return problem_response(problem)
+        except Offline:
+            return _unreachable()
+        login: Login = answer.data
+        cookie, _ = self.sessions.open(client, login)
+        shown: dict[str, Any] = {"name": login.user.name}
+        if isinstance(login, NewAccount):
+            shown["recovery_codes"] = login.recovery_codes
+        response = JSONResponse(shown)
+        common: dict[str, Any] = {
+            "httponly": True,
+            "secure": request.url.scheme == "https",
+            "path": "/",
+        }
+        response.set_cookie(
+            COOKIE, cookie, expires=login.refresh_expires, samesite="strict", **common
+        )
+        if login.device_token is not None:
+            response.set_cookie(
+                DEVICE_COOKIE,
+                login.device_token,
+                max_age=_TEN_YEARS,
+                samesite="strict",
+                **common,
+            )
+        return response
+
+    async def act(self, request: Request) -> Response:
+        """Do something for the signed-in person."""
+        endpoint = PERSONAL.get(str(request.path_params["name"]))
+        body = await _read(request)
+        session = self.sessions.find(request.cookies.get(COOKIE))
+        if endpoint is None or body is None:
+            return _refused(request)
+        if session is None:
+            return JSONResponse({"code": "signed_out", "detail": "sign in first"}, 401)
+        try:
+            answer = await self.connect(request, session).call(endpoint, body or None)
+        except Problem as problem:
+            return problem_response(problem)
+        except Offline:
+            return _unreachable()
+        return JSONResponse(answer.data if answer.data is not None else {})
+
+    async def sign_out(self, request: Request) -> Response:
+        """End the session of the browser."""
+        if not is_own(request):
+            return _refused(request)
+        session = self.sessions.find(request.cookies.get(COOKIE))
+        if session is not None:
+            await session.sign_out()
+        response = Response(status_code=204)
+        response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+        return response
+
+
+def problem_response(problem: Problem) -> Response:
+    """Return a problem of the server for a page of this client."""
+    body = {
+        "code": problem.code,
+        "detail": problem.detail,
+        "fields": dict(problem.fields),
+        **problem.members,
+    }
+    after = problem.retry_after
+    headers = {} if after is None else {"retry-after": f"{after:.0f}"}
+    return JSONResponse(body, problem.status, headers=headers)
+
+
+def is_own(request: Request) -> bool:
+    """Return whether a page of this site has made a request."""
+    site = request.headers.get("sec-fetch-site")
+    origin = urlsplit(request.headers.get("origin", ""))
+    return site in (None, "same-origin") and origin.netloc == request.headers.get("host")
+
+
+async def _read(request: Request) -> dict[str, Any] | None:
+    """Return the body of a request of an own page; None if it is not one."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip()
+    if not is_own(request) or kind != "application/json":
+        return None
+    try:
+        body = await request.json()
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _refused(request: Request) -> Response:
+    status = 400 if is_own(request) else 403
+    return JSONResponse({"code": "refused", "detail": "this request is not understood"}, status)
+
+
+def _unreachable() -> Response:
+    return JSONResponse(
+        {"code": "unreachable", "detail": "the server cannot be reached; try again"}, 503
+    )
