@@ -39,3 +39,19 @@ def test_names_in_the_code_exist(pytestconfig):
 
 def test_an_unknown_language_is_english():
     assert load_texts("tlh").language == "en"
+
+
+def test_what_the_server_names_has_words_in_every_language():
+    from rebalancer.domain.market.asset_classes import AssetClass  # noqa: F401
+    from rebalancer.domain.policy.rules import POLICIES as RULES
+    from rebalancer.domain.portfolio.entries import EntryKind
+    from rebalancer.domain.portfolio.risk import RISK_PROFILES
+    from rebalancer.domain.rebalancing.lifecycle import Stage
+
+    wanted = [f"policy.{name}" for name in RULES]
+    wanted += [f"profile.{name}" for name in RISK_PROFILES]
+    wanted += [f"entry.{kind}" for kind in EntryKind]
+    wanted += [f"stage.{stage}" for stage in Stage if stage not in ("proposed", "nothing_to_do")]
+    for language in LANGUAGES:
+        words = load_texts(language).words
+        assert [name for name in wanted if name not in words] == []

@@ -25,11 +25,6 @@ def go(route: str) -> None:
     page.run_task(page.push_route, route)
 
 
-def content_width(app: AppState) -> float:
-    """Return the width of the content of a screen, without its margins, in logical pixels."""
-    return min(app.width, theme.CONTENT_WIDTH) - theme.GRID * 4
-
-
 def tab_view(
     name: str,
     controls: Sequence[ft.Control],

@@ -19,11 +19,12 @@ from rebalancer_app.model.portfolio import (
 )
 from rebalancer_app.state import AppState, use_app
 from rebalancer_app.views.bars import allocation_bars
-from rebalancer_app.views.frame import content_width, detail_view, go
+from rebalancer_app.views.frame import detail_view, go
 from rebalancer_app.views.resources import use_resource
 from rebalancer_app.views.widgets import (
     card,
     choices,
+    content_width,
     notice,
     primary_button,
     quiet,

@@ -12,10 +12,11 @@ from rebalancer_app.gateway.rebalance import Acceptance, Proposal, Remark
 from rebalancer_app.model.proposal import OrderCard, ProposalScreen, proposal_screen
 from rebalancer_app.state import AppState, now, use_app
 from rebalancer_app.views.bars import before_after_bars
-from rebalancer_app.views.frame import content_width, detail_view, go
+from rebalancer_app.views.frame import detail_view, go
 from rebalancer_app.views.resources import Action, use_action, use_resource
 from rebalancer_app.views.widgets import (
     card,
+    content_width,
     notice,
     primary_button,
     quiet,

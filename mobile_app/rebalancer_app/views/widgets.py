@@ -13,6 +13,15 @@ from rebalancer_app.model.formats import HIDDEN, Change
 from rebalancer_app.state import AppState, now, use_app
 from rebalancer_app.views.resources import Phase, Resource, describe
 
+PHONE_WIDTH = 480
+"""Largest width of a main button."""
+
+
+def content_width(app: AppState) -> float:
+    """Return the width of the content of a screen, without its margins, in logical pixels."""
+    rail = 0.0 if app.width < theme.RAIL_FROM else theme.RAIL_WIDTH
+    return min(app.width - rail, theme.CONTENT_WIDTH) - theme.GRID * 4
+
 
 def words(
     text: str,
@@ -114,7 +123,8 @@ def empty(title: str, text: str, action: str, on_click: Any, app: AppState) -> f
 
 
 def primary_button(text: str, on_click: Any, app: AppState, **more: Any) -> ft.Control:
-    """Return the button of the main action of a screen."""
+    """Return the button of the main action of a screen, as wide as a phone."""
+    more.setdefault("width", min(content_width(app), PHONE_WIDTH))
     return ft.FilledButton(
         text,
         on_click=on_click,
@@ -152,7 +162,12 @@ def secondary_button(text: str, on_click: Any, app: AppState, **more: Any) -> ft
 def text_field(
     label: str, value: str, set_value: Callable[[str], None], app: AppState, **more: Any
 ) -> ft.Control:
-    """Return a field for a line of text, whose label is its name for screen readers."""
+    """Return a field for a line of text, whose label is its name for screen readers.
+
+    It is as wide as the content, unless it expands in a row.
+    """
+    if not more.get("expand"):
+        more.setdefault("width", content_width(app))
     return ft.TextField(
         label=label,
         value=value,

@@ -9,8 +9,9 @@ import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+import attrs
 import msgspec
 
 from rebalancer.application.audit import current_origin, current_user
@@ -88,12 +89,12 @@ def application(port: int, limits: ConnectionLimits) -> ASGIApp:
     """
     from rebalancer.entrypoints.http.admission import track_busy
 
-    settings = Settings.read()
+    settings = attrs.evolve(Settings.read(), port=port)  # as bound, which links and passkeys need
     app = create_api(settings)
     end_with_parent(GRACE_PERIOD)
     busy = BusyConnections()
     ConnectionGuard(port, limits, busy).start()
-    return track_busy(with_web_client(app) if settings.app else app, busy)
+    return track_busy(with_web_client(app, settings) if settings.app else app, busy)
 
 
 def create_api(settings: Settings) -> Litestar:
@@ -118,7 +119,7 @@ def create_api(settings: Settings) -> Litestar:
     return app
 
 
-def with_web_client(app: ASGIApp) -> ASGIApp:
+def with_web_client(app: ASGIApp, settings: Settings) -> ASGIApp:
     """Return an application that serves the web client, and passes the rest to the API.
 
     Raises:
@@ -132,7 +133,8 @@ def with_web_client(app: ASGIApp) -> ASGIApp:
             field="app",
             code="app_missing",
         ) from None
-    return WebClient(app)  # type: ignore[return-value]  # states its messages less precisely
+    secret, file = settings.secret_key.encode(), settings.cache_folder / "web-sessions"
+    return cast("ASGIApp", WebClient(app, secret, file))  # it states its messages less precisely
 
 
 def serve(settings: Settings, started: Callable[[str, ConnectionLimits], None]) -> None:
