@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import attrs
 import pytest
@@ -97,6 +101,21 @@ def test_guard_shuts_down_idle_connections_of_its_own_port(listener: socket.sock
         busy.remove(kept)
         assert kept not in busy
     assert guard.close_idle() == 0
+
+
+def test_guard_does_not_release_locks_of_files(tmp_path: Path) -> None:
+    """Closing any descriptor of a file would release them, and with them those of SQLite."""
+    path = tmp_path / "locked"
+    program = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'w'), fcntl.LOCK_EX | 4)"
+    assert fcntl.LOCK_NB == 4
+    command = [sys.executable, "-c", program, str(path)]
+    with path.open("w") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        ConnectionGuard(1, ROOMY, BusyConnections()).close_idle()
+        assert (
+            b"BlockingIOError" in subprocess.run(command, capture_output=True, check=False).stderr
+        )
+    subprocess.run(command, check=True)
 
 
 def test_a_connection_is_busy_until_its_last_request_ends() -> None:

@@ -8,10 +8,12 @@ program then sees the end of the connection as if the client had closed it.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import resource
 import socket
+import stat
 import struct
 import sys
 import threading
@@ -279,17 +281,24 @@ def _duplicate(descriptor: int) -> Iterator[socket.socket]:
 
     The server program may close its own meanwhile, and get the same number for another connection.
 
+    Closing any descriptor of a file releases all locks that this process has on it, such as those
+    of SQLite (https://www.sqlite.org/howtocorrupt.html, section 2.2). So no descriptor of a file is
+    duplicated; should the number have passed to a file in between, the copy stays open.
+
     Raises:
         OSError: the descriptor is closed, or is not a socket.
     """
+    _check_socket(descriptor)
     copy = os.dup(descriptor)
-    try:
-        found = socket.socket(fileno=copy)
-    except OSError:
-        os.close(copy)
-        raise
-    with found:
+    _check_socket(copy)
+    with socket.socket(fileno=copy) as found:
         yield found
+
+
+def _check_socket(descriptor: int) -> None:
+    """Raise OSError unless a descriptor is a socket."""
+    if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+        raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK))
 
 
 def _look_at(descriptor: int, port: int) -> tuple[Peer, float] | None:
