@@ -26,10 +26,11 @@ from rebalancer.domain.accounts.factors import (
     normalize_recovery_code,
     normalize_totp_code,
 )
+from rebalancer.domain.accounts.guessing import ACCOUNT
 from rebalancer.domain.accounts.one_time import OneTimeToken
 from rebalancer.domain.accounts.passwords import SHORTEST_PASSWORD
 from rebalancer.domain.audit.events import Action
-from rebalancer.domain.errors import Conflict, InvalidRequest, NotAuthenticated
+from rebalancer.domain.errors import Conflict, InvalidRequest, NotAuthenticated, NotFound
 from rebalancer.domain.portfolio.owner import User
 
 CHALLENGE_LIFETIME = timedelta(minutes=5)
@@ -121,12 +122,19 @@ def use_passkey(
     Raises:
         WrongFactor: the passkey is unknown or another user's, or the signature is not its own.
     """
-    passkey = tx.passkeys.by_credential(answer.claimed.id)
+    unknown = WrongFactor(
+        "this passkey is not registered here; use another one", code="passkey_unknown"
+    )
     named = answer.claimed.user_handle or owner
-    if passkey is None or passkey.owner != named or owner not in (None, passkey.owner):
-        raise WrongFactor(
-            "this passkey is not registered here; use another one", code="passkey_unknown"
-        )
+    if named is None or owner not in (None, named):
+        raise unknown
+    try:
+        tx.users.get(named)  # locked before the passkey, as elsewhere
+    except NotFound:
+        raise unknown from None
+    passkey = tx.passkeys.by_credential(answer.claimed.id)
+    if passkey is None or passkey.owner != named:
+        raise unknown
     try:
         verified = ceremonies.authenticate(answer.credential, answer.claimed.challenge, passkey)
     except NotAuthenticated as error:
@@ -206,15 +214,22 @@ class CheckProof:
     ) -> str:
         """Return the method of a right proof.
 
+        Wrong codes in a row cause growing pauses, wherever they are entered. Recovery codes and
+        passkeys cannot be guessed.
+
         Raises:
-            WrongFactor: it is wrong, or was used before. The caller counts the attempt.
+            WrongFactor: it is wrong, or was used before. The caller commits the transaction.
+            TooManyAttempts: the client must wait, or use another second factor.
         """
         if answer is not None:
             use_passkey(tx, self.ceremonies, answer, now, owner=owner)
             return PASSKEY
         if proof.code is not None:
+            failures = tx.failures.get(f"code:{owner}", owner, now).add(ACCOUNT, now)
             if use_totp(tx, self.codes, owner, proof.code, now):
+                tx.failures.save(attrs.evolve(failures, count=0))
                 return TOTP
+            tx.failures.save(failures)
             raise WrongFactor(
                 "the code is wrong or was used before; enter the one that the app shows now"
             )

@@ -96,6 +96,7 @@ class CompleteLogin:
             InvalidRequest: the credential is malformed.
             NotAuthenticated: the ticket is invalid, or the second factor is wrong.
             NotAllowed: the account is disabled.
+            TooManyAttempts: the client must wait, or use another second factor.
         """
         digest = self.tokens.digest(ticket)
         with self.work.read() as tx:  # a stranger's text takes no lock
@@ -106,6 +107,7 @@ class CompleteLogin:
             held = take_one_time(tx, self.tokens, LOGIN_TICKET, ticket, now)
             if held is None or held.owner is None:
                 raise ticket_invalid()
+            user = load_account(tx, held.owner)
             try:
                 method = self.check.in_transaction(tx, proof, answer, held.owner, now)
             except WrongFactor as error:
@@ -124,7 +126,7 @@ class CompleteLogin:
                 return issue_login(
                     tx,
                     self.tokens,
-                    load_account(tx, held.owner),
+                    user,
                     session_id=session_id,
                     method=f"{held.document['method']}+{method}",
                     now=now,

@@ -36,6 +36,7 @@ OPERATIONS = [
     for method, path, handler in ALL
 ]
 BARE = {"profile", "questionnaire", "policies", "read_policy", "read_schedule", "live", "ready"}
+BARE |= {"start_passkey_login"}
 """Operations that take no parameters, or any name, so that no request is malformed."""
 
 TRIED = [
@@ -88,6 +89,9 @@ def test_responses_conform_to_the_document(
                 case.path_parameters[parameter] = ids[parameter]
             if isinstance(case.body, dict) and "portfolio_id" in case.body:
                 case.body["portfolio_id"] = portfolio
+        if mode == "positive" and isinstance(case.body, dict) and case.body.get("credential"):
+            # The document leaves its content to WebAuthn; U+0000 is malformed anywhere.
+            case.body["credential"] = {"id": "AQID", "response": {}}
         sent = case.as_transport_kwargs(headers=ada.headers)
         sent.pop("cookies", None)
         if isinstance(sent.get("data"), bytes):

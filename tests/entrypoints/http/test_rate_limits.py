@@ -261,7 +261,9 @@ def test_pause_is_stated(limited: Callable[..., RunningApi]) -> None:
     answer = api.client.post(
         "/api/users/login", json={"email": "ada@example.org", "password": "wrong"}
     )
-    assert expect_problem(answer, 429) == ("too many wrong passwords in a row; try again in 1 s")
+    assert expect_problem(answer, 429) == (
+        "too many wrong passwords or codes in a row; try again in 1 s"
+    )
     assert (answer.headers["retry-after"], answer.json()["code"]) == ("1", "login_delayed")
 
 

@@ -133,7 +133,8 @@ def test_simultaneous_logins_with_one_code_succeed_once(api, ada):
     secret, _ = set_up(api, ada)
     held, code = [ticket(api) for _ in range(4)], code_of(api, secret)
     answers = in_parallel(4, lambda number: complete(api, held[number], code=code))
-    assert sorted(answer.status_code for answer in answers) == [200, 401, 401, 401]
+    statuses = sorted(answer.status_code for answer in answers)
+    assert statuses == [200, 401, 401, 401]
 
 
 def test_ticket_completes_one_login(api, ada):
@@ -160,6 +161,33 @@ def test_five_wrong_codes_end_a_login(api, ada):
     refused = complete(api, held, code=code_of(api, secret))
     assert "enter the password again" in expect_problem(refused, 401)
     assert complete(api, ticket(api), recovery_code=codes[0]).status_code == 200
+
+
+def test_wrong_codes_slow_down_further_ones(api, ada):
+    secret, codes = set_up(api, ada)
+    held = ticket(api)
+    for _ in range(4):
+        complete(api, held, code=wrong(api, secret))
+    held = ticket(api)
+    assert complete(api, held, code=wrong(api, secret)).json()["code"] == "wrong_code"
+    api.time.advance(seconds=0.5)
+    delayed = complete(api, held, code=code_of(api, secret))
+    assert "too many wrong passwords or codes" in expect_problem(delayed, 429)
+    assert delayed.headers["retry-after"] == "1"
+    assert complete(api, held, recovery_code=codes[0]).status_code == 200
+    held = ticket(api)
+    assert complete(api, held, code=wrong(api, secret)).json()["code"] == "wrong_code"
+
+
+def test_right_code_ends_the_pauses(api, ada):
+    secret, _ = set_up(api, ada)
+    held = ticket(api)
+    for _ in range(4):
+        complete(api, held, code=wrong(api, secret))
+    assert complete(api, held, code=code_of(api, secret)).status_code == 200
+    held = ticket(api)
+    for _ in range(4):
+        assert complete(api, held, code=wrong(api, secret)).json()["code"] == "wrong_code"
 
 
 def test_ticket_of_another_user_does_not_help(api, ada):

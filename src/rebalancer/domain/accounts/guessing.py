@@ -87,8 +87,8 @@ class Failures:
         count = self.remaining(pace, now)
         if pace.most is not None and count >= pace.most:
             raise TooManyAttempts(
-                "too many wrong passwords in a row; log in on a device that you used before, with "
-                "a passkey, or reset the password",
+                "too many wrong passwords or codes in a row; log in on a device that you used "
+                "before, with a passkey, or reset the password",
                 code="login_locked",
             )
         pause = _pause_after(count - pace.free)
@@ -96,7 +96,7 @@ class Failures:
         if left > timedelta(0):
             seconds = max(1, round(left.total_seconds()))
             raise TooManyAttempts(
-                f"too many wrong passwords in a row; try again in {seconds} s",
+                f"too many wrong passwords or codes in a row; try again in {seconds} s",
                 code="login_delayed",
                 retry_after=seconds,
             )
