@@ -168,7 +168,7 @@ async def end_account_sessions(
     responses=problem_responses(409),
     opt={WITHOUT_KEY: "a further link replaces the first"},
 )
-async def reset_password(
+async def reset_user_password(
     user_id: FromPath[UUID],
     bearer: CurrentBearer,
     use: FromDishka[ResetPassword],
@@ -210,7 +210,7 @@ router = owner_router(
         enable_account,
         unlock_account,
         end_account_sessions,
-        reset_password,
+        reset_user_password,
         change_role,
     ],
     tag="operators",
