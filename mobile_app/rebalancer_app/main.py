@@ -15,9 +15,11 @@ from rebalancer_app.views.money import Deposit, RecordFills, RecordTrade, Withdr
 from rebalancer_app.views.opening import EditTargets, NewPortfolio
 from rebalancer_app.views.performance import PortfolioPerformance
 from rebalancer_app.views.portfolio import PortfolioDetail
+from rebalancer_app.views.preferences import load
 from rebalancer_app.views.proposal import ProposalDetail
 from rebalancer_app.views.rebalance import Rebalance
 from rebalancer_app.views.risk import Questions, Risk
+from rebalancer_app.views.settings import SessionList, Settings, SignInWays
 
 ROUTES = [
     ft.Route(
@@ -45,6 +47,14 @@ ROUTES = [
                 ],
             ),
             ft.Route(path="activity", component=Activity),
+            ft.Route(
+                path="settings",
+                component=Settings,
+                children=[
+                    ft.Route(path="sessions", component=SessionList),
+                    ft.Route(path="sign-in", component=SignInWays),
+                ],
+            ),
             ft.Route(
                 path="market",
                 component=Market,
@@ -104,6 +114,7 @@ def start(page: ft.Page, client: Client) -> AppState:
     page.on_platform_brightness_change = follow_brightness
     page.on_resize = follow_size
     page.render_views(Root, state)
+    page.run_task(load, page, state)
     return state
 
 

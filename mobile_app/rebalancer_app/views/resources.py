@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, TypeVar, cast
+from urllib.parse import quote
 from uuid import uuid4
 
 import attrs
@@ -121,11 +122,12 @@ class Action:
     problem: Problem | None = None
 
 
-def use_action(perform: Callable[[str], Awaitable[None]]) -> Action:
+def use_action(perform: Callable[[str], Awaitable[None]], *, proof: str | None = None) -> Action:
     """Return a write; ``perform`` gets the key that identifies it.
 
     After a failure without an answer, the next start repeats the same key, so that the write has
-    its effect once. After an answer, a start is a new write.
+    its effect once. After an answer, a start is a new write. If the server wants a fresh proof of
+    identity, the person gives it and comes back to the route ``proof``.
     """
     app = use_app()
     page = ft.context.page
@@ -148,6 +150,9 @@ def use_action(perform: Callable[[str], Awaitable[None]]) -> Action:
             leave()
         except Problem as refused:
             key.current = ""
+            if refused.code == "reauthentication_required" and proof is not None:
+                open_page(f"/confirm?next={quote(proof)}")
+                return
             set_problem(refused)
             set_message(describe(refused, app.texts))
         except Offline:
@@ -178,8 +183,13 @@ def describe(problem: Problem, texts: Texts) -> str:
 
 def leave() -> None:
     """Lead to the sign-in after the session has ended."""
+    open_page("/sign-in")
+
+
+def open_page(route: str) -> None:
+    """Leave for a page outside the app's window; on a device, for a screen of its own."""
     page = ft.context.page
     if page.web:
-        page.run_task(ft.UrlLauncher().launch_url, "/sign-in", web_only_window_name="_self")
+        page.run_task(ft.UrlLauncher().launch_url, route, web_only_window_name="_self")
     else:
-        page.run_task(page.push_route, "/sign-in")
+        page.run_task(page.push_route, route)

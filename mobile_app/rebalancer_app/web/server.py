@@ -92,6 +92,7 @@ class WebClient:
         entrance = Entrance(self.sessions, self._connect)
         self._pages = Starlette(
             routes=[
+                Route("/sign-out", self._sign_out),
                 Route("/static/{version}/{name:path}", self._file),
                 *entrance.routes(),
                 *(Route(f"/{name}", self._page) for name in OPEN_PAGES),
@@ -115,6 +116,10 @@ class WebClient:
             await self.server(scope, receive, send)
             return
         await self._pages(scope, receive, _with_headers(send))
+
+    async def _sign_out(self, request: Request) -> Response:
+        """Show the page that ends the session; only its script can, as it needs this site."""
+        return _html(self.assets.page("sign-out"))
 
     async def _file(self, request: Request) -> Response:
         name = str(request.path_params["name"])

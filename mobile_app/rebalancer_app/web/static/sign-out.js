@@ -1,0 +1,12 @@
+import { show, whenSubmitted } from "./forms.js";
+
+async function signOut() {
+  const response = await fetch("/session", { method: "DELETE" });
+  if (!response.ok) throw new Error("This did not work. Try again.");
+  location.replace("/sign-in");
+}
+
+whenSubmitted(document.getElementById("sign-out-form"), signOut);
+
+// From the app itself, one tap is enough; a link on another site must not sign anybody out.
+if (document.referrer.startsWith(location.origin)) signOut().catch((error) => show(error.message));
