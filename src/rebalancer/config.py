@@ -251,6 +251,9 @@ class Settings:
         body_timeout: Seconds in which the body of a request must arrive; longer for large ones.
         http2: Whether the server also speaks HTTP/2.
         docs: Whether the server has interactive documentation at ``/docs``.
+        deletion_days: Days from the request to delete an account to its erasure.
+        records_days: Days for which ledgers and proposals of erased accounts are kept without
+            names; 0: they are erased, too.
         audit_days: Days that the audit trail keeps events; 0: for ever.
         audit_address_days: Days that it keeps client addresses and programs.
         log_level: Lowest level that is logged: debug, info, warning or error.
@@ -338,6 +341,8 @@ class Settings:
     body_timeout: float = _setting(10.0, _number(0.1, 600.0))
     http2: bool = _setting(False, _switch)
     docs: bool = _setting(True, _switch)
+    deletion_days: int = _setting(14, _integer(1, 365))
+    records_days: int = _setting(0, _integer(0, 36_500))
     audit_days: int = _setting(730, _integer(0, 36_500))
     audit_address_days: int = _setting(90, _integer(1, 36_500))
     log_level: str = _setting("info", _choice("debug", "info", "warning", "error"))

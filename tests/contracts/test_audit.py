@@ -156,8 +156,8 @@ def test_addresses_can_be_erased_without_breaking_the_chain(work):
     recorded(work, Action.LOGIN, actor=uuid4())
     seal(work)
     with work.begin() as tx:
-        assert tx.audit.erase_origins(subject=user) == 2
-        assert tx.audit.erase_origins(subject=user) == 0
+        assert tx.audit.erase_origins(involved=user) == 2
+        assert tx.audit.erase_origins(involved=user) == 0
     bare = attrs.evolve(ORIGIN, address=None, agent=None)
     assert [event.origin for event in page(work, user)] == [bare, bare]
     assert check(work).faults == ()

@@ -40,6 +40,7 @@ from rebalancer.adapters.sql.tables import (
 from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.application.ports.encryption import WrappedKey
 from rebalancer.application.ports.reference import StoredFacts, StoredSeries
+from rebalancer.domain.accounts.deletion import Deletion
 from rebalancer.domain.accounts.guessing import Failures, KnownDevice
 from rebalancer.domain.accounts.shares import Right
 from rebalancer.domain.audit.events import AuditEvent, Origin, Outcome
@@ -138,6 +139,7 @@ def filled(engine):
         tx.devices.save(KnownDevice("d" * 64, ada.id, NOW, NOW + HOUR, 3))
         tx.one_time.add(a_one_time(ada.id, document={AWKWARD: AWKWARD}))
         tx.one_time.add(a_one_time(None))
+        tx.deletions.save(Deletion(ada.id, NOW, NOW + HOUR, anonymized=NOW))
         tx.passkeys.add(a_passkey(ada.id, name=AWKWARD, sign_count=2**32 - 1, used=NOW))
         tx.passkeys.add(a_passkey(bob.id, transports=(), backed_up=False))
         tx.totp.save(a_totp(ada.id))

@@ -117,7 +117,7 @@ _TEXTS: Mapping[MailKind, _Text] = {
     MailKind.DELETION_SCHEDULED: _Text(
         "Your account will be deleted",
         "The deletion of your account was requested on {time}. The account and all its data will "
-        "be erased on {date}. To keep the account, sign in before that day and cancel the "
+        "be erased on {date}. To keep the account, sign in before that day: this cancels the "
         "deletion.",
     ),
     MailKind.DELETION_CANCELLED: _Text(

@@ -37,6 +37,7 @@ class Login:
 
     Attributes:
         device: Token of a device that is new; None for a known one.
+        deletion_cancelled: Whether this login has cancelled the deletion of the account.
     """
 
     user: User
@@ -46,6 +47,7 @@ class Login:
     refresh: str = attrs.field(repr=False)
     refresh_ends: datetime
     device: str | None = attrs.field(default=None, repr=False)
+    deletion_cancelled: bool = False
 
 
 def issue_login(
@@ -75,13 +77,24 @@ def issue_login(
         details={"method": method},
     )
     tx.tokens.delete_expired(now, owner=user.id)
+    cancelled = _cancel_deletion(tx, user, now)
     login = issue_tokens(tx, tokens, user, session, now)
+    login = attrs.evolve(login, deletion_cancelled=cancelled)
     if forgive_failures(tx, tokens, user.id, now):
         return login
     if tx.devices.of_owner(user.id):
         place = session.address or "unknown"
         notify(tx, user, MailKind.NEW_SIGN_IN, now=now, address=place, method=method)
     return attrs.evolve(login, device=note_device(tx, tokens, user.id, now))
+
+
+def _cancel_deletion(tx: Transaction, user: User, now: datetime) -> bool:
+    """Cancel the deletion of an account whose owner has signed in; return whether there was one."""
+    if not tx.deletions.remove(user.id):
+        return False
+    record(tx, Action.DELETION_CANCELLED, at=now, actor=user.id)
+    notify(tx, user, MailKind.DELETION_CANCELLED, now=now)
+    return True
 
 
 def issue_tokens(

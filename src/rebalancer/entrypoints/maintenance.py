@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
 
+from rebalancer.application.account_deletion import EraseAccounts
 from rebalancer.application.audit_trail import ExpireAuditTrail, SealAuditTrail
 from rebalancer.application.decisions import CollectFills
 from rebalancer.application.job_worker import RecoverJobs
@@ -103,23 +104,25 @@ class Maintenance(PeriodicTasks):
 
 
 class RecordKeeping(PeriodicTasks):
-    """A thread that seals the audit trail, and expires its old parts."""
+    """A thread that seals the audit trail, expires its old parts, and erases deleted accounts."""
 
     def __init__(
         self,
         seal: SealAuditTrail,
         expire: ExpireAuditTrail,
+        erase: EraseAccounts,
         clock: Clock,
         *,
         interval: float = 10.0,
         expire_interval: float = 3600.0,
     ) -> None:
-        """Start the thread; it seals and expires at these intervals, in seconds."""
+        """Start the thread; it seals, expires and erases at these intervals, in seconds."""
         super().__init__(
             "records",
             {
                 "seal the audit trail": (lambda: seal(clock()), 0.0),
                 "expire the audit trail": (lambda: expire(clock()), expire_interval),
+                "erase accounts": (lambda: erase(clock()), expire_interval),
             },
             interval=interval,
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from rebalancer.application.account_deletion import EraseAccounts
 from rebalancer.application.audit import current_origin
 from rebalancer.application.audit_trail import ExpireAuditTrail, SealAuditTrail
 from rebalancer.application.decisions import CollectFills
@@ -73,7 +74,12 @@ def work(
         interval = poll_interval
     others = wired.get(CollectFills), wired.get(DeleteExpired), wired.get(Clock)
     maintenance = Maintenance(recover, *others, interval=interval)
-    records = RecordKeeping(wired.get(SealAuditTrail), wired.get(ExpireAuditTrail), others[-1])
+    records = RecordKeeping(
+        wired.get(SealAuditTrail),
+        wired.get(ExpireAuditTrail),
+        wired.get(EraseAccounts),
+        wired.get(Clock),
+    )
     schedule = MarketSchedule(wired.get(RunSchedule))
     mail = MailDelivery(wired.get(DeliverMail)) if settings.sends_mail else None
     log.info("working")

@@ -27,6 +27,7 @@ from rebalancer.adapters.report.backtest import HtmlBacktests
 from rebalancer.adapters.report.evaluation import HtmlEvaluations
 from rebalancer.adapters.report.indicators import HtmlIndicators
 from rebalancer.adapters.report.training import HtmlTrainings
+from rebalancer.application.account_deletion import EraseAccounts
 from rebalancer.application.asset_requests import FETCH, FetchJobHandler
 from rebalancer.application.audit_trail import AuditRetention, SealAuditTrail
 from rebalancer.application.background import BATCH, TRAIN, BatchJobHandler, TrainJobHandler
@@ -55,6 +56,7 @@ from rebalancer.application.reporting.report import BACKTEST
 from rebalancer.application.reporting.training import TrainingResult
 from rebalancer.application.training import TrainPolicy
 from rebalancer.config import Settings
+from rebalancer.domain.accounts.deletion import DeletionTerms
 from rebalancer.domain.backtest.findings import Findings
 from rebalancer.domain.backtest.result import Backtest
 from rebalancer.domain.errors import Unavailable
@@ -134,6 +136,19 @@ class JobProvider(Provider):
     def delete_expired(self, work: UnitOfWork, settings: Settings) -> DeleteExpired:
         kept = timedelta(days=settings.proposal_days)
         return DeleteExpired(work, proposals_lifetime=kept)
+
+    @provide
+    def deletion_terms(self, settings: Settings) -> DeletionTerms:
+        return DeletionTerms(
+            grace=timedelta(days=settings.deletion_days),
+            records=timedelta(days=settings.records_days) if settings.records_days else None,
+        )
+
+    @provide
+    def erase_accounts(
+        self, work: UnitOfWork, reports: Reports, terms: DeletionTerms
+    ) -> EraseAccounts:
+        return EraseAccounts(work, reports, terms)
 
     @provide
     def seal_audit_trail(self, work: UnitOfWork) -> SealAuditTrail:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dishka import Provider, Scope, provide_all
 
 from rebalancer.application import (
+    account_deletion,
     account_mails,
     accounts,
     action_requests,
@@ -50,6 +51,7 @@ class UseCaseProvider(Provider):
 
     scope = Scope.APP
     use_cases = provide_all(
+        account_deletion.RequestDeletion,
         accounts.AssessRisk,
         accounts.LogIn,
         accounts.LogOut,

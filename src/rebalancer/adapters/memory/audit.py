@@ -108,11 +108,12 @@ class MemoryAuditTrail:
         self.cuts[through.position] = made
         return made
 
-    def erase_origins(self, *, before: datetime | None = None, subject: UUID | None = None) -> int:
+    def erase_origins(self, *, before: datetime | None = None, involved: UUID | None = None) -> int:
         erased = 0
         for id, row in list(self.rows.items()):
             event = row.event
-            chosen = (before is None or event.at < before) and subject in (None, event.subject)
+            accounts = (None, event.subject, event.actor)
+            chosen = (before is None or event.at < before) and involved in accounts
             if chosen and row.salt is not None:
                 origin = attrs.evolve(event.origin, address=None, agent=None)
                 self.rows[id] = _Stored(attrs.evolve(event, origin=origin), row.commitment, None)

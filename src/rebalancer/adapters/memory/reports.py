@@ -26,6 +26,10 @@ class MemoryReports:
             report, document=encode_document(report, self.schemas)
         )
 
+    def delete_of(self, subject: str) -> None:
+        for id in [id for id, one in self._reports.items() if one.subject == subject]:
+            del self._reports[id]
+
     def get(self, id: UUID) -> Report:
         found = require(self._reports.get(id), "report", id)
         check_readable(id, found.kind, found.schema, self.schemas)

@@ -16,6 +16,7 @@ import attrs
 from rebalancer.adapters.memory.api_keys import MemoryApiKeys
 from rebalancer.adapters.memory.audit import MemoryAuditTrail
 from rebalancer.adapters.memory.data_keys import MemoryDataKeys
+from rebalancer.adapters.memory.deletions import MemoryDeletions
 from rebalancer.adapters.memory.factors import (
     MemoryPasskeys,
     MemoryRecoveryCodes,
@@ -109,6 +110,7 @@ def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
         tasks=MemoryScheduledTasks(tables["tasks"]),
         data_keys=MemoryDataKeys(tables["data_keys"]),
         audit=MemoryAuditTrail(tables["audit"], tables["audit_seals"], tables["audit_cuts"]),
+        deletions=MemoryDeletions(tables["deletions"], tables),
         usage=MemoryUsage(tables["usage"]),
         probe=MemoryProbe(),
     )

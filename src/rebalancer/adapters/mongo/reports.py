@@ -69,6 +69,10 @@ class MongoReports:
         with translated():
             self.database.reports.replace_one({"_id": report.id}, document, upsert=True)
 
+    def delete_of(self, subject: str) -> None:
+        with translated():
+            self.database.reports.delete_many({"subject": subject})
+
     def get(self, id: UUID) -> Report:
         with self.breaker.guard(), translated():
             found = require(self.database.reports.find_one({"_id": id}), "report", id)

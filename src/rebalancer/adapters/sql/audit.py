@@ -181,12 +181,13 @@ class SqlAuditTrail(SqlStore):
             self.connection.execute(delete(audit_seals).where(_SEALS.event.in_(batch)))
         return cut
 
-    def erase_origins(self, *, before: datetime | None = None, subject: UUID | None = None) -> int:
+    def erase_origins(self, *, before: datetime | None = None, involved: UUID | None = None) -> int:
         erased = delete(audit_origins)
         if before is not None:
             erased = erased.where(_ORIGINS.at < before)
-        if subject is not None:
-            erased = erased.where(_ORIGINS.subject == subject)
+        if involved is not None:
+            acted = _ORIGINS.event.in_(select(_EVENTS.id).where(_EVENTS.actor == involved))
+            erased = erased.where(or_(_ORIGINS.subject == involved, acted))
         return self.connection.execute(erased).rowcount
 
     def _sealed(self) -> Iterator[SealedEvent]:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import attrs
 import msgspec
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, delete, select
 
 from rebalancer.adapters.sql.engine import reading, upsert, writing
 from rebalancer.adapters.sql.tables import reports
@@ -41,6 +41,10 @@ class SqlReports:
         }
         with writing(self.engine) as connection:
             upsert(connection, reports, [row])
+
+    def delete_of(self, subject: str) -> None:
+        with writing(self.engine) as connection:
+            connection.execute(delete(reports).where(reports.c.subject == subject))
 
     def get(self, id: UUID) -> Report:
         with reading(self.engine) as connection:

@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy import Row
 
 from rebalancer.domain.accounts.api_keys import ApiKey, Scope
+from rebalancer.domain.accounts.deletion import Deletion
 from rebalancer.domain.accounts.factors import Passkey, TotpSecret
 from rebalancer.domain.accounts.guessing import Failures, KnownDevice
 from rebalancer.domain.accounts.mail import Mail, MailKind
@@ -123,6 +124,7 @@ SESSIONS = Converter(Session)
 FAILURES = Converter(Failures)
 DEVICES = Converter(KnownDevice)
 API_KEYS = Converter(ApiKey, scopes=_decoder(tuple[Scope, ...]).decode)
+DELETIONS = Converter(Deletion)
 ENTRIES = Converter(Entry, {"on": "day"}, kind=EntryKind)
 PROPOSALS = Converter(
     ProposalRecord,

@@ -146,6 +146,15 @@ users = Table(
     CheckConstraint("email = lower(email) OR email_index IS NOT NULL", "lower_case"),
 )
 
+account_deletions = Table(
+    "account_deletions",
+    metadata,
+    Column("owner", ForeignKey(users.c.id), primary_key=True),
+    Column("requested", Moment, nullable=False),
+    Column("due", Moment, nullable=False, index=True),
+    Column("anonymized", Moment),
+)
+
 data_keys = Table(
     "data_keys",
     metadata,

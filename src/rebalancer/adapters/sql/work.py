@@ -16,6 +16,7 @@ from rebalancer.adapters.sql.api_keys import SqlApiKeys
 from rebalancer.adapters.sql.audit import SqlAuditTrail
 from rebalancer.adapters.sql.batch_runs import SqlBatchRuns
 from rebalancer.adapters.sql.data_keys import SqlDataKeys
+from rebalancer.adapters.sql.deletions import SqlDeletions
 from rebalancer.adapters.sql.engine import LOCK_TIMEOUT, reading, writing
 from rebalancer.adapters.sql.factors import SqlPasskeys, SqlRecoveryCodes, SqlTotpSecrets
 from rebalancer.adapters.sql.guessing import SqlKnownDevices, SqlLoginFailures
@@ -183,6 +184,7 @@ def _stores(
         tasks=SqlScheduledTasks(connection, locks),
         data_keys=data_keys,
         audit=SqlAuditTrail(connection, locks),
+        deletions=SqlDeletions(connection, locks),
         usage=SqlUsage(connection, locks),
         probe=SqlProbe(connection),
     )

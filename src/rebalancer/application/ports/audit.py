@@ -64,5 +64,10 @@ class AuditTrail(Protocol):
             Unavailable: the role of the database may not remove events.
         """
 
-    def erase_origins(self, *, before: datetime | None = None, subject: UUID | None = None) -> int:
-        """Erase addresses and agents of events before a time, or about an account; count them."""
+    def erase_origins(self, *, before: datetime | None = None, involved: UUID | None = None) -> int:
+        """Erase addresses and agents of events, and count them.
+
+        Args:
+            before: Only of events before a time.
+            involved: Only of events of which an account is the subject or the actor.
+        """

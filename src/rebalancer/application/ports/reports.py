@@ -35,6 +35,9 @@ class Reports(Protocol):
                 `SCHEMAS`, or it is larger than the store accepts.
         """
 
+    def delete_of(self, subject: str) -> None:
+        """Delete all reports about a subject."""
+
     def get(self, id: UUID) -> Report:
         """Return a report, with its series exact to the last bit.
 

@@ -13,6 +13,7 @@ from rebalancer.application.ports.accounts import RefreshTokens, Sessions, Users
 from rebalancer.application.ports.api_keys import ApiKeys
 from rebalancer.application.ports.audit import AuditTrail
 from rebalancer.application.ports.batch_runs import BatchRuns
+from rebalancer.application.ports.deletions import Deletions
 from rebalancer.application.ports.encryption import DataKeys
 from rebalancer.application.ports.factors import Passkeys, RecoveryCodes, TotpSecrets
 from rebalancer.application.ports.guessing import KnownDevices, LoginFailures
@@ -72,6 +73,7 @@ class Transaction:
     tasks: ScheduledTasks
     data_keys: DataKeys
     audit: AuditTrail
+    deletions: Deletions
     usage: Usage
     probe: StoreProbe
     after_commit: list[Callable[[], None]] = attrs.field(factory=list)

@@ -117,6 +117,22 @@ class User:
             )
 
 
+ANONYMOUS_PORTFOLIO = "Portfolio"
+"""Name of each portfolio of an erased account whose records are kept."""
+
+
+def anonymous(user: User, now: datetime) -> User:
+    """Return the account that stays in place of an erased one whose records are kept."""
+    return User(
+        id=user.id,
+        email=f"{user.id}@deleted.invalid",
+        name="",
+        password=None,
+        created=user.created,
+        disabled=now,
+    )
+
+
 @attrs.frozen
 class RefreshToken:
     """Secret that can be exchanged once for a new one.

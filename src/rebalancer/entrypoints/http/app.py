@@ -24,6 +24,7 @@ from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetail
 from litestar.response import Redirect
 from litestar.static_files import create_static_files_router
 
+from rebalancer.application.account_deletion import EraseAccounts
 from rebalancer.application.audit_trail import ExpireAuditTrail, SealAuditTrail
 from rebalancer.application.decisions import CollectFills
 from rebalancer.application.health import CheckHealth
@@ -146,7 +147,11 @@ def application(
             fills = await container.get(CollectFills)
             background.append(Maintenance(recover, fills, delete, clock))
             seal = await container.get(SealAuditTrail)
-            background.append(RecordKeeping(seal, await container.get(ExpireAuditTrail), clock))
+            expire, erase = (
+                await container.get(ExpireAuditTrail),
+                await container.get(EraseAccounts),
+            )
+            background.append(RecordKeeping(seal, expire, erase, clock))
             run = await container.get(RunSchedule)
             background.append(MarketSchedule(run, interval=schedule_interval))
             if settings.sends_mail:

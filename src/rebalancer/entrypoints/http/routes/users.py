@@ -127,6 +127,9 @@ class LoginView(View, frozen=True, kw_only=True):
     ]
     refresh_expires: datetime
     user: UserView
+    deletion_cancelled: Annotated[
+        bool, about("Whether this login has cancelled the deletion of the account.")
+    ]
     device_token: Annotated[
         str | None,
         about(
@@ -271,6 +274,7 @@ def login_view(login: Login, now: datetime) -> LoginView:
         refresh_token=login.refresh,
         refresh_expires=login.refresh_ends,
         user=user_view(login.user),
+        deletion_cancelled=login.deletion_cancelled,
         device_token=login.device,
     )
 

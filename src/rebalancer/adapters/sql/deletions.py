@@ -1,0 +1,90 @@
+"""Deletions of accounts in a SQL database."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Table, delete, or_, select, update
+
+from rebalancer.adapters.sql.engine import upsert
+from rebalancer.adapters.sql.rows import DELETIONS, user_row
+from rebalancer.adapters.sql.statements import SqlStore, lock_rows
+from rebalancer.adapters.sql.tables import (
+    account_deletions,
+    batch_failures,
+    ledger_entries,
+    metadata,
+    outbox,
+    portfolio_shares,
+    portfolios,
+    proposals,
+    users,
+)
+from rebalancer.domain.accounts.deletion import Deletion
+from rebalancer.domain.portfolio.owner import ANONYMOUS_PORTFOLIO, User, anonymous
+
+_RECORDS = (users, portfolios, ledger_entries, proposals, batch_failures)
+"""Tables that are kept without names where the law demands it."""
+
+
+class SqlDeletions(SqlStore):
+    def save(self, deletion: Deletion) -> None:
+        upsert(self.connection, account_deletions, [DELETIONS.to_row(deletion)])
+
+    def find(self, owner: UUID) -> Deletion | None:
+        query = select(account_deletions).where(account_deletions.c.owner == owner)
+        row = self.connection.execute(lock_rows(query) if self.locks else query).one_or_none()
+        return None if row is None else DELETIONS.from_row(row)
+
+    def remove(self, owner: UUID) -> bool:
+        mine = account_deletions.c.owner == owner
+        return self.connection.execute(delete(account_deletions).where(mine)).rowcount == 1
+
+    def due(self, now: datetime, *, limit: int) -> list[Deletion]:
+        table = account_deletions.c
+        query = select(account_deletions).where(table.due <= now)
+        rows = self.connection.execute(query.order_by(table.due, table.owner).limit(limit))
+        return [DELETIONS.from_row(row) for row in rows]
+
+    def erase(self, user: User, *, keep_records: bool, now: datetime) -> None:
+        for table in reversed(metadata.sorted_tables):
+            rows = personal_rows(table, user)
+            if rows is not None and not (keep_records and table in _RECORDS):
+                self.connection.execute(delete(table).where(rows))
+        if keep_records:
+            self._anonymize(user, now)
+
+    def _anonymize(self, user: User, now: datetime) -> None:
+        row = user_row(anonymous(user, now)) | {"email_index": None}
+        changes: tuple[tuple[Table, dict[str, Any]], ...] = (
+            (users, row),
+            (portfolios, {"name": ANONYMOUS_PORTFOLIO}),
+            (ledger_entries, {"note": ""}),
+            (proposals, {"remark": ""}),
+        )
+        for table, values in changes:
+            rows = personal_rows(table, user)
+            assert rows is not None  # each is personal
+            self.connection.execute(update(table).where(rows).values(values))
+
+
+def personal_rows(table: Table, user: User) -> ColumnElement[bool] | None:
+    """Return the condition of a table's rows about a user; None if it holds nothing personal.
+
+    The audit trail is no part of it: it keeps ids, and is append-only.
+    """
+    if table is users:
+        return table.c.id == user.id
+    if table in (ledger_entries, batch_failures):
+        owned = select(portfolios.c.id).where(portfolios.c.owner == user.id)
+        return table.c.portfolio.in_(owned)
+    if table is portfolio_shares:
+        columns = table.c
+        return or_(
+            columns.owner == user.id, columns.recipient == user.id, columns.email == user.email
+        )
+    if table is outbox:
+        return table.c.recipient == user.email
+    return table.c.owner == user.id if "owner" in table.c else None
