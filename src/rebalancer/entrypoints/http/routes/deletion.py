@@ -39,8 +39,9 @@ async def delete_account(
 ) -> DeletionView:
     """Schedule the deletion of your account and all its data.
 
-    All logins end at once, API keys are revoked, and jobs are cancelled. Signing in again before the stated time
-    cancels the deletion; afterwards nothing can be restored. It needs a recent proof of identity.
+    All logins end at once, API keys are revoked, and jobs are cancelled. Signing in again before
+    the stated time cancels the deletion; afterwards nothing can be restored. It needs a recent
+    proof of identity.
     """
     found = await run_in(WRITES, use, bearer, now=clock())
     return DeletionView(requested=found.requested, erased_after=found.due)
