@@ -7,6 +7,7 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.application.account_notices import notify
 from rebalancer.application.accounts import load_account
 from rebalancer.application.audit import record
 from rebalancer.application.factors import (
@@ -20,9 +21,12 @@ from rebalancer.application.ports.factors import FactorCodes
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.sessions import require_recent
 from rebalancer.domain.accounts.factors import TotpSecret, normalize_totp_code
+from rebalancer.domain.accounts.mail import MailKind
 from rebalancer.domain.accounts.sessions import Bearer
 from rebalancer.domain.audit.events import Action
 from rebalancer.domain.errors import Conflict, InvalidRequest
+
+_APP = "authenticator app"
 
 
 @attrs.frozen
@@ -82,7 +86,7 @@ class ConfirmTotp:
         """
         with self.work.begin() as tx:
             require_recent(tx, bearer, now)
-            load_account(tx, bearer.owner)
+            user = load_account(tx, bearer.owner)
             totp = tx.totp.get(bearer.owner)
             if totp is None or totp.confirmed is not None:
                 raise Conflict(
@@ -99,6 +103,7 @@ class ConfirmTotp:
                 )
             tx.totp.save(attrs.evolve(totp, confirmed=now, last_step=step))
             record(tx, Action.TOTP_ENABLED, at=now, actor=bearer.owner)
+            notify(tx, user, MailKind.FACTOR_ADDED, now=now, factor=_APP)
             return first_recovery_codes(tx, self.tokens, self.codes, bearer.owner, now)
 
 
@@ -123,6 +128,7 @@ class RemoveTotp:
             if known is not None and known.confirmed is not None:
                 remove_factor(tx, user, now)
                 record(tx, Action.TOTP_DISABLED, at=now, actor=user.id)
+                notify(tx, user, MailKind.FACTOR_REMOVED, now=now, factor=_APP)
 
 
 @attrs.frozen

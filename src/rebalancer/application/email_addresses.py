@@ -11,6 +11,7 @@ from rebalancer.application.account_mails import AccountPolicy, LinkMailer, inva
 from rebalancer.application.account_notices import notify
 from rebalancer.application.accounts import find_by_email, load_account
 from rebalancer.application.audit import record
+from rebalancer.application.passkeys import add_first_passkey, passkey_from
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.application.registration import user_of
 from rebalancer.application.sessions import require_recent
@@ -88,6 +89,8 @@ def _create_account(tx: Transaction, token: OneTimeToken, now: datetime) -> User
     tx.users.add(user)
     record(tx, Action.REGISTER, at=now, subject=user.id)
     record(tx, Action.EMAIL_VERIFIED, at=now, subject=user.id)
+    if "passkey" in token.document:
+        add_first_passkey(tx, passkey_from(token.document["passkey"], user.id, now), now)
     return user
 
 

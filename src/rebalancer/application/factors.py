@@ -9,6 +9,7 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.application.account_notices import notify
 from rebalancer.application.audit import record
 from rebalancer.application.ports.accounts import Tokens
 from rebalancer.application.ports.factors import (
@@ -27,6 +28,7 @@ from rebalancer.domain.accounts.factors import (
     normalize_totp_code,
 )
 from rebalancer.domain.accounts.guessing import ACCOUNT
+from rebalancer.domain.accounts.mail import MailKind
 from rebalancer.domain.accounts.one_time import OneTimeToken
 from rebalancer.domain.accounts.passwords import SHORTEST_PASSWORD
 from rebalancer.domain.audit.events import Action
@@ -164,6 +166,8 @@ def use_recovery_code(
     """Return whether a recovery code is right and was not used before; it is used then."""
     is_right = tx.recovery_codes.use(owner, tokens.digest(normalize_recovery_code(code)), now)
     if is_right:
+        user = tx.users.get(owner)
+        notify(tx, user, MailKind.FACTOR_REMOVED, now=now, factor="a recovery code, which was used")
         record(tx, Action.RECOVERY_CODE_USED, at=now, actor=owner)
     return is_right
 

@@ -9,8 +9,9 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.application.account_mails import AccountPolicy, LinkMailer, require_confirmed
 from rebalancer.application.accounts import load_account
-from rebalancer.application.audit import record
+from rebalancer.application.audit import record, record_refusal
 from rebalancer.application.factors import (
     CHALLENGE_LIFETIME,
     LOGIN_CHALLENGE,
@@ -28,7 +29,7 @@ from rebalancer.application.second_step import LOGIN_TICKET
 from rebalancer.application.sessions import Login, issue_login
 from rebalancer.domain.accounts.factors import PASSKEY
 from rebalancer.domain.audit.events import Action, Outcome
-from rebalancer.domain.errors import NotAuthenticated
+from rebalancer.domain.errors import NotAllowed, NotAuthenticated, RebalancerError
 
 MOST_TRIES = 5
 """Wrong second factors after which the password must be entered again."""
@@ -63,6 +64,8 @@ class LogInWithPasskey:
     tokens: Tokens
     ceremonies: PasskeyCeremonies
     take_challenge: TakeChallenge
+    mailer: LinkMailer
+    policy: AccountPolicy
 
     def __call__(self, credential: Mapping[str, Any], *, session_id: UUID, now: datetime) -> Login:
         """Return tokens of a new session.
@@ -70,15 +73,29 @@ class LogInWithPasskey:
         Raises:
             InvalidRequest: the credential is malformed.
             NotAuthenticated: the challenge is invalid, the passkey unknown, or the signature wrong.
-            NotAllowed: the account is disabled.
+            NotAllowed: the account is disabled, or its address not confirmed; then a link was
+                mailed.
         """
         answer = self.take_challenge(credential, LOGIN_CHALLENGE, now=now)
-        with self.work.begin() as tx:
-            passkey = use_passkey(tx, self.ceremonies, answer, now)
-            user = load_account(tx, passkey.owner)
-            return issue_login(
-                tx, self.tokens, user, session_id=session_id, method=PASSKEY, now=now
-            )
+        try:
+            with self.work.begin() as tx:
+                user = load_account(tx, use_passkey(tx, self.ceremonies, answer, now).owner)
+        except WrongFactor as error:
+            known = answer.claimed.user_handle if error.code == "passkey_rejected" else None
+            self._record_refusal(known, error, now)
+            raise
+        try:
+            require_confirmed(self.work, self.mailer, self.policy, user, now)
+            with self.work.begin() as tx:
+                return issue_login(
+                    tx, self.tokens, user, session_id=session_id, method=PASSKEY, now=now
+                )
+        except NotAllowed as error:
+            self._record_refusal(user.id, error, now)
+            raise
+
+    def _record_refusal(self, subject: UUID | None, error: RebalancerError, now: datetime) -> None:
+        record_refusal(self.work, Action.LOGIN_REFUSED, at=now, subject=subject, reason=error.code)
 
 
 @attrs.frozen

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.application.account_mails import AccountPolicy, LinkMailer
 from rebalancer.application.accounts import find_by_email
 from rebalancer.application.audit import record
 from rebalancer.application.factors import (
@@ -18,12 +19,14 @@ from rebalancer.application.factors import (
     add_recovery_codes,
 )
 from rebalancer.application.one_time import create_one_time
-from rebalancer.application.passkeys import passkey_of
+from rebalancer.application.passkeys import add_first_passkey, document_of_passkey, passkey_of
 from rebalancer.application.ports.accounts import Tokens
 from rebalancer.application.ports.factors import FactorCodes, PasskeyCeremonies
 from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.registration import NewUsers, document_of, user_of
 from rebalancer.application.sessions import Login, issue_login
-from rebalancer.domain.accounts.factors import PASSKEY, check_passkey_name
+from rebalancer.domain.accounts.factors import PASSKEY, Passkey, check_passkey_name
+from rebalancer.domain.accounts.mail import MailKind
 from rebalancer.domain.audit.events import Action
 from rebalancer.domain.portfolio.owner import EmailTaken, User, normalize_email
 from rebalancer.domain.text import check_line
@@ -39,19 +42,24 @@ class StartPasskeyRegistration:
     work: UnitOfWork
     tokens: Tokens
     ceremonies: PasskeyCeremonies
+    new_users: NewUsers
 
-    def __call__(self, *, email: str, name: str, id: UUID, now: datetime) -> Mapping[str, Any]:
+    def __call__(
+        self, *, email: str, name: str, terms: str | None = None, id: UUID, now: datetime
+    ) -> Mapping[str, Any]:
         """Return the options with which a client creates the passkey.
 
         They are the same for addresses that are registered already.
 
         Raises:
-            InvalidRequest: the address or the name is invalid.
+            InvalidRequest: the address or the name is invalid, or the terms are not accepted.
             NotFound: passkeys are not set up on this service.
         """
         check_line(name, field="name")
+        self.new_users.check_terms(terms)
         address, shown = normalize_email(email), unicodedata.normalize("NFC", name).strip()
-        document = {"id": str(id), "email": address, "name": shown}
+        user = User(id=id, email=address, name=shown, password=None, created=now, terms=terms)
+        document = document_of(user)
         with self.work.begin() as tx:
             challenge = create_one_time(
                 tx, self.tokens, _REGISTRATION, None, CHALLENGE_LIFETIME, document, now
@@ -70,6 +78,8 @@ class RegisterWithPasskey:
     codes: FactorCodes
     ceremonies: PasskeyCeremonies
     take_challenge: TakeChallenge
+    mailer: LinkMailer
+    policy: AccountPolicy
 
     def __call__(
         self,
@@ -79,8 +89,11 @@ class RegisterWithPasskey:
         passkey_id: UUID,
         session_id: UUID,
         now: datetime,
-    ) -> tuple[Login, tuple[str, ...]]:
-        """Return tokens of a first session, and recovery codes.
+    ) -> tuple[Login, tuple[str, ...]] | None:
+        """Return tokens of a first session, and recovery codes; None if a link was mailed.
+
+        Where addresses must be confirmed, the link creates the account. An address that has an
+        account gets another mail, and in every other way the request is the same.
 
         Raises:
             InvalidRequest: the name is invalid, or the credential cannot be verified.
@@ -91,24 +104,27 @@ class RegisterWithPasskey:
         passkey_name = check_passkey_name(passkey_name)
         answer = self.take_challenge(credential, _REGISTRATION, now=now)
         new = self.ceremonies.register(credential, answer.claimed.challenge)
-        asked = answer.token.document
-        user = User(
-            id=UUID(asked["id"]),
-            email=asked["email"],
-            name=asked["name"],
-            password=None,
-            created=now,
-        )
+        user = attrs.evolve(user_of(answer.token.document, now), verified=None)
         passkey = passkey_of(new, id=passkey_id, owner=user.id, name=passkey_name, now=now)
+        if self.policy.verifies_email:
+            self._mail(user, passkey, now)
+            return None
         with self.work.begin() as tx:
             if find_by_email(tx, user.email) is not None:
                 raise EmailTaken(f"{user.email} is already registered; log in")
             tx.users.add(user)
             record(tx, Action.REGISTER, at=now, subject=user.id)
-            tx.passkeys.add(passkey)
-            record(tx, Action.PASSKEY_ADDED, at=now, actor=user.id, target=f"passkey:{passkey.id}")
+            add_first_passkey(tx, passkey, now)
             codes = add_recovery_codes(tx, self.tokens, self.codes, user.id, now)
             login = issue_login(
                 tx, self.tokens, user, session_id=session_id, method=PASSKEY, now=now
             )
         return login, codes
+
+    def _mail(self, user: User, passkey: Passkey, now: datetime) -> None:
+        """Mail the link that creates the account."""
+        document = document_of(user) | {"passkey": document_of_passkey(passkey)}
+        with self.work.begin() as tx:
+            is_taken = find_by_email(tx, user.email) is not None
+            kind = MailKind.ALREADY_REGISTERED if is_taken else MailKind.CONFIRM_REGISTRATION
+            self.mailer.send(tx, kind, user.email, document=document, now=now)

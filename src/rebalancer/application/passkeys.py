@@ -9,6 +9,7 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.application.account_notices import notify
 from rebalancer.application.accounts import load_account
 from rebalancer.application.audit import record
 from rebalancer.application.factors import (
@@ -20,9 +21,10 @@ from rebalancer.application.factors import (
 from rebalancer.application.one_time import create_one_time
 from rebalancer.application.ports.accounts import Tokens
 from rebalancer.application.ports.factors import FactorCodes, NewCredential, PasskeyCeremonies
-from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.application.sessions import require_recent
 from rebalancer.domain.accounts.factors import MOST_PASSKEYS, Passkey, check_passkey_name
+from rebalancer.domain.accounts.mail import MailKind
 from rebalancer.domain.accounts.sessions import Bearer
 from rebalancer.domain.audit.events import Action
 from rebalancer.domain.errors import Conflict, NotAuthenticated
@@ -92,10 +94,11 @@ class AddPasskey:
         new = self.ceremonies.register(credential, answer.claimed.challenge)
         passkey = passkey_of(new, id=id, owner=bearer.owner, name=name, now=now)
         with self.work.begin() as tx:
-            load_account(tx, bearer.owner)
+            user = load_account(tx, bearer.owner)
             check_room(tx.passkeys.of_owner(bearer.owner))
             tx.passkeys.add(passkey)
             record(tx, Action.PASSKEY_ADDED, at=now, actor=bearer.owner, target=f"passkey:{id}")
+            notify(tx, user, MailKind.FACTOR_ADDED, now=now, factor=_described(passkey))
             codes = first_recovery_codes(tx, self.tokens, self.codes, bearer.owner, now)
         return passkey, codes
 
@@ -150,10 +153,11 @@ class RemovePasskey:
         with self.work.begin() as tx:
             require_recent(tx, bearer, now)
             user = load_account(tx, bearer.owner)
-            tx.passkeys.get(id, owner=user.id)
+            passkey = tx.passkeys.get(id, owner=user.id)
             tx.passkeys.delete(id)
             remove_factor(tx, user, now)
             record(tx, Action.PASSKEY_REMOVED, at=now, actor=user.id, target=f"passkey:{id}")
+            notify(tx, user, MailKind.FACTOR_REMOVED, now=now, factor=_described(passkey))
 
 
 def passkey_of(new: NewCredential, *, id: UUID, owner: UUID, name: str, now: datetime) -> Passkey:
@@ -169,6 +173,45 @@ def passkey_of(new: NewCredential, *, id: UUID, owner: UUID, name: str, now: dat
         backed_up=new.backed_up,
         created=now,
     )
+
+
+def add_first_passkey(tx: Transaction, passkey: Passkey, now: datetime) -> None:
+    """Store the passkey of a new account."""
+    tx.passkeys.add(passkey)
+    target = f"passkey:{passkey.id}"
+    record(tx, Action.PASSKEY_ADDED, at=now, actor=passkey.owner, target=target)
+
+
+def document_of_passkey(passkey: Passkey) -> Mapping[str, Any]:
+    """Return what is stored of a passkey whose account is not confirmed yet."""
+    return {
+        "id": str(passkey.id),
+        "credential": passkey.credential.hex(),
+        "public_key": passkey.public_key.hex(),
+        "sign_count": passkey.sign_count,
+        "name": passkey.name,
+        "transports": list(passkey.transports),
+        "backed_up": passkey.backed_up,
+    }
+
+
+def passkey_from(document: Mapping[str, Any], owner: UUID, now: datetime) -> Passkey:
+    """Return the passkey of a document, whose account is confirmed now."""
+    return Passkey(
+        id=UUID(document["id"]),
+        owner=owner,
+        credential=bytes.fromhex(document["credential"]),
+        public_key=bytes.fromhex(document["public_key"]),
+        sign_count=document["sign_count"],
+        name=document["name"],
+        transports=tuple(document["transports"]),
+        backed_up=document["backed_up"],
+        created=now,
+    )
+
+
+def _described(passkey: Passkey) -> str:
+    return f"passkey {passkey.name}"
 
 
 def check_room(known: list[Passkey]) -> None:

@@ -66,6 +66,7 @@ class Reauthenticate:
                     code="second_factor_required",
                 )
         with self.work.begin() as tx:
+            load_account(tx, user.id)  # locked before its sessions, as elsewhere
             session = tx.sessions.find(bearer.session)
             if session is None or not session.is_active(now):
                 raise reauthentication_required()

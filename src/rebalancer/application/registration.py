@@ -198,7 +198,7 @@ class AcceptTerms:
         return user
 
 
-def document_of(user: User) -> Mapping[str, Any]:
+def document_of(user: User) -> dict[str, Any]:
     """Return what is stored of a user whose address is not confirmed yet."""
     return {
         "id": str(user.id),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 
 from tests.authenticator import Authenticator
 from tests.entrypoints.http.conftest import (
     PASSWORD,
+    WITHOUT_LIMITS,
     ApiUser,
     RunningApi,
     checked,
@@ -122,3 +124,78 @@ def test_silly_input_is_an_error_of_the_client(api, asked):
     refused = post(api, f"{REGISTER}/options", GRACE | asked)
     assert refused.status_code in (400, 422), refused.text
     assert refused.json()["errors"]
+
+
+# Where addresses must be confirmed.
+
+
+@pytest.fixture
+def verifying(start_api):
+    settings = attrs.evolve(
+        WITHOUT_LIMITS,
+        smtp_url="smtp://localhost",
+        mail_from="a@b.example",
+        public_url="https://app.example",
+        terms_version="2",
+    )
+    return start_api(settings=settings)
+
+
+def mail_of(api: RunningApi) -> Any:
+    """Return the only mail that waits."""
+    with api.work.begin() as tx:
+        mail = tx.outbox.claim(api.time(), until=api.time())
+        assert mail is not None
+        tx.outbox.close(mail.id, api.time())
+        assert tx.outbox.claim(api.time(), until=api.time()) is None
+    return mail
+
+
+def sign_in(api: RunningApi, phone: Authenticator) -> Any:
+    challenge = post(api, "/api/users/login/passkey/options").json()["public_key"]
+    return post(api, "/api/users/login/passkey", {"credential": phone.get(challenge)})
+
+
+def test_link_creates_the_account(verifying, phone):
+    asked = register(verifying, phone, terms="2")
+    assert (asked.status_code, asked.json()) == (202, {"status": "check_mail"})
+    assert sign_in(verifying, phone).json()["code"] == "passkey_unknown"
+    mail = mail_of(verifying)
+    assert (mail.kind, mail.to) == ("confirm_registration", "grace@example.org")
+    confirmed = post(verifying, "/api/users/email/verify", {"token": mail.facts["token"]})
+    assert confirmed.status_code == 200, confirmed.text
+    given = sign_in(verifying, phone)
+    assert given.status_code == 200, given.text
+    grace = ApiUser(verifying.client, given.json())
+    profile = grace.get("/api/users/profile").json()
+    assert (profile["email_verified"], profile["terms"]) == (True, "2")
+    assert grace.get("/api/users/factors").json()["password"] is False
+    renewed = grace.post("/api/users/recovery-codes")
+    assert len(renewed.json()["recovery_codes"]) == 10
+
+
+def test_registered_address_gets_the_same_answer(verifying, phone):
+    first = register(verifying, phone, terms="2")
+    post(verifying, "/api/users/email/verify", {"token": mail_of(verifying).facts["token"]})
+    again = register(verifying, Authenticator(), terms="2")
+    assert (first.status_code, first.content) == (again.status_code, again.content)
+    assert mail_of(verifying).kind == "already_registered"
+    grace = ApiUser(verifying.client, sign_in(verifying, phone).json())
+    assert len(grace.get("/api/users/passkeys").json()["items"]) == 1
+
+
+def test_terms_must_be_accepted(verifying):
+    refused = post(verifying, f"{REGISTER}/options", GRACE | {"terms": "1"})
+    expect_problem(refused, 422, "terms")
+
+
+def test_unconfirmed_address_cannot_log_in(verifying, phone):
+    register(verifying, phone, terms="2")
+    post(verifying, "/api/users/email/verify", {"token": mail_of(verifying).facts["token"]})
+    with verifying.work.begin() as tx:
+        user = tx.users.by_email("grace@example.org")
+        tx.users.save(attrs.evolve(user, verified=None))
+    refused = sign_in(verifying, phone)
+    expect_problem(refused, 403)
+    assert refused.json()["code"] == "email_unverified"
+    assert mail_of(verifying).kind == "confirm_address"

@@ -312,3 +312,24 @@ def test_events_are_in_the_audit_trail(api, ada, phone):
         found = [event.action for event in tx.audit.page(ada.id, limit=20)]
     assert found[:2] == ["passkey_removed", "passkey_renamed"]
     assert {"passkey_added", "recovery_codes_created"} <= set(found[2:])
+
+
+def test_refused_logins_are_in_the_audit_trail(api, ada, phone):
+    ada.add_passkey(phone)
+    log_in(api, phone, verified=False)
+    with api.work.read() as tx:
+        (refused,) = tx.audit.page(ada.id, action="login_refused", limit=20)
+    assert (refused.outcome, refused.details["reason"]) == ("refused", "passkey_rejected")
+
+
+def test_owner_is_notified_of_changes(api, ada, phone):
+    added = ada.add_passkey(phone)
+    api.time.advance(seconds=1)
+    ada.delete(f"{PASSKEYS}/{added['id']}")
+    kinds = []
+    with api.work.begin() as tx:
+        while (mail := tx.outbox.claim(api.time(), until=api.time())) is not None:
+            tx.outbox.close(mail.id, api.time())
+            kinds.append((mail.kind, mail.facts.get("factor")))
+    assert ("factor_added", "passkey Phone") in kinds
+    assert ("factor_removed", "passkey Phone") in kinds

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import msgspec
 from dishka.integrations.litestar import DishkaRouter, FromDishka
-from litestar import post
+from litestar import Response, post
 from litestar.params import JSONBody
 from msgspec import Meta
 
@@ -21,7 +22,15 @@ from rebalancer.entrypoints.http.bodies import TINY_BODY
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.idempotency import ANSWER_HOLDS_SECRETS, WITHOUT_KEY
 from rebalancer.entrypoints.http.rate_limits import limit_login_attempts, limit_registrations
-from rebalancer.entrypoints.http.routes.users import NO_STORE, Email, LoginView, login_view
+from rebalancer.entrypoints.http.routes.users import (
+    CHECK_MAIL,
+    NO_STORE,
+    Email,
+    LoginView,
+    Terms,
+    check_mail,
+    login_view,
+)
 from rebalancer.entrypoints.http.threads import WRITES, run_in
 from rebalancer.entrypoints.schemas.decoding import collect
 from rebalancer.entrypoints.schemas.factors import CredentialJson, PasskeyName, PasskeyOptions
@@ -33,6 +42,7 @@ class PasskeyRegistration(Body, frozen=True, kw_only=True):
 
     email: Annotated[Email, Meta(examples=["alan@example.org"])]
     name: Annotated[OneLine, Meta(max_length=100, examples=["Alan"])] = ""
+    terms: Terms | None = None
 
     @classmethod
     def broken_rules(cls, name: str, value: Any) -> list[InvalidRequest]:
@@ -74,7 +84,9 @@ async def start_passkey_registration(
 
     They do not depend on whether the address has an account.
     """
-    options = await run_in(WRITES, use, email=data.email, name=data.name, id=ids(), now=clock())
+    options = await run_in(
+        WRITES, use, email=data.email, name=data.name, terms=data.terms, id=ids(), now=clock()
+    )
     return PasskeyOptions(
         public_key=dict(options), expires_in=int(CHALLENGE_LIFETIME.total_seconds())
     )
@@ -84,7 +96,7 @@ async def start_passkey_registration(
     "/",
     summary="Register with a passkey",
     guards=[limit_login_attempts, limit_registrations],
-    responses=problem_responses(401, 404, 409, 422),
+    responses={202: CHECK_MAIL, **problem_responses(401, 404, 409, 422)},
     response_headers=NO_STORE,
     opt={WITHOUT_KEY: ANSWER_HOLDS_SECRETS},
 )
@@ -93,10 +105,14 @@ async def register_with_passkey(
     use: FromDishka[RegisterWithPasskey],
     clock: FromDishka[Clock],
     ids: FromDishka[Ids],
-) -> NewAccountView:
-    """Create an account without a password, and log in to it."""
+) -> Response[NewAccountView]:
+    """Create an account without a password, and log in to it.
+
+    Where addresses must be confirmed, the answer is 202, and a link is mailed that creates the
+    account. It is the same if the address has an account, whose owner then gets another mail.
+    """
     now = clock()
-    login, codes = await run_in(
+    created = await run_in(
         WRITES,
         use,
         data.credential,
@@ -105,11 +121,11 @@ async def register_with_passkey(
         session_id=ids(),
         now=now,
     )
-    shown = login_view(login, now)
-    return NewAccountView(
-        **{name: getattr(shown, name) for name in shown.__struct_fields__},
-        recovery_codes=list(codes),
-    )
+    if created is None:
+        return check_mail()
+    login, codes = created
+    shown = msgspec.structs.asdict(login_view(login, now))
+    return Response(NewAccountView(**shown, recovery_codes=list(codes)))
 
 
 router = DishkaRouter(
