@@ -11,6 +11,7 @@ import pytest
 from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.adapters.security.envelope import Envelope
 from rebalancer.adapters.security.key_encryption import LocalKeys
+from rebalancer.adapters.sql.checkpoints import LedgerRules
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.work import SqlWork
 from tests.contracts.databases import APPLICATION, as_role, new_database
@@ -45,7 +46,9 @@ def stores_of(makers: dict[str, Callable[[], str]]) -> Iterator[Callable[[str], 
         def make(kind: str) -> SqlWork:
             engine = connect(makers[kind]())
             at_the_end.callback(engine.dispose)
-            return SqlWork(engine, Envelope(LocalKeys({"test": bytes(32)})))
+            # Every ledger has checkpoints, and some of them stay.
+            rules = LedgerRules(from_count=1, spacing=2)
+            return SqlWork(engine, Envelope(LocalKeys({"test": bytes(32)})), ledgers=rules)
 
         yield make
 

@@ -22,6 +22,7 @@ import pytest
 from sqlalchemy import JSON, insert, inspect, select
 
 from rebalancer.adapters.sql import backup as backups
+from rebalancer.adapters.sql.checkpoints import LedgerRules
 from rebalancer.adapters.sql.database import SqlDatabase
 from rebalancer.adapters.sql.engine import connect, reading, writing
 from rebalancer.adapters.sql.reference import SqlReference
@@ -125,7 +126,7 @@ def filled(engine):
     run = a_run(policy=AWKWARD)
     waiting, done = a_proposal(rich, run=run.id), a_proposal(rich, remark=AWKWARD)
     fill = a_fill(done)
-    work = SqlWork(engine)
+    work = SqlWork(engine, ledgers=LedgerRules(from_count=1))
     with work.begin() as tx:
         for user in (ada, bob):
             tx.users.add(user)

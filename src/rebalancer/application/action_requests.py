@@ -8,20 +8,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from uuid import UUID, uuid5
 
 import attrs
 
 from rebalancer.application.corporate_actions import BookActions, extend_and_book
-from rebalancer.application.idempotency import find_earlier_result, fingerprint
+from rebalancer.application.idempotency import add_key, find_earlier_result, fingerprint
+from rebalancer.application.ledger_changes import LedgerChange, change_ledger
 from rebalancer.application.owner_entries import CashFlow, Recording
 from rebalancer.application.portfolios import check_tradable, find_market_day
 from rebalancer.application.ports.market import PriceSource
-from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.ports.store import Transaction, UnitOfWork
+from rebalancer.application.quotas import DEFAULT_QUOTAS, Quotas
 from rebalancer.application.valuation import ValuedPortfolio, value_committed
-from rebalancer.application.worksheets import cancel_worksheets
 from rebalancer.domain.errors import Conflict, FaultCollector, InvalidRequest
-from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.action_reviews import review_actions
@@ -116,7 +117,7 @@ class ListActions:
         portfolio = self.book(portfolio, market).portfolio
         with self.work.read() as tx:
             ledger = tx.portfolios.ledger(portfolio_id)
-        return collect_actions(portfolio, ledger, market, now)
+            return collect_actions(portfolio, ledger, market, now)
 
 
 @attrs.frozen
@@ -125,6 +126,7 @@ class DecideActions:
 
     work: UnitOfWork
     prices: PriceSource
+    quotas: Quotas = DEFAULT_QUOTAS
 
     def __call__(
         self,
@@ -159,26 +161,27 @@ class DecideActions:
         asked = fingerprint(
             "actions", portfolio_id, *map(attrs.astuple, decisions), *map(attrs.astuple, own)
         )
-        with self.work.begin() as tx:
-            portfolio = tx.portfolios.get(portfolio_id, owner=owner)
-            ledger = tx.portfolios.ledger(portfolio_id)
-            done = find_earlier_result(tx, owner, key, asked)
-            if done is None:
-                accepted.check(portfolio)
-                desk = _Desk(portfolio, ledger, market, id, now)
-                entries = [*desk.decide(decisions), *desk.record(own)]
-                mandate = _follow(portfolio.mandate, entries)
-                portfolio, entries = extend_and_book(
-                    attrs.evolve(portfolio, mandate=mandate), ledger, entries, market, now
-                )
-                tx.portfolios.save(portfolio, entries=entries)
-                cancel_worksheets(tx, portfolio, entries, now)
-                ledger = tx.portfolios.ledger(portfolio_id)
-                if key is not None:
-                    tx.keys.add(IdempotencyKey(owner, key, asked, result=id, created=now))
-            actions = collect_actions(portfolio, ledger, market, now)
-        valued = value_committed(portfolio, lambda: market, self.work)
-        return actions, valued, done is not None
+
+        def plan(
+            tx: Transaction, portfolio: ManagedPortfolio, ledger: Ledger
+        ) -> LedgerChange[tuple[PortfolioActions, bool]]:
+            if find_earlier_result(tx, owner, key, asked) is not None:
+                return LedgerChange((collect_actions(portfolio, ledger, market, now), True))
+            accepted.check(portfolio)
+            desk = _Desk(portfolio, ledger, market, id, now)
+            entries = [*desk.decide(decisions), *desk.record(own)]
+            mandate = _follow(portfolio.mandate, entries)
+            extended = extend_and_book(
+                attrs.evolve(portfolio, mandate=mandate), ledger, entries, market, now
+            )
+            actions = collect_actions(extended.portfolio, extended.ledger, market, now)
+            then = partial(add_key, owner=owner, key=key, request=asked, result=id, now=now)
+            return LedgerChange((actions, False), extended, then)
+
+        (actions, replayed), portfolio = change_ledger(
+            self.work, portfolio_id, owner, plan, now=now, quotas=self.quotas
+        )
+        return actions, value_committed(portfolio, lambda: market, self.work), replayed
 
 
 def collect_actions(

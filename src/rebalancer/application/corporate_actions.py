@@ -8,20 +8,30 @@ an action became known. In others the actions wait for their owner, see
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from threading import Lock
 from uuid import UUID
 
 import attrs
 
+from rebalancer.application.ledger_changes import (
+    ExtendedPortfolio,
+    LedgerChange,
+    change_ledger,
+)
 from rebalancer.application.ports.clock import Clock
-from rebalancer.application.ports.store import UnitOfWork
-from rebalancer.application.worksheets import cancel_worksheets
+from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.domain.errors import Conflict, InvalidRequest, RebalancerError
-from rebalancer.domain.market.actions import DISTRIBUTIONS
+from rebalancer.domain.market.actions import DISTRIBUTIONS, CorporateAction
 from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.portfolio.action_reviews import review_actions
+from rebalancer.domain.portfolio.action_reviews import (
+    PAID_WITHIN,
+    SPLIT_WITHIN,
+    review_actions,
+)
 from rebalancer.domain.portfolio.corporate_actions import (
     ActionReview,
     ActionState,
@@ -29,13 +39,12 @@ from rebalancer.domain.portfolio.corporate_actions import (
     due_actions,
     follow_renames,
 )
-from rebalancer.domain.portfolio.entries import Entry
+from rebalancer.domain.portfolio.entries import REORGANISATIONS, Entry, EntryKind
 from rebalancer.domain.portfolio.ledger import Ledger
 from rebalancer.domain.portfolio.mandate import (
     ActionBooking,
     ManagedPortfolio,
     Mandate,
-    PortfolioChanged,
 )
 
 log = logging.getLogger("rebalancer.actions")
@@ -170,8 +179,8 @@ def open_and_book(
     portfolio: ManagedPortfolio, entries: Sequence[Entry], market: PriceHistory, now: datetime
 ) -> tuple[ManagedPortfolio, list[Entry]]:
     """Return a new portfolio, as `extend_and_book` does with its first entries; version 1."""
-    booked, every = extend_and_book(portfolio, Ledger(), entries, market, now)
-    return attrs.evolve(booked, version=portfolio.version), every
+    booked = extend_and_book(portfolio, Ledger(), entries, market, now)
+    return attrs.evolve(booked.portfolio, version=portfolio.version), list(booked.entries)
 
 
 def extend_and_book(
@@ -180,29 +189,32 @@ def extend_and_book(
     entries: Sequence[Entry],
     market: PriceHistory | None,
     now: datetime,
-) -> tuple[ManagedPortfolio, list[Entry]]:
+) -> ExtendedPortfolio:
     """Return the portfolio with further entries, and with the corporate actions that are due then.
 
     A trade of an earlier day may change what an action paid. Without a market, or if an action
-    cannot be booked, the actions are left to the next read.
-
-    Returns:
-        The portfolio, and all entries to append to its ledger.
+    cannot be booked, the actions are left to the next read. The entries of a long ledger are not
+    read if its actions are known, and the further entries do not concern them.
 
     Raises:
         Overdrawn: cash or a holding would be negative, without the actions.
     """
     longer = ledger.extended_by(entries)
     if market is None:
-        return portfolio.book(longer, now), list(entries)
+        return ExtendedPortfolio(portfolio.book(longer, now), tuple(entries), longer)
     try:
-        due = find_due(portfolio, longer, market, now)
+        known = _find_known(portfolio, market)
+        if known is not None and leave_reviews(entries, market):
+            due = attrs.evolve(known, ledger=longer)
+        else:
+            due = find_due(portfolio, longer, market, now)
     except RebalancerError:
         log.exception("corporate actions of portfolio %s cannot be derived", portfolio.id)
-        return portfolio.book(longer, now), list(entries)
+        return ExtendedPortfolio(portfolio.book(longer, now), tuple(entries), longer)
     digest = None if due.notes else _digest(market)
     booked = portfolio.book(due.ledger, now, mandate=due.mandate, booked_actions=digest)
-    return booked, [*entries, *due.entries]
+    _remember(booked, due, market)
+    return ExtendedPortfolio(booked, (*entries, *due.entries), due.ledger)
 
 
 def unbooked_notes(
@@ -213,11 +225,109 @@ def unbooked_notes(
     Its ledger is read only if it may lack an action.
     """
     digest = _digest(market)
-    if digest is None or digest == portfolio.booked_actions:
+    if digest is None:
         return ()
+    known = _find_known(portfolio, market)
+    if known is not None:
+        return known.notes
     with work.read() as tx:
         ledger = tx.portfolios.ledger(portfolio.id)
-    return find_due(portfolio, ledger, market, now).notes
+        return find_due(portfolio, ledger, market, now).notes
+
+
+def leave_reviews(entries: Iterable[Entry], market: PriceHistory) -> bool:
+    """Return whether entries change nothing about any corporate action of their ledger.
+
+    They do if they might stand for an action, or move units that a later action concerns.
+    """
+    by_symbol = due_actions(market).by_symbol
+    for entry in entries:
+        if entry.action is not None or entry.kind in REORGANISATIONS:
+            return False
+        if entry.symbol is None:
+            continue
+        actions = by_symbol.get(entry.symbol, ())
+        if entry.kind in _PAYMENTS and any(
+            entry.on - _STANDS_FOR <= action.ex_day <= entry.on for action in actions
+        ):
+            return False
+        if entry.quantity and any(
+            action.ex_day > entry.on
+            for symbol in _reachable(entry.symbol, by_symbol)
+            for action in by_symbol.get(symbol, ())
+        ):
+            return False
+    return True
+
+
+_PAYMENTS = frozenset({EntryKind.DIVIDEND, EntryKind.RETURN_OF_CAPITAL})
+
+_STANDS_FOR = PAID_WITHIN + SPLIT_WITHIN
+"""Time after an ex-day in which an owner's payment may stand for it, weekends included."""
+
+
+def _reachable(symbol: str, by_symbol: Mapping[str, Sequence[CorporateAction]]) -> dict[str, None]:
+    """Return an asset and those that its corporate actions bring, directly or not."""
+    found, waiting = {symbol: None}, [symbol]
+    while waiting:
+        for action in by_symbol.get(waiting.pop(), ()):
+            if action.other and action.other not in found:
+                found[action.other] = None
+                waiting.append(action.other)
+    return found
+
+
+@attrs.define
+class _RecentReviews:
+    """What is not booked in portfolios that were reviewed recently, for one market.
+
+    A portfolio is known by its version and the time of its change.
+    """
+
+    most: int = 10_000
+    _found: OrderedDict[_Key, DueBooking] = attrs.field(factory=OrderedDict, init=False)
+    _lock: Lock = attrs.field(factory=Lock, init=False)
+
+    def get(self, portfolio: ManagedPortfolio) -> DueBooking | None:
+        with self._lock:
+            return self._found.get(_key(portfolio))
+
+    def put(self, portfolio: ManagedPortfolio, due: DueBooking) -> None:
+        with self._lock:
+            self._found[_key(portfolio)] = attrs.evolve(due, ledger=Ledger(), entries=())
+            self._found.move_to_end(_key(portfolio))
+            while len(self._found) > self.most:
+                self._found.popitem(last=False)
+
+
+_Key = tuple[UUID, int, datetime]
+
+
+def _key(portfolio: ManagedPortfolio) -> _Key:
+    return portfolio.id, portfolio.version, portfolio.changed
+
+
+def _recent(market: PriceHistory) -> _RecentReviews:
+    return market.memo("recent reviews", _RecentReviews)
+
+
+def _remember(portfolio: ManagedPortfolio, due: DueBooking, market: PriceHistory) -> None:
+    """Keep what is not booked in a portfolio, if anything; the portfolio states if all is."""
+    if due.notes:
+        _recent(market).put(portfolio, attrs.evolve(due, mandate=portfolio.mandate))
+
+
+def _find_known(portfolio: ManagedPortfolio, market: PriceHistory) -> DueBooking | None:
+    """Return what is due in a portfolio if that is known without its entries; None otherwise."""
+    digest = _digest(market)
+    if digest is None:
+        return None
+    if portfolio.booked_actions == digest:
+        automatic = portfolio.mandate.corporate_actions is ActionBooking.AUTOMATIC
+        mandate = portfolio.mandate
+        return DueBooking(Ledger(), follow_renames(mandate, market) if automatic else mandate)
+    known = _recent(market).get(portfolio)
+    return None if known is None or known.mandate != portfolio.mandate else known
 
 
 def _digest(market: PriceHistory) -> str | None:
@@ -250,11 +360,17 @@ class BookActions:
         stale = [one for one in portfolios if digest is not None and one.booked_actions != digest]
         if not stale or digest is None:
             return [BookedPortfolio(one) for one in portfolios]
+        found: dict[UUID, BookedPortfolio] = {}
+        for one in stale:
+            known = _find_known(one, market)
+            if known is not None:
+                found[one.id] = BookedPortfolio(one, known.notes, known.pending)
+        stale = [one for one in stale if one.id not in found]
         try:
-            found = self._book(stale, market, digest)
+            found |= self._book(stale, market, digest) if stale else {}
         except Exception:
             log.exception("corporate actions of %d portfolios cannot be booked", len(stale))
-            found = {one.id: BookedPortfolio(one, (_NOT_BOOKED,)) for one in stale}
+            found |= {one.id: BookedPortfolio(one, (_NOT_BOOKED,)) for one in stale}
         return [found.get(one.id, BookedPortfolio(one)) for one in portfolios]
 
     def _book(
@@ -271,6 +387,7 @@ class BookActions:
                 found[portfolio.id] = self._write(portfolio, market, digest, now)
                 continue
             found[portfolio.id] = BookedPortfolio(portfolio, due.notes, due.pending)
+            _remember(portfolio, due, market)
             if not due.notes:
                 unconcerned[portfolio.id] = portfolio.version
         if unconcerned:
@@ -282,30 +399,24 @@ class BookActions:
         return found
 
     def _write(
-        self,
-        portfolio: ManagedPortfolio,
-        market: PriceHistory,
-        digest: str,
-        now: datetime,
-        attempts: int = 2,
+        self, portfolio: ManagedPortfolio, market: PriceHistory, digest: str, now: datetime
     ) -> BookedPortfolio:
         """Book what is due in the stored portfolio, which may have changed since it was read."""
-        try:
-            with self.work.begin() as tx:
-                stored = tx.portfolios.get(portfolio.id, owner=portfolio.owner)
-                due = find_due(stored, tx.portfolios.ledger(stored.id), market, now)
-                if not due.entries and due.mandate is stored.mandate:
-                    return BookedPortfolio(stored, due.notes, due.pending)
-                booked = stored.book(
-                    due.ledger,
-                    now,
-                    mandate=due.mandate,
-                    booked_actions=None if due.notes else digest,
-                )
-                tx.portfolios.save(booked, entries=due.entries)
-                cancel_worksheets(tx, booked, due.entries, now)
-        except PortfolioChanged:
-            if attempts <= 1:
-                raise
-            return self._write(portfolio, market, digest, now, attempts - 1)
-        return BookedPortfolio(booked, due.notes, due.pending)
+
+        def plan(
+            tx: Transaction, stored: ManagedPortfolio, ledger: Ledger
+        ) -> LedgerChange[DueBooking]:
+            due = find_due(stored, ledger, market, now)
+            if not due.entries and due.mandate is stored.mandate:
+                return LedgerChange(due)
+            booked = stored.book(
+                due.ledger,
+                now,
+                mandate=due.mandate,
+                booked_actions=None if due.notes else digest,
+            )
+            return LedgerChange(due, ExtendedPortfolio(booked, due.entries, due.ledger))
+
+        due, stored = change_ledger(self.work, portfolio.id, portfolio.owner, plan, now=now)
+        _remember(stored, due, market)
+        return BookedPortfolio(stored, due.notes, due.pending)

@@ -10,20 +10,20 @@ import attrs
 
 from rebalancer.application.audit import record
 from rebalancer.application.corporate_actions import extend_and_book
-from rebalancer.application.idempotency import find_earlier_result, fingerprint
+from rebalancer.application.idempotency import add_key, find_earlier_result, fingerprint
+from rebalancer.application.ledger_changes import LedgerChange, change_ledger
 from rebalancer.application.not_found import require
 from rebalancer.application.owner_entries import exchange_id
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.store import Transaction, UnitOfWork
+from rebalancer.application.quotas import DEFAULT_QUOTAS, Quotas
 from rebalancer.application.valuation import ValuedPortfolio, value_committed
-from rebalancer.application.worksheets import cancel_worksheets
 from rebalancer.domain.audit.events import Action
 from rebalancer.domain.errors import RebalancerError
-from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.portfolio.ledger import TRADES, Entry, EntryKind, Ledger
-from rebalancer.domain.portfolio.mandate import ANY_VERSION, AcceptedVersions
-from rebalancer.domain.rebalancing.lifecycle import Stage
+from rebalancer.domain.portfolio.ledger import TRADES, Entry, EntryKind, Ledger, void_id
+from rebalancer.domain.portfolio.mandate import ANY_VERSION, AcceptedVersions, ManagedPortfolio
+from rebalancer.domain.rebalancing.lifecycle import ProposalRecord, Stage
 
 log = logging.getLogger("rebalancer.actions")
 
@@ -34,6 +34,7 @@ class VoidEntry:
 
     work: UnitOfWork
     prices: PriceSource
+    quotas: Quotas = DEFAULT_QUOTAS
 
     def __call__(
         self,
@@ -60,26 +61,27 @@ class VoidEntry:
         """
         request = fingerprint("void", portfolio_id, entry_id, note)
         market = self._market()
-        with self.work.begin() as tx:
-            portfolio = tx.portfolios.get(portfolio_id, owner=owner)
-            ledger = tx.portfolios.ledger(portfolio_id)
+
+        def plan(
+            tx: Transaction, portfolio: ManagedPortfolio, ledger: Ledger
+        ) -> LedgerChange[tuple[Entry, bool]]:
             done = find_earlier_result(tx, owner, key, request)
             if done is not None:
-                reversal = require(ledger.find(done), "entry", done)
-            else:
-                accepted.check(portfolio)
-                entry = require(ledger.find(entry_id), "entry", entry_id)
-                exchanges = _exchanges_of(entry, ledger)
-                ledger.check_voidable(entry, *exchanges)
-                reversal = entry.reversal(recorded=now, note=note)
-                others = [one.reversal(recorded=now, note=note) for one in exchanges]
-                if entry.proposal is not None and entry.kind in TRADES:
-                    reversal = _reopen(tx, entry.proposal, owner, ledger, reversal)
-                portfolio, booked = extend_and_book(
-                    portfolio, ledger, [*others, reversal], market, now
-                )
-                tx.portfolios.save(portfolio, entries=booked)
-                cancel_worksheets(tx, portfolio, booked, now)
+                return LedgerChange((require(ledger.find(done), "entry", done), True))
+            accepted.check(portfolio)
+            entry = require(ledger.find(entry_id), "entry", entry_id)
+            exchanges = _exchanges_of(entry, ledger)
+            ledger.check_voidable(entry, *exchanges)
+            reversal = entry.reversal(recorded=now, note=note)
+            others = [one.reversal(recorded=now, note=note) for one in exchanges]
+            reopened = None
+            if entry.proposal is not None and entry.kind in TRADES:
+                reopened, reversal = _reopen(tx, entry.proposal, owner, ledger, reversal)
+            extended = extend_and_book(portfolio, ledger, [*others, reversal], market, now)
+
+            def then(tx: Transaction) -> None:
+                if reopened is not None:
+                    tx.proposals.save(reopened, expected=Stage.EXECUTED)
                 record(
                     tx,
                     Action.CORRECTION_RECORDED,
@@ -88,11 +90,14 @@ class VoidEntry:
                     target=f"portfolio:{portfolio_id}",
                     details={"entry": str(entry_id)},
                 )
-                if key is not None:
-                    tx.keys.add(
-                        IdempotencyKey(owner, key, request, result=reversal.id, created=now)
-                    )
-        return reversal, value_committed(portfolio, self.prices.closes, self.work), done is not None
+                add_key(tx, owner=owner, key=key, request=request, result=reversal.id, now=now)
+
+            return LedgerChange((reversal, False), extended, then)
+
+        (reversal, replayed), portfolio = change_ledger(
+            self.work, portfolio_id, owner, plan, now=now, quotas=self.quotas
+        )
+        return reversal, value_committed(portfolio, self.prices.closes, self.work), replayed
 
     def _market(self) -> PriceHistory | None:
         """Return the prices for corporate actions; None if they are not available."""
@@ -107,19 +112,25 @@ def _exchanges_of(entry: Entry, ledger: Ledger) -> list[Entry]:
     """Return the exchanges that were booked with a trade, or with a distribution."""
     if entry.kind is EntryKind.EXCHANGE:
         return []
-    exchanges = [one for one in ledger.effective if one.kind is EntryKind.EXCHANGE]
     if entry.proposal is not None and entry.kind in TRADES:
-        for one in exchanges:
-            if one.proposal == entry.proposal and _settles(one, entry):
+        for one in ledger.of_proposal(entry.proposal):
+            if _counts(one, ledger) and _settles(one, entry):
                 return [one]
-    return [
-        one
-        for one in exchanges
-        if (
-            one.id == exchange_id(entry.id)
-            or (entry.action is not None and one.action == entry.action)
-        )
-    ]
+    if entry.action is not None:
+        return [
+            one
+            for one in ledger.effective
+            if one.kind is EntryKind.EXCHANGE
+            and (one.id == exchange_id(entry.id) or one.action == entry.action)
+        ]
+    return [one for one in ledger.pick([exchange_id(entry.id)]) if _counts(one, ledger)]
+
+
+def _counts(exchange: Entry, ledger: Ledger) -> bool:
+    """Return whether an entry is an exchange that is neither void nor voids another one."""
+    if exchange.kind is not EntryKind.EXCHANGE or exchange.voids is not None:
+        return False
+    return ledger.find(void_id(exchange.id)) is None
 
 
 def _settles(exchange: Entry, trade: Entry) -> bool:
@@ -132,12 +143,16 @@ def _settles(exchange: Entry, trade: Entry) -> bool:
     return (exchange.currency, exchange.amount) == (trade.currency, trade.cash)
 
 
-def _reopen(tx: Transaction, proposal: UUID, owner: UUID, ledger: Ledger, reversal: Entry) -> Entry:
-    """Return the entry that voids a trade of a proposal, which has open orders again."""
+def _reopen(
+    tx: Transaction, proposal: UUID, owner: UUID, ledger: Ledger, reversal: Entry
+) -> tuple[ProposalRecord | None, Entry]:
+    """Return a proposal that has open orders again, and the entry that voids a trade of it.
+
+    None is returned for a proposal that need not be stored.
+    """
     record = tx.proposals.get(proposal, owner=owner)
-    filled = Ledger((*ledger.entries, reversal)).fills(proposal)
+    filled = ledger.followed_by([reversal]).fills(proposal)
     if not record.open_quantities(filled):
-        return reversal
-    if record.stage is Stage.EXECUTED:
-        tx.proposals.save(record.reopen(), expected=Stage.EXECUTED)
-    return attrs.evolve(reversal, partial=True)
+        return None, reversal
+    reopened = record.reopen() if record.stage is Stage.EXECUTED else None
+    return reopened, attrs.evolve(reversal, partial=True)

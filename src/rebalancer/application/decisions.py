@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
@@ -12,7 +13,17 @@ import attrs
 
 from rebalancer.application import audit
 from rebalancer.application.corporate_actions import BookActions, extend_and_book
-from rebalancer.application.idempotency import ClientRequest, find_earlier_result, fingerprint
+from rebalancer.application.idempotency import (
+    ClientRequest,
+    add_key,
+    find_earlier_result,
+    fingerprint,
+)
+from rebalancer.application.ledger_changes import (
+    ExtendedPortfolio,
+    LedgerChange,
+    change_ledger,
+)
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.portfolios import Broker
 from rebalancer.application.ports.store import Transaction, UnitOfWork
@@ -22,12 +33,11 @@ from rebalancer.application.rebalance import (
     proposal_status,
     read_fills,
 )
-from rebalancer.application.worksheets import cancel_worksheets
 from rebalancer.domain.accounts.shares import Right, only_the_owner
 from rebalancer.domain.audit.events import Action
 from rebalancer.domain.errors import RebalancerError, Unavailable
-from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.portfolio.ledger import Ledger
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
 from rebalancer.domain.rebalancing.lifecycle import Fill, ProposalClosed, ProposalRecord, Stage
 
@@ -85,25 +95,35 @@ class AcceptProposal:
             self.broker.submit(record)
             fills = self.broker.fills(record)
         asked = fingerprint("accept", id, mode.value)
-        with self.work.begin() as tx:
+
+        def plan(
+            tx: Transaction, portfolio: ManagedPortfolio, ledger: Ledger
+        ) -> LedgerChange[tuple[ProposalRecord, bool, Mapping[UUID, Mapping[str, Decimal]]]]:
             record = tx.proposals.get(id, owner=owner)
-            portfolio = tx.portfolios.get(record.portfolio_id, owner=owner)
             if find_earlier_result(tx, owner, key, asked) is not None:
-                filled = read_fills(tx, [record])
-                return proposal_status(record, portfolio.version, latest, now, filled), True
+                return LedgerChange((record, True, read_fills(tx, [record])))
             done = record.accept(
                 now, version=portfolio.version, newest=newest_close(record, latest)
             )
+            extended = None
             if fills is not None:
-                done, portfolio = _book_fills(tx, done, portfolio, fills, latest, now)
-            tx.proposals.save(done, expected=record.stage)
-            _record(tx, Action.PROPOSAL_ACCEPTED, done, now, mode=mode.value)
-            if key is not None:
-                tx.keys.add(IdempotencyKey(owner, key, asked, result=id, created=now))
-        if submits and not self.broker.fills_at_once:
+                extended = _book_fills(done, portfolio, ledger, fills, latest, now)
+                done = done.execute(now)
+
+            def then(tx: Transaction) -> None:
+                tx.proposals.save(done, expected=record.stage)
+                _record(tx, Action.PROPOSAL_ACCEPTED, done, now, mode=mode.value)
+                add_key(tx, owner=owner, key=key, request=asked, result=id, now=now)
+
+            filled = {id: {fill.symbol: fill.quantity for fill in fills or ()}}
+            return LedgerChange((done, False, filled), extended, then)
+
+        (done, replayed, filled), portfolio = change_ledger(
+            self.work, record.portfolio_id, owner, plan, now=now
+        )
+        if submits and not replayed and not self.broker.fills_at_once:
             self.broker.submit(done)
-        filled = {id: {fill.symbol: fill.quantity for fill in fills or ()}}
-        return proposal_status(done, portfolio.version, latest, now, filled), False
+        return proposal_status(done, portfolio.version, latest, now, filled), replayed
 
 
 @attrs.frozen
@@ -133,11 +153,21 @@ class CollectFills:
         fills = self.broker.fills(record)
         if fills is None:
             return False
-        with self.work.begin() as tx:
-            portfolio = tx.portfolios.get(record.portfolio_id)
-            done, _ = _book_fills(tx, record, portfolio, fills, None, now)
-            tx.proposals.save(done, expected=Stage.ACCEPTED)
-            _record(tx, Action.PROPOSAL_RECORDED, done, now)
+
+        def plan(
+            tx: Transaction, portfolio: ManagedPortfolio, ledger: Ledger
+        ) -> LedgerChange[None]:
+            done = record.execute(now)
+
+            def then(tx: Transaction) -> None:
+                tx.proposals.save(done, expected=Stage.ACCEPTED)
+                _record(tx, Action.PROPOSAL_RECORDED, done, now)
+
+            return LedgerChange(
+                None, _book_fills(record, portfolio, ledger, fills, None, now), then
+            )
+
+        change_ledger(self.work, record.portfolio_id, None, plan, now=now)
         return True
 
     def pending(self, *, now: datetime) -> None:
@@ -172,21 +202,17 @@ def _record(
 
 
 def _book_fills(
-    tx: Transaction,
     record: ProposalRecord,
     portfolio: ManagedPortfolio,
+    ledger: Ledger,
     fills: Sequence[Fill],
     market: PriceHistory | None,
     now: datetime,
-) -> tuple[ProposalRecord, ManagedPortfolio]:
-    """Add an accepted proposal's cash flow and fills to the ledger of its portfolio."""
+) -> ExtendedPortfolio:
+    """Return a portfolio with the cash flow and the fills of an accepted proposal."""
     last = portfolio.positions.last_entry
     entries = record.ledger_entries(fills, now, last_entry=last)
-    ledger = tx.portfolios.ledger(portfolio.id)
-    portfolio, booked = extend_and_book(portfolio, ledger, entries, market, now)
-    tx.portfolios.save(portfolio, entries=booked)
-    cancel_worksheets(tx, portfolio, booked, now)
-    return record.execute(now), portfolio
+    return extend_and_book(portfolio, ledger, entries, market, now)
 
 
 @attrs.frozen

@@ -111,3 +111,15 @@ def find_earlier_result(tx: Transaction, owner: UUID, key: str | None, request: 
             code="idempotency_key_reused",
         )
     return earlier.result
+
+
+def add_key(
+    tx: Transaction, *, owner: UUID, key: str | None, request: str, result: UUID, now: datetime
+) -> None:
+    """Store the result of a request, if it has a key.
+
+    Raises:
+        Conflict: another request with this key is running.
+    """
+    if key is not None:
+        tx.keys.add(IdempotencyKey(owner, key, request, result=result, created=now))

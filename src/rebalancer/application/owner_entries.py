@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import date, datetime
-from decimal import Decimal, localcontext
+from decimal import Decimal
 from uuid import UUID, uuid5
 
 import attrs
@@ -167,11 +167,27 @@ class Recording:
         )
 
     def own_closes(self, trades: Sequence[Trade]) -> PriceHistory:
-        """Return the closes of traded assets as traded, with splits that the ledger records."""
+        """Return the closes of traded assets as traded, with splits that the ledger records.
+
+        They are those of the market where it has a current close, unless a corporate action that
+        only the ledger knows changes them; then its entries are read.
+        """
         traded = {trade.symbol for trade in trades}
-        entries = tuple(entry for entry in self.ledger.effective if entry.symbol in traded)
+        entries: tuple[Entry, ...] = ()
+        if any(map(self._may_restate, traded)):
+            entries = tuple(entry for entry in self.ledger.effective if entry.symbol in traded)
         chosen = select_assets(self.market, sorted(traded))
         return own_prices(chosen, Ledger(entries), self.base.code)
+
+    def _may_restate(self, symbol: str) -> bool:
+        """Return whether the ledger may change the closes of an asset as traded.
+
+        Splits do if the closes may include them or not; all actions do if the closes are adjusted.
+        """
+        if self.market.quotes is None:
+            return self.ledger.has_corporate_entries(symbol, EntryKind.SPLIT)
+        adjusted = symbol in self.market.quotes.adjusted
+        return adjusted and self.ledger.has_corporate_entries(symbol)
 
     def trade_entry(
         self, trade: Trade, own: PriceHistory, known: Collection[str], id: UUID
@@ -256,8 +272,7 @@ class Recording:
         base = self.base.code
         if symbol in self.market.columns:
             return self.market.currency_of(symbol, base)
-        latest = [one for one in self.ledger.effective if one.symbol == symbol and one.quantity]
-        return (latest[-1].currency if latest else None) or base
+        return self.ledger.currency_of(symbol) or base
 
     def _transfer(self, flow: CashFlow, id: UUID) -> Entry:
         """Return the entry of a deposit or withdrawal in kind."""
@@ -389,7 +404,7 @@ class Recording:
     def _payment_exchange(self, trade: Entry, added: Sequence[Entry]) -> Entry | None:
         """Return the exchange that pays what cash lacks for a purchase; None if none is needed."""
         assert trade.currency is not None
-        missing = -self._least_cash(trade.currency, trade.on, added)
+        missing = -self.ledger.followed_by(added).least_cash(trade.currency, trade.on)
         worth = self._convert(missing, trade)
         if worth is None:
             return None
@@ -409,20 +424,6 @@ class Recording:
         if not money > 0:
             return None
         return convert_money(money, str(entry.currency), self.base, entry.on, self._rates)
-
-    def _least_cash(self, currency: str, since: date, added: Sequence[Entry]) -> Decimal:
-        """Return the least cash of a currency at the end of any day from a day on."""
-        ledger = Ledger((*self.ledger.entries, *added))
-        cash, least = _ZERO, None
-        with localcontext(prec=_DIGITS):
-            for day, entries in ledger.by_day():
-                for entry in entries:
-                    cash += sum(
-                        (much for code, much in entry.cash_changes if code == currency), _ZERO
-                    )
-                if day >= since:
-                    least = cash if least is None else min(least, cash)
-        return cash if least is None else least
 
 
 def exchange_id(trade: UUID) -> UUID:

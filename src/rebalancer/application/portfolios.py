@@ -23,12 +23,12 @@ from rebalancer.application.corporate_actions import (
     open_and_book,
 )
 from rebalancer.application.idempotency import ClientRequest
+from rebalancer.application.ledger_changes import LedgerChange, change_ledger
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.application.quotas import DEFAULT_QUOTAS, Quotas, size_of_portfolio
 from rebalancer.application.trade_amounts import traded_value
 from rebalancer.application.valuation import ValuedPortfolio, value_booked, value_committed
-from rebalancer.application.worksheets import cancel_worksheets
 from rebalancer.domain.audit.events import Action
 from rebalancer.domain.backtest.track_record import TrackRecord, measure_track_record
 from rebalancer.domain.errors import Conflict, FaultCollector, InvalidRequest, NotFound
@@ -37,7 +37,7 @@ from rebalancer.domain.market.currencies import missing_rate
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.symbols import unknown_symbols
 from rebalancer.domain.money import Currency
-from rebalancer.domain.portfolio.ledger import EMPTY, Entry, EntryKind, not_positive
+from rebalancer.domain.portfolio.ledger import EMPTY, Entry, EntryKind, Ledger, not_positive
 from rebalancer.domain.portfolio.mandate import (
     ANY_VERSION,
     AcceptedVersions,
@@ -238,15 +238,21 @@ class RevisePortfolio:
         check_convertible(market, sorted(mandate.targets), needed=mandate.targets.keys() - known)
         _check_limits(mandate, market, self.instruments, known=known)
         revised = stored.revise(mandate, now)
-        with self.work.begin() as tx:
-            tx.portfolios.get(id, owner=owner)  # NotFound if it was closed meanwhile
-            ledger = tx.portfolios.ledger(id)
-            revised, booked = extend_and_book(
-                attrs.evolve(revised, version=stored.version), ledger, [], market, now
-            )
-            tx.portfolios.save(revised, entries=booked)
-            cancel_worksheets(tx, revised, booked, now)
-            record(tx, Action.PORTFOLIO_CHANGED, at=now, subject=owner, target=f"portfolio:{id}")
+        rules = (stored.mandate.corporate_actions, stored.mandate.conversions)
+        if rules == (mandate.corporate_actions, mandate.conversions):
+            revised = attrs.evolve(revised, booked_actions=stored.booked_actions)
+
+        def plan(tx: Transaction, current: ManagedPortfolio, ledger: Ledger) -> LedgerChange[None]:
+            current.check_version(stored.version)
+            before = attrs.evolve(revised, version=stored.version)
+
+            def then(tx: Transaction) -> None:
+                target = f"portfolio:{id}"
+                record(tx, Action.PORTFOLIO_CHANGED, at=now, subject=owner, target=target)
+
+            return LedgerChange(None, extend_and_book(before, ledger, [], market, now), then)
+
+        _, revised = change_ledger(self.work, id, owner, plan, now=now)
         return value_committed(revised, lambda: market, self.work)
 
 
@@ -294,6 +300,7 @@ class MeasurePerformance:
         portfolio = booked.portfolio
         with self.work.read() as tx:
             ledger = tx.portfolios.ledger(portfolio_id)
+            _ = ledger.entries  # which are read until the transaction ends
         record = measure_track_record(
             ledger,
             portfolio.mandate.targets,

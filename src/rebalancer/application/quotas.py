@@ -17,7 +17,6 @@ from rebalancer.domain.errors import Conflict
 from rebalancer.domain.jobs.job import JobState
 from rebalancer.domain.portfolio.entries import Entry
 from rebalancer.domain.portfolio.mandate import Mandate
-from rebalancer.domain.rebalancing.lifecycle import ProposalRecord
 
 _PROPOSALS = "proposals"
 _BYTES = "bytes"
@@ -25,8 +24,7 @@ _BYTES = "bytes"
 _OPEN_JOBS = frozenset({JobState.QUEUED, JobState.RUNNING})
 
 _ENTRY_SIZE, _PORTFOLIO_SIZE, _SYMBOL_SIZE = 300, 500, 20
-_PROPOSAL_SIZE, _PROPOSED_SIZE = 1_500, 500
-"""Bytes that rows take in the database, and a proposal for each of its assets."""
+"""Bytes that rows take in the database."""
 
 
 class QuotaReached(Conflict):
@@ -62,7 +60,7 @@ class Quotas:
         proposals_a_day: New proposals in one day.
         jobs: Unfinished jobs.
         streams: Open streams in one server process.
-        bytes_a_day: Bytes that are stored in one day.
+        bytes_a_day: Bytes that are stored in one day, besides proposals.
         registrations_a_day: Accounts that are registered from one address in one day.
     """
 
@@ -195,11 +193,6 @@ def size_of_portfolio(mandate: Mandate, entries: Iterable[Entry]) -> int:
     rules = mandate.preferences
     symbols = len(mandate.targets) + len(rules.do_not_sell) + len(rules.do_not_buy)
     return _PORTFOLIO_SIZE + _SYMBOL_SIZE * symbols + len(mandate.name) + size_of_entries(entries)
-
-
-def size_of_proposal(record: ProposalRecord) -> int:
-    """Return about how many bytes a proposal takes in the database."""
-    return _PROPOSAL_SIZE + _PROPOSED_SIZE * len(record.inputs.portfolio.symbols)
 
 
 def _exceeded(limit: int, what: str, now: datetime) -> DailyQuotaReached:

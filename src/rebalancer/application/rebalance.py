@@ -15,7 +15,7 @@ from rebalancer.application.not_found import NOT_FOUND
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.policies import Policies
 from rebalancer.application.ports.store import Transaction, UnitOfWork
-from rebalancer.application.quotas import DEFAULT_QUOTAS, QuotaReached, Quotas, size_of_proposal
+from rebalancer.application.quotas import DEFAULT_QUOTAS, QuotaReached, Quotas
 from rebalancer.domain.accounts.shares import Right
 from rebalancer.domain.errors import (
     Conflict,
@@ -262,7 +262,7 @@ class ProposeForPortfolio:
         Raises:
             Unavailable: the store did not answer; no proposal is stored.
             QuotaReached: an owner has too many proposals; no proposal is stored.
-            DailyQuotaReached: an owner has requested or stored too much today; nor is then.
+            DailyQuotaReached: an owner has requested too many today; no proposal is stored.
             Conflict: another request with the key of one of them is running; nor is then.
         """
         made = [one for one in answers if isinstance(one, ProposalResult) and not one.replayed]
@@ -314,9 +314,7 @@ class ProposeForPortfolio:
             if record.actor not in (None, record.owner):
                 advised[record.owner] = advised.get(record.owner, 0) + 1
         for actor, mine in sorted(requested.items()):
-            now = mine[-1].proposed
-            self.quotas.take_proposals(tx, actor, len(mine), now)
-            self.quotas.take_bytes(tx, actor, sum(map(size_of_proposal, mine)), now)
+            self.quotas.take_proposals(tx, actor, len(mine), mine[-1].proposed)
         for owner, new in advised.items():
             self._check_owner(tx, owner, new)
 
@@ -534,6 +532,7 @@ def own_context(
         return context
     with work.read() as tx:
         ledger = tx.portfolios.ledger(portfolio.id)
+        _ = ledger.entries  # which are read until the transaction ends
     filled = own_prices(market, ledger, portfolio.mandate.currency.code, symbols)
     return context if filled is market else attrs.evolve(context, market=filled)
 

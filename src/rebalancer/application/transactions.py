@@ -8,22 +8,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from uuid import UUID, uuid5
 
 import attrs
 
 from rebalancer.application.corporate_actions import BookActions, extend_and_book
-from rebalancer.application.idempotency import find_earlier_result, fingerprint
+from rebalancer.application.idempotency import add_key, find_earlier_result, fingerprint
+from rebalancer.application.ledger_changes import LedgerChange, change_ledger
+from rebalancer.application.not_found import require
 from rebalancer.application.owner_entries import CashFlow, Recording, Trade
 from rebalancer.application.ports.market import PriceSource
-from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.ports.store import Transaction, UnitOfWork
+from rebalancer.application.quotas import DEFAULT_QUOTAS, Quotas
 from rebalancer.application.valuation import ValuedPortfolio, value_committed
-from rebalancer.application.worksheets import cancel_worksheets
 from rebalancer.domain.errors import FaultCollector, InvalidRequest
-from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.ledger import Entry, Ledger
-from rebalancer.domain.portfolio.mandate import ANY_VERSION, AcceptedVersions
+from rebalancer.domain.portfolio.mandate import ANY_VERSION, AcceptedVersions, ManagedPortfolio
 from rebalancer.domain.portfolio.portfolio import Conversions
 from rebalancer.domain.rebalancing.lifecycle import fill_id
 
@@ -36,6 +38,7 @@ class RecordCashFlow:
 
     work: UnitOfWork
     prices: PriceSource
+    quotas: Quotas = DEFAULT_QUOTAS
 
     def __call__(
         self,
@@ -58,22 +61,24 @@ class RecordCashFlow:
         """
         market = self.prices.closes()
         request = fingerprint("cash flow", portfolio_id, *flow.identity())
-        with self.work.begin() as tx:
-            portfolio = tx.portfolios.get(portfolio_id, owner=owner)
-            ledger = tx.portfolios.ledger(portfolio_id)
+
+        def plan(
+            tx: Transaction, portfolio: ManagedPortfolio, ledger: Ledger
+        ) -> LedgerChange[tuple[Entry, bool]]:
             done = find_earlier_result(tx, owner, key, request)
             if done is not None:
-                entry = next(entry for entry in ledger.entries if entry.id == done)
-            else:
-                accepted.check(portfolio)
-                recording = Recording(portfolio.mandate.currency, market, ledger, now)
-                entry = recording.cash_entry(flow, id)
-                portfolio, booked = extend_and_book(portfolio, ledger, [entry], market, now)
-                tx.portfolios.save(portfolio, entries=booked)
-                cancel_worksheets(tx, portfolio, booked, now)
-                if key is not None:
-                    tx.keys.add(IdempotencyKey(owner, key, request, result=entry.id, created=now))
-        return entry, value_committed(portfolio, lambda: market, self.work), done is not None
+                return LedgerChange((require(ledger.find(done), "entry", done), True))
+            accepted.check(portfolio)
+            recording = Recording(portfolio.mandate.currency, market, ledger, now)
+            entry = recording.cash_entry(flow, id)
+            extended = extend_and_book(portfolio, ledger, [entry], market, now)
+            then = partial(add_key, owner=owner, key=key, request=request, result=id, now=now)
+            return LedgerChange((entry, False), extended, then)
+
+        (entry, replayed), portfolio = change_ledger(
+            self.work, portfolio_id, owner, plan, now=now, quotas=self.quotas
+        )
+        return entry, value_committed(portfolio, lambda: market, self.work), replayed
 
 
 @attrs.frozen
@@ -83,6 +88,7 @@ class RecordTrades:
     work: UnitOfWork
     prices: PriceSource
     book: BookActions
+    quotas: Quotas = DEFAULT_QUOTAS
 
     def __call__(
         self,
@@ -118,9 +124,12 @@ class RecordTrades:
         request = fingerprint(
             "trades", portfolio_id, proposal_id, *(trade.identity() for trade in trades)
         )
-        with self.work.begin() as tx:
+
+        def plan(
+            tx: Transaction, portfolio: ManagedPortfolio, ledger: Ledger
+        ) -> LedgerChange[tuple[list[Entry], bool]]:
             record = None
-            if proposal_id is not None:  # first: its lock is the portfolio's
+            if proposal_id is not None:
                 record = tx.proposals.get(proposal_id, owner=owner)
                 if record.portfolio_id != portfolio_id:
                     raise InvalidRequest(
@@ -128,43 +137,42 @@ class RecordTrades:
                         field="proposal_id",
                         code="proposal_of_other_portfolio",
                     )
-            portfolio = tx.portfolios.get(portfolio_id, owner=owner)
-            ledger = tx.portfolios.ledger(portfolio_id)
             done = find_earlier_result(tx, owner, key, request)
             if done is not None:
-                entries = _entries_of(done, proposal_id, len(trades), ledger)
-            else:
-                accepted.check(portfolio)
-                if not trades:
-                    raise InvalidRequest(
-                        "no trades; name at least one", field="trades", code="no_trades"
-                    )
-                recording = Recording(portfolio.mandate.currency, market, ledger, now)
-                known = set(ledger.symbols)
-                if record is not None:
-                    known |= {order.symbol for order in record.proposal.orders}
-                own = recording.own_closes(trades)
-                entries, faults = [], FaultCollector()
-                for number, trade in enumerate(trades):
-                    with faults.collect(f"trades[{number}]."):
-                        entries.append(
-                            recording.trade_entry(trade, own, known, uuid5(id, str(number)))
-                        )
-                faults.raise_any()
-                if record is not None:
-                    filled, entries = record.fill(entries, ledger.fills(record.id), now)
-                    if filled.stage is not record.stage:
-                        tx.proposals.save(filled, expected=record.stage)
-                converts = portfolio.mandate.conversions is Conversions.AUTOMATIC
-                exchanges = recording.exchanges(entries) if converts else []
-                portfolio, booked = extend_and_book(
-                    portfolio, ledger, [*entries, *exchanges], market, now
+                return LedgerChange((_entries_of(done, proposal_id, len(trades), ledger), True))
+            accepted.check(portfolio)
+            if not trades:
+                raise InvalidRequest(
+                    "no trades; name at least one", field="trades", code="no_trades"
                 )
-                tx.portfolios.save(portfolio, entries=booked)
-                cancel_worksheets(tx, portfolio, booked, now)
-                if key is not None:
-                    tx.keys.add(IdempotencyKey(owner, key, request, result=id, created=now))
-        return entries, value_committed(portfolio, lambda: market, self.work), done is not None
+            recording = Recording(portfolio.mandate.currency, market, ledger, now)
+            known = set(ledger.symbols)
+            if record is not None:
+                known |= {order.symbol for order in record.proposal.orders}
+            own = recording.own_closes(trades)
+            entries, faults = list[Entry](), FaultCollector()
+            for number, trade in enumerate(trades):
+                with faults.collect(f"trades[{number}]."):
+                    entries.append(recording.trade_entry(trade, own, known, uuid5(id, str(number))))
+            faults.raise_any()
+            filled = record
+            if record is not None:
+                filled, entries = record.fill(entries, ledger.fills(record.id), now)
+            converts = portfolio.mandate.conversions is Conversions.AUTOMATIC
+            exchanges = recording.exchanges(entries) if converts else []
+            extended = extend_and_book(portfolio, ledger, [*entries, *exchanges], market, now)
+
+            def then(tx: Transaction) -> None:
+                if record is not None and filled is not None and filled.stage is not record.stage:
+                    tx.proposals.save(filled, expected=record.stage)
+                add_key(tx, owner=owner, key=key, request=request, result=id, now=now)
+
+            return LedgerChange((entries, False), extended, then)
+
+        (entries, replayed), portfolio = change_ledger(
+            self.work, portfolio_id, owner, plan, now=now, quotas=self.quotas
+        )
+        return entries, value_committed(portfolio, lambda: market, self.work), replayed
 
 
 @attrs.frozen
@@ -189,9 +197,7 @@ class ReadTransactions:
 
 def _entries_of(id: UUID, proposal_id: UUID | None, count: int, ledger: Ledger) -> list[Entry]:
     """Return the entries of an earlier request; older versions numbered those of a proposal."""
-    ids = {uuid5(id, str(number)) for number in range(count)}
-    found = [entry for entry in ledger.entries if entry.id in ids]
+    found = ledger.pick([uuid5(id, str(number)) for number in range(count)])
     if not found and proposal_id is not None:
-        ids = {fill_id(proposal_id, number) for number in range(count)}
-        found = [entry for entry in ledger.entries if entry.id in ids]
+        found = ledger.pick([fill_id(proposal_id, number) for number in range(count)])
     return found

@@ -120,6 +120,7 @@ def value_portfolio(
     if reasons or jumped:
         with work.read() as tx:
             ledger = tx.portfolios.ledger(portfolio.id)
+            _ = ledger.entries  # which are read until the transaction ends
         own = own_prices(select_assets(market, [*held, *ledger.symbols]), ledger, base)
         notes += _split_notes(own, ledger, jumped)
         market = own if reasons else market

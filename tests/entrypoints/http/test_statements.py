@@ -25,14 +25,14 @@ ASKED: dict[str, tuple[int, Callable[[ApiUser, str, str], httpx.Response]]] = {
     "portfolios": (1, lambda ada, mine, _: ada.get("/api/portfolios?limit=200")),
     "a portfolio": (1, lambda ada, mine, _: ada.get(f"/api/portfolios/{mine}")),
     "transactions": (3, lambda ada, mine, _: ada.get(f"/api/portfolios/{mine}/transactions")),
-    "performance": (2, lambda ada, mine, _: ada.get(f"/api/portfolios/{mine}/performance")),
+    "performance": (3, lambda ada, mine, _: ada.get(f"/api/portfolios/{mine}/performance")),
     "proposals": (2, lambda ada, mine, _: ada.get("/api/rebalance?limit=200")),
     "its proposals": (3, lambda ada, mine, _: ada.get(f"/api/rebalance?portfolio_id={mine}")),
     "a proposal": (2, lambda ada, _, made: ada.get(f"/api/rebalance/{made}")),
     "profile": (1, lambda ada, _, __: ada.get("/api/users/profile")),
     "policies": (0, lambda ada, _, __: ada.get("/api/policies")),
     "predict": (
-        2,
+        6,
         lambda ada, mine, _: ada.post("/api/rebalance/predict", {"portfolio_id": mine}),
     ),
     "deposit": (
@@ -41,7 +41,7 @@ ASKED: dict[str, tuple[int, Callable[[ApiUser, str, str], httpx.Response]]] = {
             f"/api/portfolios/{mine}/cash-flows", {"kind": "deposit", "amount": "1"}
         ),
     ),
-    "accept": (10, lambda ada, _, made: ada.post(f"/api/rebalance/{made}/accept")),
+    "accept": (13, lambda ada, _, made: ada.post(f"/api/rebalance/{made}/accept")),
 }
 """Requests, and how many statements each may take."""
 

@@ -243,7 +243,13 @@ class MemoryPortfolios:
             self._shares.check_right("portfolio", id, id, actor, right)
         return found
 
-    def save(self, portfolio: ManagedPortfolio, *, entries: Sequence[Entry] = ()) -> None:
+    def save(
+        self,
+        portfolio: ManagedPortfolio,
+        *,
+        entries: Sequence[Entry] = (),
+        ledger: Ledger | None = None,
+    ) -> None:
         self.get(portfolio.id, owner=portfolio.owner).check_version(portfolio.version - 1)
         self.add(portfolio, entries)
 

@@ -14,6 +14,7 @@ from rebalancer.adapters.sql.statements import SqlStore, lock_rows
 from rebalancer.adapters.sql.tables import (
     account_deletions,
     batch_failures,
+    ledger_checkpoints,
     ledger_entries,
     metadata,
     outbox,
@@ -77,7 +78,7 @@ def personal_rows(table: Table, user: User) -> ColumnElement[bool] | None:
     """
     if table is users:
         return table.c.id == user.id
-    if table in (ledger_entries, batch_failures):
+    if table in (ledger_entries, ledger_checkpoints, batch_failures):
         owned = select(portfolios.c.id).where(portfolios.c.owner == user.id)
         return table.c.portfolio.in_(owned)
     if table is portfolio_shares:

@@ -11,6 +11,7 @@ from uuid import UUID
 import attrs
 from sqlalchemy import Row, bindparam, func, insert, select, tuple_, update
 
+from rebalancer.adapters.sql.checkpoints import LedgerRules, read_ledger, store_checkpoint
 from rebalancer.adapters.sql.rows import ENTRIES, portfolio_of, portfolio_or_error, portfolio_row
 from rebalancer.adapters.sql.shares import check_shared_right, is_shared, shared_with
 from rebalancer.adapters.sql.statements import SqlStore, lock_rows
@@ -65,12 +66,6 @@ _MARK = (
     .where(portfolios.c.id == bindparam("at_id"), portfolios.c.version == bindparam("at_version"))
     .values(booked_actions=bindparam("actions"))
 )
-_LEDGER = (
-    select(ledger_entries)
-    .where(ledger_entries.c.portfolio == bindparam("portfolio"))
-    .order_by(ledger_entries.c.sequence)
-)
-
 _LEDGERS = (
     select(ledger_entries)
     .where(ledger_entries.c.portfolio.in_(bindparam("portfolios", expanding=True)))
@@ -80,15 +75,17 @@ _LEDGERS = (
 
 @attrs.frozen
 class SqlPortfolios(SqlStore):
+    rules: LedgerRules = attrs.field(factory=LedgerRules, kw_only=True)
     _locked: dict[UUID, ManagedPortfolio] = attrs.field(
         factory=dict, init=False, repr=False, eq=False
     )
     _ledgers: dict[UUID, Ledger] = attrs.field(factory=dict, init=False, repr=False, eq=False)
 
     def add(self, portfolio: ManagedPortfolio, entries: Sequence[Entry]) -> None:
-        portfolio.extend_ledger(Ledger(), entries)
+        ledger = portfolio.extend_ledger(Ledger(), entries)
         self.connection.execute(insert(portfolios), portfolio_row(portfolio))
         self._append(portfolio.id, entries)
+        store_checkpoint(self.connection, portfolio.id, ledger, self.rules)
 
     def get(self, id: UUID, *, owner: UUID | None = None) -> ManagedPortfolio:
         row = self._find(id, owner)
@@ -119,15 +116,26 @@ class SqlPortfolios(SqlStore):
             self._locked[found.id] = found
         return found
 
-    def save(self, portfolio: ManagedPortfolio, *, entries: Sequence[Entry] = ()) -> None:
+    def save(
+        self,
+        portfolio: ManagedPortfolio,
+        *,
+        entries: Sequence[Entry] = (),
+        ledger: Ledger | None = None,
+    ) -> None:
         id, before = portfolio.id, portfolio.version - 1
         stored = self._require_version(id, portfolio.owner, before)
+        longer = None
         if entries or portfolio.positions != stored.positions:
-            longer = portfolio.extend_ledger(self.ledger(id), entries)
-            if id in self._locked:
-                self._ledgers[id] = longer
+            longer = ledger
+            if longer is None:
+                longer = portfolio.extend_ledger(self.ledger(id), entries)
+            portfolio.check_ledger(longer)
+        self._ledgers.pop(id, None)
         self._compare_and_swap(id, portfolio.owner, before, portfolio_row(portfolio))
         self._append(id, entries)
+        if longer is not None and entries:
+            store_checkpoint(self.connection, id, longer, self.rules)
         if id in self._locked:
             self._locked[id] = portfolio
 
@@ -205,8 +213,7 @@ class SqlPortfolios(SqlStore):
     def ledger(self, id: UUID) -> Ledger:
         if id in self._ledgers:
             return self._ledgers[id]
-        rows = self.connection.execute(_LEDGER, {"portfolio": id})
-        found = Ledger(tuple(map(ENTRIES.from_row, rows)))
+        found = read_ledger(self.connection, id, locks=self.locks, rules=self.rules)
         if id in self._locked:
             self._ledgers[id] = found
         return found

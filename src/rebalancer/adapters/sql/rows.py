@@ -27,6 +27,7 @@ from rebalancer.domain.jobs.batch_run import BatchRun
 from rebalancer.domain.jobs.job import Job, JobState
 from rebalancer.domain.market.synchronization import ScheduledTask, SyncState, TaskState
 from rebalancer.domain.money import Currency
+from rebalancer.domain.portfolio.checkpoints import Checkpoint
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind, Positions
 from rebalancer.domain.portfolio.mandate import (
     ActionBooking,
@@ -125,6 +126,7 @@ FAILURES = Converter(Failures)
 DEVICES = Converter(KnownDevice)
 API_KEYS = Converter(ApiKey, scopes=_decoder(tuple[Scope, ...]).decode)
 DELETIONS = Converter(Deletion)
+CHECKPOINTS = _decoder(Checkpoint).decode
 ENTRIES = Converter(Entry, {"on": "day"}, kind=EntryKind)
 PROPOSALS = Converter(
     ProposalRecord,

@@ -34,6 +34,7 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     false,
+    text,
     true,
 )
 from sqlalchemy.types import TypeEngine
@@ -435,6 +436,13 @@ ledger_entries = Table(
     Column("action", Text),
     UniqueConstraint("portfolio", "id"),
     Index(None, "portfolio", "sequence"),
+    Index(
+        "ix_ledger_entries_proposal",
+        "proposal",
+        "portfolio",
+        sqlite_where=text("proposal IS NOT NULL"),
+        postgresql_where=text("proposal IS NOT NULL"),
+    ),
     _one_of("kind", EntryKind),
     *_not_negative("amount", "quantity", "price", "cost"),
     *_not_negative("withheld", "ratio", "cost_share", "cost_basis", "counter_amount"),
@@ -458,6 +466,16 @@ ledger_entries = Table(
         "moved",
     ),
     sqlite_autoincrement=True,  # a number is never reused
+)
+
+ledger_checkpoints = Table(
+    "ledger_checkpoints",
+    metadata,
+    Column("portfolio", ForeignKey(portfolios.c.id)),
+    # Sequence of the last entry that it includes.
+    Column("last", BigInteger),
+    _document("document"),
+    PrimaryKeyConstraint("portfolio", "last"),
 )
 
 idempotency_keys = Table(

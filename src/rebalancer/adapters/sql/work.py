@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, Row, Select, select
 from rebalancer.adapters.sql.api_keys import SqlApiKeys
 from rebalancer.adapters.sql.audit import SqlAuditTrail
 from rebalancer.adapters.sql.batch_runs import SqlBatchRuns
+from rebalancer.adapters.sql.checkpoints import LedgerRules, find_wrong_checkpoints
 from rebalancer.adapters.sql.data_keys import SqlDataKeys
 from rebalancer.adapters.sql.deletions import SqlDeletions
 from rebalancer.adapters.sql.engine import LOCK_TIMEOUT, reading, writing
@@ -98,6 +99,7 @@ class SqlWork:
         lock_timeout: Seconds to wait for another writer of this process, in SQLite.
         sends_mail: Whether mails that are written are stored, to be sent.
         check_batch: Portfolios that `check` reads at a time.
+        ledgers: When ledgers have checkpoints.
     """
 
     engine: Engine
@@ -105,12 +107,13 @@ class SqlWork:
     lock_timeout: float = LOCK_TIMEOUT
     sends_mail: bool = True
     check_batch: int = 500
+    ledgers: LedgerRules = attrs.field(factory=LedgerRules, kw_only=True)
     _writer: Lock = attrs.field(factory=Lock, init=False, eq=False, repr=False)
 
     @contextmanager
     def begin(self) -> Iterator[Transaction]:
         with self._one_writer(), writing(self.engine) as connection:
-            tx = _stores(connection, self.encryption, locks=True, sends_mail=self.sends_mail)
+            tx = _stores(self, connection, locks=True)
             yield tx
         for call in tx.after_commit:
             call()
@@ -131,7 +134,7 @@ class SqlWork:
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         with reading(self.engine) as connection:
-            yield _stores(connection, self.encryption, locks=False, sends_mail=self.sends_mail)
+            yield _stores(self, connection, locks=False)
 
     def check(self) -> list[str]:
         """Describe every portfolio, also closed ones, that contradicts its ledger."""
@@ -151,16 +154,15 @@ class SqlWork:
                     for row in rows
                     if (problem := _find_difference(row, ledgers[row.id]))
                 ]
+                findings += find_wrong_checkpoints(connection, [row.id for row in rows])
                 rows = connection.execute(batch.where(portfolios.c.id > rows[-1].id)).all()
         return findings
 
 
-def _stores(
-    connection: Connection, encryption: Encryption, *, locks: bool, sends_mail: bool
-) -> Transaction:
+def _stores(work: SqlWork, connection: Connection, *, locks: bool) -> Transaction:
     """Return all stores; with ``locks``, rows that are read by id stay locked until the end."""
     data_keys = SqlDataKeys(connection, locks)
-    cipher = encryption.cipher(data_keys, writes=locks)
+    cipher = work.encryption.cipher(data_keys, writes=locks)
     return Transaction(
         users=SqlUsers(connection, locks, cipher),
         tokens=SqlRefreshTokens(connection, locks),
@@ -172,9 +174,9 @@ def _stores(
         failures=SqlLoginFailures(connection, locks),
         devices=SqlKnownDevices(connection, locks),
         one_time=SqlOneTimeTokens(connection, locks, cipher),
-        portfolios=SqlPortfolios(connection, locks, cipher),
+        portfolios=SqlPortfolios(connection, locks, cipher, rules=work.ledgers),
         shares=SqlPortfolioShares(connection, locks, cipher),
-        outbox=(SqlOutbox if sends_mail else NoOutbox)(connection, locks, cipher),
+        outbox=(SqlOutbox if work.sends_mail else NoOutbox)(connection, locks, cipher),
         proposals=SqlProposals(connection, locks),
         keys=SqlIdempotencyKeys(connection, locks),
         jobs=SqlJobs(connection, locks),

@@ -15,6 +15,10 @@ from rebalancer.domain.portfolio.mandate import ManagedPortfolio, UnreadablePort
 from rebalancer.domain.rebalancing.lifecycle import Fill, ProposalRecord, Stage
 
 
+class LongReplay(Exception):
+    """A transaction that holds locks needs many entries of a ledger; read them outside of it."""
+
+
 class Portfolios(Protocol):
     """Portfolios and their ledgers.
 
@@ -40,8 +44,19 @@ class Portfolios(Protocol):
             NotAllowed: it is shared without the right; see `check_right`.
         """
 
-    def save(self, portfolio: ManagedPortfolio, *, entries: Sequence[Entry] = ()) -> None:
+    def save(
+        self,
+        portfolio: ManagedPortfolio,
+        *,
+        entries: Sequence[Entry] = (),
+        ledger: Ledger | None = None,
+    ) -> None:
         """Replace the previous version of a portfolio, and append entries to its ledger.
+
+        Args:
+            portfolio: The next version.
+            entries: To append.
+            ledger: With these entries, if the caller has added it up; None: it is read.
 
         Raises:
             PortfolioChanged: the stored version is not the previous one; nothing is written.
@@ -91,7 +106,11 @@ class Portfolios(Protocol):
         """Return the id of each ``size``-th open portfolio, sorted by id."""
 
     def ledger(self, id: UUID) -> Ledger:
-        """Return all entries as recorded; an empty ledger for an unknown portfolio."""
+        """Return all entries as recorded; an empty ledger for an unknown portfolio.
+
+        Entries of a long ledger are read when they are needed, until the transaction ends. Then
+        its methods raise LongReplay if the transaction holds locks and needs many entries.
+        """
 
     def ledgers(self, ids: Collection[UUID]) -> dict[UUID, Ledger]:
         """Return the ledger of each portfolio, as `ledger`, with few queries."""

@@ -60,7 +60,8 @@ _WITH_SYMBOL = REORGANISATIONS | {EntryKind.RETURN_OF_CAPITAL}
 _WITHOUT_SYMBOL = frozenset({EntryKind.EXCHANGE})
 
 _ORDER = {EntryKind.RENAME: 0, EntryKind.SPIN_OFF: 1, EntryKind.SPLIT: 2, EntryKind.MERGER: 3}
-_LAST = 4
+LAST_OF_DAY = 4
+"""Order of entries that are no reorganisations."""
 
 
 @attrs.frozen
@@ -362,7 +363,7 @@ def order_of_effect(entry: Entry) -> int:
     New symbols come first, then spin-offs, splits and mergers; all others follow as recorded. So
     the ratio of a spin-off is per unit before a split of the same day.
     """
-    return _ORDER.get(entry.kind, _LAST)
+    return _ORDER.get(entry.kind, LAST_OF_DAY)
 
 
 def move_units(holdings: dict[str, Decimal], entry: Entry) -> tuple[str, ...]:

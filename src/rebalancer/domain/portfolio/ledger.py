@@ -7,16 +7,17 @@ which it was recorded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal, localcontext
 from functools import cached_property
-from itertools import groupby
 from uuid import UUID
 
 import attrs
 
 from rebalancer.domain.errors import Conflict
+from rebalancer.domain.portfolio.checkpoints import Checkpoint, StoredEntries, moved_symbols
 from rebalancer.domain.portfolio.entries import (
     FLOWS,
     TRADES,
@@ -25,9 +26,10 @@ from rebalancer.domain.portfolio.entries import (
     filled_quantities,
     move_units,
     not_positive,
-    order_of_effect,
     void_id,
 )
+from rebalancer.domain.portfolio.entry_order import effective_entries, group_by_day
+from rebalancer.domain.portfolio.positions import EMPTY, Overdrawn, Positions
 
 __all__ = [
     "EMPTY",
@@ -48,149 +50,108 @@ _ZERO = Decimal(0)
 _DIGITS = 60
 
 
-class Overdrawn(Conflict):
-    """Cash or a holding would be negative at the end of a day."""
-
-    default_code = "overdrawn"
-
-
 class NotVoidable(Conflict):
     """The entry is void already, voids another one, or other entries depend on it."""
 
     default_code = "not_voidable"
 
 
-@attrs.frozen
-class Positions:
-    """Cash and holdings that follow from a ledger.
+@attrs.frozen(slots=False, eq=False)
+class Ledger:
+    """Entries in the order in which they were recorded.
 
     Attributes:
-        cash: Money in the base currency, >= 0.
-        holdings: Quantity by symbol, each > 0, sorted by symbol.
-        uninvested: Base cash paid in since the last rebalance and not spent,
-            0 <= uninvested <= cash. Exchanges into other currencies spend it.
-            By effective day: a deposit dated before a rebalance counts as invested, also if it is
-            recorded later. The trades of a proposal with open orders spend what they cost.
-        last_rebalance: Day of the last trades of a proposal.
-        last_entry: Latest effective day of entries that are not booked corporate actions; None
-            without any.
-        foreign_cash: Money in other currencies by ISO 4217 code, each > 0, sorted by code.
+        added: All entries, or those that follow the stored ones.
+        stored: Stored entries, which are read when they are needed; None without any.
     """
 
-    cash: Decimal = _ZERO
-    holdings: Mapping[str, Decimal] = attrs.field(factory=dict)
-    uninvested: Decimal = _ZERO
-    last_rebalance: date | None = None
-    last_entry: date | None = None
-    foreign_cash: Mapping[str, Decimal] = attrs.field(factory=dict)
+    added: tuple[Entry, ...] = ()
+    stored: StoredEntries | None = attrs.field(default=None, kw_only=True, repr=False)
 
+    def __eq__(self, other: object) -> bool:
+        return self.entries == other.entries if isinstance(other, Ledger) else NotImplemented
 
-EMPTY = Positions()
+    def __hash__(self) -> int:
+        return hash(self.entries)
 
+    @cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        """All entries."""
+        return self.added if self.stored is None else (*self.stored.after(0), *self.added)
 
-@attrs.frozen(slots=False)
-class Ledger:
-    """Entries in the order in which they were recorded."""
-
-    entries: tuple[Entry, ...] = ()
+    @property
+    def count(self) -> int:
+        """Number of entries."""
+        return len(self.added) if self.stored is None else self.state.count
 
     @cached_property
     def effective(self) -> tuple[Entry, ...]:
         """The entries that count: without those that are void and those that void them."""
-        voided = {entry.voids for entry in self.entries if entry.voids is not None}
-        if not voided:
-            return self.entries
-        return tuple(
-            entry for entry in self.entries if entry.voids is None and entry.id not in voided
-        )
+        return effective_entries(self.entries)
 
     @cached_property
     def symbols(self) -> frozenset[str]:
         """Every asset that was ever traded, moved or received, also by void entries."""
-        moved = {entry.symbol for entry in self.entries if entry.symbol and entry.quantity}
-        received = {entry.other for entry in self.entries if entry.other}
-        return frozenset(moved | received)
+        return moved_symbols(self.added) if self.stored is None else self.state.symbols
 
     @property
     def open_proposals(self) -> frozenset[UUID]:
         """Proposals with orders that were still open after their latest recorded trade."""
-        latest = {
-            entry.proposal: entry.partial
-            for entry in self.entries
-            if entry.proposal is not None and entry.kind in TRADES
-        }
-        return frozenset(id for id, partial in latest.items() if partial)
+        return self.state.open_proposals
 
     def fills(self, proposal: UUID) -> dict[str, Decimal]:
         """Return the quantity of each asset that trades of a proposal bought or sold."""
-        return filled_quantities(entry for entry in self.entries if entry.proposal == proposal)
+        return filled_quantities(self.of_proposal(proposal))
 
-    def by_day(self) -> Iterable[tuple[date, list[Entry]]]:
-        """Yield effective entries by day, earliest first; within a day in their order of effect.
+    def of_proposal(self, proposal: UUID) -> list[Entry]:
+        """Return the entries of a proposal, as recorded."""
+        stored = [] if self.stored is None else self.stored.of_proposal(proposal)
+        return [*stored, *(entry for entry in self.added if entry.proposal == proposal)]
 
-        That is `order_of_effect`, then as recorded. An entry that was recorded before a new symbol
-        was, and takes effect on its day or later, has the new symbol here.
-        """
-        ordered = sorted(self._carried_on, key=lambda entry: (entry.on, order_of_effect(entry)))
-        for day, entries in groupby(ordered, key=lambda entry: entry.on):
-            yield day, list(entries)
+    def by_day(self) -> Iterator[tuple[date, list[Entry]]]:
+        """Yield effective entries by day, see `group_by_day`."""
+        return group_by_day(self.effective)
 
-    @cached_property
-    def _carried_on(self) -> tuple[Entry, ...]:
-        """The effective entries, with the symbols that their assets had on their days."""
-        renames = [
-            (place, entry)
-            for place, entry in enumerate(self.effective)
-            if entry.kind is EntryKind.RENAME
-        ]
-        if not renames:
-            return self.effective
-        renames.sort(key=lambda pair: pair[1].on)
-        return tuple(_rename(entry, place, renames) for place, entry in enumerate(self.effective))
-
-    @cached_property
+    @property
     def positions(self) -> Positions:
         """Cash and holdings at the end of the last day.
 
         Raises:
             Overdrawn: cash or a holding is negative at the end of a day.
         """
-        with localcontext(prec=_DIGITS):
-            return self._sum_up()
+        return self.state.positions
 
-    def _sum_up(self) -> Positions:
-        uninvested = _ZERO
-        cash: dict[str | None, Decimal] = {None: _ZERO}
-        holdings: dict[str, Decimal] = {}
-        rebalanced = last = None
-        incomplete = self.open_proposals
-        for day, entries in self.by_day():
-            touched: set[str] = set()
-            for entry in entries:
-                for currency, change in entry.cash_changes:
-                    cash[currency] = cash.get(currency, _ZERO) + change
-                touched.update(move_units(holdings, entry))
-                executes = entry.proposal is not None and entry.kind in TRADES
-                if executes:
-                    rebalanced = day
-                if executes and entry.proposal not in incomplete:
-                    uninvested = _ZERO
-                elif entry.currency is None and entry.kind in _INVESTED:
-                    uninvested = max(uninvested + entry.cash, _ZERO)
-            _check_cash(cash, day)
-            for symbol in sorted(touched):
-                if holdings[symbol] < 0:
-                    raise Overdrawn(
-                        f"the holding of {symbol} would be {holdings[symbol]} at the end of "
-                        f"{day}; record its purchase or deposit first"
-                    )
-            uninvested = min(uninvested, cash[None])
-            if any(entry.action is None for entry in entries):
-                last = day
-        held = {symbol: units for symbol, units in sorted(holdings.items()) if units}
-        base = cash.pop(None)
-        foreign = sorted((code, money) for code, money in cash.items() if code and money)
-        return Positions(base, held, uninvested, rebalanced, last, dict(foreign))
+    @property
+    def state(self) -> Checkpoint:
+        """State after all entries; its number is that of the checkpoint that it extends.
+
+        Raises:
+            Overdrawn: cash or a holding is negative at the end of a day.
+        """
+        return self._states[1]
+
+    @property
+    def origin(self) -> Checkpoint:
+        """The latest stored checkpoint that precedes the added entries; see `state`."""
+        return self._states[0]
+
+    @cached_property
+    def _states(self) -> tuple[Checkpoint, Checkpoint]:
+        """The checkpoint that is extended, and the state after all entries."""
+        if self.stored is None:
+            return Checkpoint(), Checkpoint().extended_by(self.added)
+        new: tuple[Entry, ...] | None = None
+        for checkpoint in self.stored.checkpoints():
+            if new is None:  # older versions record entries without checkpoints
+                new = (*self.stored.after(checkpoint.last), *self.added)
+            if checkpoint.precedes(new, self.stored):
+                later = (*self.stored.after(checkpoint.last), *self.added)
+                return checkpoint, checkpoint.extended_by(later)
+        return Checkpoint(), Checkpoint().extended_by(self.entries)
+
+    def followed_by(self, entries: Iterable[Entry]) -> Ledger:
+        """Return the ledger with more entries, without a check."""
+        return Ledger((*self.added, *entries), stored=self.stored)
 
     def extended_by(self, entries: Iterable[Entry]) -> Ledger:
         """Return the ledger with more entries.
@@ -198,17 +159,59 @@ class Ledger:
         Raises:
             Overdrawn: cash or a holding would be negative.
         """
-        longer = Ledger((*self.entries, *entries))
-        _ = longer.positions
+        longer = self.followed_by(entries)
+        _ = longer.state
         return longer
 
     def find(self, id: UUID) -> Entry | None:
         """Return the entry of this id; None without one."""
-        return self._by_id.get(id)
+        found = self._by_id.get(id)
+        if found is None and self.stored is not None:
+            found = next(iter(self.stored.pick([id])), None)
+        return found
+
+    def pick(self, ids: Sequence[UUID]) -> list[Entry]:
+        """Return the entries with some ids, as recorded; unknown ids are left out."""
+        wanted = set(ids)
+        stored = [] if self.stored is None else self.stored.pick(ids)
+        return [*stored, *(entry for entry in self.added if entry.id in wanted)]
 
     @cached_property
     def _by_id(self) -> dict[UUID, Entry]:
-        return {entry.id: entry for entry in self.entries}
+        return {entry.id: entry for entry in self.added}
+
+    def currency_of(self, symbol: str) -> str | None:
+        """Return the currency in which an asset was last traded or moved; None: the base one."""
+        return self.state.currencies.get(symbol)
+
+    def has_corporate_entries(self, symbol: str, *kinds: EntryKind) -> bool:
+        """Return whether entries of an asset may be of these kinds; of any of `Checkpoint`'s."""
+        found = self.state.corporate.get(symbol, frozenset())
+        return bool(found & set(kinds) if kinds else found)
+
+    def least_cash(self, currency: str, since: date) -> Decimal:
+        """Return the least cash of a currency at the end of any day from a day on.
+
+        It may be negative: the added entries are not checked.
+        """
+        cash, later, days = _ZERO, self, set[date]()
+        if self.stored is not None and all(entry.voids is None for entry in self.added):
+            before = Ledger(stored=self.stored).state
+            if before.day is not None and before.day <= since:
+                cash, later, days = before.cash_in(currency), Ledger(self.added), {before.day}
+        changes = dict.fromkeys(days, _ZERO)
+        least = None
+        with localcontext(prec=_DIGITS):
+            for entry in later.effective:
+                for code, much in entry.cash_changes:
+                    changes[entry.on] = changes.get(entry.on, _ZERO) + (
+                        much if code == currency else _ZERO
+                    )
+            for day, change in sorted(changes.items()):
+                cash += change
+                if day >= since:
+                    least = cash if least is None else min(least, cash)
+        return cash if least is None else least
 
     def check_voidable(self, entry: Entry, *together: Entry) -> None:
         """Check that one of the entries may be voided, ``together`` with others.
@@ -223,6 +226,11 @@ class Ledger:
             )
         if self.find(void_id(entry.id)) is not None:
             raise NotVoidable(f"the {entry.title} is void already", code="already_void")
+        if self.stored is not None:
+            with suppress(Overdrawn):  # which all entries explain
+                reversals = [one.reversal(recorded=one.recorded) for one in (entry, *together)]
+                self.extended_by(reversals)
+                return
         void = {one.id for one in (entry, *together)}
         others = Ledger(tuple(other for other in self.effective if other.id not in void))
         try:
@@ -271,35 +279,3 @@ class Ledger:
                             if entry.symbol == symbol and entry.units < 0
                         )
         return None
-
-
-_INVESTED = FLOWS | {EntryKind.BUY, EntryKind.EXCHANGE}
-"""Kinds that pay uninvested cash in, or spend it."""
-
-
-def _check_cash(cash: Mapping[str | None, Decimal], day: date) -> None:
-    """Check that there is no debt in any currency at the end of a day; raise Overdrawn."""
-    for currency, money in cash.items():
-        if money < 0:
-            where = "cash" if currency is None else f"cash in {currency}"
-            raise Overdrawn(
-                f"{where} would be {money} at the end of {day}; deposit {-money} more or lower "
-                "the amount"
-            )
-
-
-def _rename(entry: Entry, place: int, renames: Sequence[tuple[int, Entry]]) -> Entry:
-    """Return an entry with the symbol that its asset had on its day.
-
-    Args:
-        entry: An effective entry.
-        place: Its place in the order of recording.
-        renames: The new symbols by day, each with its place.
-    """
-    symbol = entry.symbol
-    for recorded, rename in renames:
-        if recorded > place and rename.symbol == symbol and rename.on <= entry.on:
-            symbol = rename.other
-    if symbol in (entry.symbol, entry.other):
-        return entry
-    return attrs.evolve(entry, symbol=symbol)

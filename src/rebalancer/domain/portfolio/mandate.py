@@ -145,18 +145,26 @@ class ManagedPortfolio:
         """Return the ledger with the entries that led to these positions.
 
         Raises:
-            Conflict: an entry is in the ledger already.
+            Conflict: an entry is in the ledger already, besides stored ones.
             RuntimeError: the positions differ, which is a bug: no user could repair it.
         """
-        ids = [entry.id for entry in (*ledger.entries, *entries)]
+        ids = [entry.id for entry in (*ledger.added, *entries)]
         if len(set(ids)) < len(ids):
             raise Conflict(
                 f"an entry is in the ledger of portfolio {self.id} already", code="duplicate_entry"
             )
         extended = ledger.extended_by(entries)
-        if extended.positions != self.positions:
-            raise RuntimeError(f"portfolio {self.id} does not agree with its ledger")
+        self.check_ledger(extended)
         return extended
+
+    def check_ledger(self, ledger: Ledger) -> None:
+        """Check that these positions are those of the ledger.
+
+        Raises:
+            RuntimeError: they differ, which is a bug: no user could repair it.
+        """
+        if ledger.positions != self.positions:
+            raise RuntimeError(f"portfolio {self.id} does not agree with its ledger")
 
     def snapshot(self, cash_flow: Decimal = _ZERO) -> Portfolio:
         """Return the portfolio to rebalance, with a planned cash flow on top."""
