@@ -211,6 +211,24 @@ def test_login_attempts_are_limited(
     assert client.post(f"/api/users/{path}", json=body).status_code == status
 
 
+@pytest.mark.parametrize(
+    ("address", "most"),
+    [("2001:db8:1:2::{:x}", 3), ("2001:db8:1:{:x}::1", 6), ("2001:db8:1:{:x}00::1", 12)],
+    ids=["a /64", "a /56", "a /48"],
+)
+def test_login_attempts_of_larger_networks_are_limited(
+    limited: Callable[..., RunningApi], address: str, most: int
+) -> None:
+    client = limited(login_limit=3, trusted_proxies=1).client
+    statuses = [
+        client.post(
+            "/api/users/login", json={}, headers={"X-Forwarded-For": address.format(number + 1)}
+        ).status_code
+        for number in range(15)
+    ]
+    assert statuses == [400] * most + [429] * (15 - most)
+
+
 def test_refresh_counts_against_the_usual_limit(
     limited: Callable[..., RunningApi],
 ) -> None:

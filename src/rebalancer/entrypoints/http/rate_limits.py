@@ -22,6 +22,7 @@ from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.rate_limits import Limit, RateLimits, Verdict
 from rebalancer.config import Settings
 from rebalancer.domain.accounts.api_keys import has_valid_checksum
+from rebalancer.domain.accounts.guessing import networks_of
 from rebalancer.domain.errors import NotAuthenticated
 from rebalancer.entrypoints.http.auth import parse_bearer_token
 from rebalancer.entrypoints.http.errors import TooManyRequests, to_problem
@@ -33,7 +34,11 @@ _VERDICT = "rebalancer.verdict"
 _DECIDED = b"ratelimit-limit"
 """Header of answers that state another limit, which the request exceeds."""
 
-_LOGIN, _REGISTRATION = "login", "registration"
+_LOGINS = {"login": 1, "login-56": 2, "login-48": 4}
+"""Limits of logins from an address, or an IPv6 network of 64, 56 and 48 bits: their multiples of
+the configured one."""
+
+_REGISTRATION = "registration"
 _HEALTH_FACTOR = 10
 """Multiple of the usual limit for monitoring."""
 
@@ -52,7 +57,9 @@ class RateLimiter:
         self._usual = Limit("requests", most, _MINUTE) if most else None
         self._health = Limit("health", most * _HEALTH_FACTOR, _MINUTE) if most else None
         few = settings.login_limit
-        self._login = Limit(_LOGIN, few, _MINUTE) if few else None
+        self._logins = tuple(
+            Limit(name, few * factor, _MINUTE) for name, factor in _LOGINS.items() if few
+        )
         registrations = settings.most_registrations_a_day
         daily = Limit(_REGISTRATION, registrations, _DAY) if registrations and few else None
         self._registration = daily
@@ -62,7 +69,7 @@ class RateLimiter:
 
         It runs before the router, so that requests to unknown paths count too.
         """
-        if self._usual is None and self._login is None:
+        if self._usual is None and not self._logins:
             return app
 
         async def limited_app(scope: Any, receive: Receive, send: Send) -> None:
@@ -89,12 +96,17 @@ class RateLimiter:
         return limited_app
 
     async def login_from(self, scope: Any) -> None:
-        """Count an attempt to log in from an address.
+        """Count an attempt to log in from an address, and from its larger networks with IPv6.
 
         Raises:
             TooManyRequests: the address exceeds its limit.
         """
-        await self._attempt(scope, self._login, f"address:{address_of(scope, self._proxies)}")
+        address = address_of(scope, self._proxies)
+        networks = [network for network, _ in networks_of(address)] or [address]
+        await self._attempt(
+            scope,
+            *((limit, f"address:{network}") for limit, network in zip(self._logins, networks, strict=False)),
+        )
 
     async def register_from(self, scope: Any) -> None:
         """Count a registration from an address, whether or not it succeeds.
@@ -103,12 +115,13 @@ class RateLimiter:
             TooManyRequests: the address exceeds its limit of a day.
         """
         address = f"address:{address_of(scope, self._proxies)}"
-        await self._attempt(scope, self._registration, address)
+        if self._registration is not None:
+            await self._attempt(scope, (self._registration, address))
 
-    async def _attempt(self, scope: Any, limit: Limit | None, counter: str) -> None:
-        if limit is None:
+    async def _attempt(self, scope: Any, *counters: tuple[Limit, str]) -> None:
+        if not counters:
             return
-        verdict = await self._limits.hit((limit, counter))
+        verdict = await self._limits.hit(*counters)
         before = scope.get(_VERDICT)
         scope[_VERDICT] = verdict if before is None else Verdict.deciding((before, verdict))
         if not verdict.allowed:
@@ -224,7 +237,7 @@ def _headers(verdict: Verdict) -> list[tuple[bytes, bytes]]:
 
 
 def _error(verdict: Verdict) -> TooManyRequests:
-    is_login = verdict.limit.name == _LOGIN
+    is_login = verdict.limit.name in _LOGINS
     subject = "attempts to log in or register" if is_login else "requests"
     window = "a minute"
     if verdict.limit.name == _REGISTRATION:

@@ -99,6 +99,11 @@ def serve(
         pages = f", documentation at {address}/docs" if chosen.docs else ""
         click.echo(f"Listening on {address}{pages}{account}")
         click.echo(_describe_limits(chosen, limits))
+        if chosen.has_public_key:
+            click.echo(
+                "Development key: only direct requests to localhost are answered; set "
+                "REBALANCER_SECRET_KEY to serve others."
+            )
 
     server.serve(chosen, started)
 
