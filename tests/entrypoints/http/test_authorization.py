@@ -16,7 +16,7 @@ import pytest
 
 from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.domain.accounts.roles import Role
-from tests.contracts.stores import a_passkey
+from tests.contracts.stores import a_passkey, an_api_key
 from tests.entrypoints.http.conftest import (
     BACKTEST,
     UNKNOWN_ID,
@@ -108,6 +108,10 @@ ROUTES = {
     "GET /api/users/sessions": Route("personal"),
     "DELETE /api/users/sessions": Route("personal"),
     "DELETE /api/users/sessions/{id}": Route("own", 204),
+    "GET /api/users/api-keys": Route("personal"),
+    "POST /api/users/api-keys": Route("personal", 201, {"name": "Report", "scopes": ["read"]}),
+    "DELETE /api/users/api-keys/{key_id}": Route("own", 204),
+    "POST /api/users/reauthenticate": Route("personal", 422, {}),
     "POST /api/risk/assessment": Route("personal", 422, {"answers": {}}),
     "GET /api/home": Route("personal"),
     # Portfolios.
@@ -269,6 +273,8 @@ def world(shared: RunningApi) -> World:
         for user in users.values():
             tx.passkeys.add(passkey := a_passkey(user.id))
             ids.setdefault("passkey_id", str(passkey.id))  # the owner's
+            tx.api_keys.add(key := an_api_key(user.id))
+            ids.setdefault("key_id", str(key.id))
     callers = {"anonymous": {}, "ended": ended.headers}
     callers |= {name: user.headers for name, user in users.items()}
     return World(shared, work, callers, ids)

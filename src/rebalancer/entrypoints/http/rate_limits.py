@@ -105,7 +105,10 @@ class RateLimiter:
         networks = [network for network, _ in networks_of(address)] or [address]
         await self._attempt(
             scope,
-            *((limit, f"address:{network}") for limit, network in zip(self._logins, networks, strict=False)),
+            *(
+                (limit, f"address:{network}")
+                for limit, network in zip(self._logins, networks, strict=False)
+            ),
         )
 
     async def register_from(self, scope: Any) -> None:
