@@ -81,12 +81,17 @@ def Root(state: AppState) -> ft.Control:
     return Current(state, lambda: ft.Router(ROUTES, not_found=Home, manage_views=True))
 
 
-def start(page: ft.Page, client: Client) -> AppState:
-    """Show the app in a window, with the connection of the person."""
+def start(page: ft.Page, client: Client, preferred: str = "") -> AppState:
+    """Show the app in a window.
+
+    Args:
+        page: The window.
+        client: The connection of the person.
+        preferred: Language tag that the browser prefers; empty: that of the device.
+    """
     locale = page.locale_configuration.current_locale if page.locale_configuration else None
-    region = (
-        "-".join(filter(None, (locale.language_code, locale.country_code))) if locale else "en-GB"
-    )
+    own = "-".join(filter(None, (locale.language_code, locale.country_code))) if locale else ""
+    region = preferred or own or "en-GB"
     state = AppState(
         client,
         language=region[:2],

@@ -36,6 +36,11 @@ class Change:
     spoken: str
 
 
+def _plain_spaces(text: object) -> str:
+    """Return a text whose narrow spaces are ordinary unbreakable ones: the typeface lacks them."""
+    return str(text).replace("\u202f", "\u00a0")
+
+
 @attrs.frozen
 class Formats:
     """Formats values for a locale such as ``en_GB``."""
@@ -58,12 +63,12 @@ class Formats:
             return "–"
         if whole:
             amount = amount.quantize(Decimal(1))
-            return str(
+            return _plain_spaces(
                 format_currency(
                     amount, currency, locale=self.locale, currency_digits=False, format=self._whole
                 )
             )
-        return str(format_currency(amount, currency, locale=self.locale))
+        return _plain_spaces(format_currency(amount, currency, locale=self.locale))
 
     def signed_money(self, amount: Decimal, currency: str) -> str:
         """Return an amount with its sign, as a gain or loss."""
@@ -79,13 +84,13 @@ class Formats:
         """Return a number with the digits that it has."""
         places = max(0, -int(value.as_tuple().exponent))
         pattern = "#,##0" + ("." + "0" * places if places else "")
-        return str(format_decimal(value, format=pattern, locale=self.locale))
+        return _plain_spaces(format_decimal(value, format=pattern, locale=self.locale))
 
     def quantity(self, units: Decimal) -> str:
         """Return a number of shares with all its digits."""
         places = max(0, -int(units.normalize().as_tuple().exponent))
         pattern = "#,##0" + ("." + "#" * places if places else "")
-        return str(format_decimal(units, format=pattern, locale=self.locale))
+        return _plain_spaces(format_decimal(units, format=pattern, locale=self.locale))
 
     def plain(self, number: Decimal) -> str:
         """Return a number for a field, without grouping."""
@@ -93,7 +98,7 @@ class Formats:
 
     @property
     def _group(self) -> str:
-        return str(get_group_symbol(self.locale))
+        return _plain_spaces(get_group_symbol(self.locale))
 
     def percent(self, share: float | Decimal | None, digits: int = 1) -> str:
         """Return a share of 1 in percent; a dash if it is unknown."""
@@ -102,13 +107,13 @@ class Formats:
         pattern = str(self.locale.percent_formats[None].pattern)
         if digits:
             pattern = pattern.replace("0", "0." + "0" * digits)
-        return str(format_percent(share, format=pattern, locale=self.locale))
+        return _plain_spaces(format_percent(share, format=pattern, locale=self.locale))
 
     def points(self, share: float, digits: int = 1) -> str:
         """Return a difference of shares in percentage points, with its sign."""
         value = Decimal(str(share)) * 100
         pattern = "#,##0." + "0" * digits
-        text = str(format_decimal(abs(value), format=pattern, locale=self.locale))
+        text = _plain_spaces(format_decimal(abs(value), format=pattern, locale=self.locale))
         return f"{'+' if value >= 0 else MINUS}{text}"
 
     def change(self, share: float | None, words: tuple[str, str, str]) -> Change | None:
@@ -123,7 +128,7 @@ class Formats:
 
     def day(self, day: date | None) -> str:
         """Return a short date such as 4 Jan 2021; a dash if it is unknown."""
-        return "–" if day is None else str(format_date(day, "medium", locale=self.locale))
+        return "–" if day is None else _plain_spaces(format_date(day, "medium", locale=self.locale))
 
     def month(self, number: int) -> str:
         """Return the short name of a month, from 1 to 12."""
@@ -132,9 +137,9 @@ class Formats:
     def time_left(self, until: datetime, now: datetime) -> str:
         """Return how long it is until a time, such as in 23 hours."""
         left = max(until - now, timedelta(0))
-        return str(format_timedelta(left, add_direction=True, locale=self.locale))
+        return _plain_spaces(format_timedelta(left, add_direction=True, locale=self.locale))
 
     def age(self, since: datetime, now: datetime) -> str:
         """Return how long ago a time was, such as 3 minutes ago."""
         gone = since - now if since < now else timedelta(0)
-        return str(format_timedelta(gone, add_direction=True, locale=self.locale))
+        return _plain_spaces(format_timedelta(gone, add_direction=True, locale=self.locale))

@@ -8,7 +8,7 @@ import flet as ft
 
 from rebalancer_app import theme
 from rebalancer_app.state import AppState
-from rebalancer_app.views.widgets import words
+from rebalancer_app.views.widgets import content_width, has_two_panes, words
 
 TABS = (
     ("home", "/", ft.Icons.HOME_OUTLINED, ft.Icons.HOME),
@@ -30,12 +30,13 @@ def tab_view(
     controls: Sequence[ft.Control],
     app: AppState,
     *,
+    aside: Sequence[ft.Control] = (),
     reload: Callable[[], None] | None = None,
 ) -> ft.View:
     """Return a screen of the navigation: a bar below on phones, a rail on larger windows."""
     at = [tab[0] for tab in TABS].index(name)
     route = TABS[at][1]
-    content = _centered(
+    content = _panes(
         [
             ft.Row(
                 [
@@ -48,7 +49,9 @@ def tab_view(
                 ]
             ),
             *controls,
-        ]
+        ],
+        aside,
+        app,
     )
     if app.width < theme.RAIL_FROM:
         return ft.View(
@@ -107,6 +110,7 @@ def detail_view(
     *,
     actions: Sequence[ft.Control] = (),
     bottom: ft.Control | None = None,
+    aside: Sequence[ft.Control] = (),
     reload: Callable[[], None] | None = None,
 ) -> ft.View:
     """Return a screen that was opened from another one, with a way back."""
@@ -124,7 +128,7 @@ def detail_view(
             center_title=False,
         ),
         controls=[
-            ft.SafeArea(_centered(controls), expand=True),
+            ft.SafeArea(_panes(controls, aside, app), expand=True),
             *([bottom] if bottom is not None else []),
         ],
     )
@@ -139,22 +143,41 @@ def _reload_button(reload: Callable[[], None], app: AppState) -> ft.Control:
     )
 
 
-def _centered(controls: Sequence[ft.Control]) -> ft.Control:
-    """Return a column that scrolls, at most as wide as text is easy to read."""
-    return ft.Column(
-        [
-            ft.Row(
-                [
-                    ft.Container(
-                        ft.Column(list(controls), spacing=theme.GRID * 2),
-                        expand=True,
-                        width=theme.CONTENT_WIDTH,
-                        padding=theme.GRID * 2,
-                    )
-                ],
-                alignment=ft.MainAxisAlignment.CENTER,
-            )
-        ],
-        scroll=ft.ScrollMode.AUTO,
+def _panes(
+    controls: Sequence[ft.Control], aside: Sequence[ft.Control], app: AppState
+) -> ft.Control:
+    """Return a column that scrolls, at most as wide as text is easy to read.
+
+    In a wide window, what is ``aside`` has a column of its own; elsewhere it follows.
+    """
+    if aside and has_two_panes(app):
+        return ft.Row(
+            [_column(controls, app), _column(aside, app)],
+            expand=True,
+            spacing=theme.GRID * 2,
+            alignment=ft.MainAxisAlignment.CENTER,
+            vertical_alignment=ft.CrossAxisAlignment.STRETCH,
+        )
+    return ft.Row(
+        [_column([*controls, *aside], app)],
         expand=True,
+        alignment=ft.MainAxisAlignment.CENTER,
+        vertical_alignment=ft.CrossAxisAlignment.STRETCH,
+    )
+
+
+def _column(controls: Sequence[ft.Control], app: AppState) -> ft.Control:
+    return ft.Container(
+        ft.Column(
+            [
+                ft.Container(height=theme.GRID),
+                *controls,
+                ft.Container(height=theme.GRID),
+            ],
+            spacing=theme.GRID * 2,
+            scroll=ft.ScrollMode.AUTO,
+            horizontal_alignment=ft.CrossAxisAlignment.STRETCH,
+        ),
+        width=content_width(app) + theme.GRID * 4,
+        padding=ft.Padding.symmetric(horizontal=theme.GRID * 2),
     )

@@ -58,6 +58,13 @@ def Home() -> ft.View:
                 app,
                 label=app.texts("home.period"),
             ),
+        ]
+
+    def aside(data: gateway.Home) -> Sequence[ft.Control]:
+        screen = home_screen(data, period, app.formats, app.texts, hidden=app.amounts_hidden)
+        if screen.is_empty:
+            return []
+        return [
             words(app.texts("home.portfolios"), app, "lead", strong=True),
             *[_card(one, app) for one in screen.cards],
             *[notice(note, app) for note in screen.notes],
@@ -71,7 +78,13 @@ def Home() -> ft.View:
         skeleton(88, app),
         skeleton(88, app),
     ]
-    return tab_view("home", shown(found, content, waiting), app, reload=found.reload)
+    return tab_view(
+        "home",
+        shown(found, content, waiting),
+        app,
+        aside=aside(found.data) if found.data is not None else (),
+        reload=found.reload,
+    )
 
 
 def _next_step(step: NextStep, app: AppState) -> ft.Control:

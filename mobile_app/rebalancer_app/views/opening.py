@@ -23,6 +23,7 @@ from rebalancer_app.views.resources import Action, use_action, use_resource
 from rebalancer_app.views.search import AssetSearch
 from rebalancer_app.views.widgets import (
     card,
+    drop_down,
     notice,
     primary_button,
     quiet,
@@ -86,12 +87,12 @@ def NewPortfolio() -> ft.View:
 
     controls: list[ft.Control] = [
         text_field(text("opening.name"), name, set_name, app, max_length=100, autofocus=True),
-        ft.Dropdown(
-            label=text("opening.currency"),
-            value=currency,
-            options=[ft.DropdownOption(code) for code in CURRENCIES],
-            on_select=lambda event: set_currency(str(event.control.value)),
-            border_radius=12,
+        drop_down(
+            text("opening.currency"),
+            [(code, code) for code in CURRENCIES],
+            currency,
+            set_currency,
+            app,
         ),
         text_field(
             text("opening.cash", currency=currency),

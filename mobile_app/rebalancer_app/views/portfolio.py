@@ -53,6 +53,11 @@ def PortfolioDetail() -> ft.View:
             _actions(id, app),
             *[notice(note, app) for note in screen.notes],
             *([_allocation(screen, id, app)] if screen.bars else []),
+        ]
+
+    def aside(one: Portfolio) -> Sequence[ft.Control]:
+        screen = portfolio_screen(one, app.formats, text, hidden=app.amounts_hidden)
+        return [
             words(text("portfolio.holdings"), app, "lead", strong=True),
             *_holdings(screen, id, sort, choose_sort, search, set_search, app),
         ]
@@ -60,7 +65,12 @@ def PortfolioDetail() -> ft.View:
     waiting = [skeleton(72, app, 240), skeleton(48, app), skeleton(260, app), skeleton(200, app)]
     name = found.data.name if found.data is not None else ""
     return detail_view(
-        f"/portfolios/{id}", name, shown(found, content, waiting), app, reload=found.reload
+        f"/portfolios/{id}",
+        name,
+        shown(found, content, waiting),
+        app,
+        aside=aside(found.data) if found.data is not None else (),
+        reload=found.reload,
     )
 
 

@@ -21,6 +21,7 @@ from rebalancer_app.views.resources import open_page, use_action, use_resource
 from rebalancer_app.views.widgets import (
     card,
     choices,
+    drop_down,
     notice,
     primary_button,
     quiet,
@@ -227,12 +228,12 @@ def _look(app: AppState) -> list[ft.Control]:
             app,
             label=text("settings.appearance"),
         ),
-        ft.Dropdown(
-            label=text("settings.region"),
-            value=chosen,
-            options=[ft.DropdownOption(one, text=_region_name(one, app)) for one in REGIONS],
-            on_select=lambda event: region(str(event.control.value)),
-            border_radius=12,
+        drop_down(
+            text("settings.region"),
+            [(one, _region_name(one, app)) for one in REGIONS],
+            chosen,
+            region,
+            app,
         ),
     ]
 

@@ -19,8 +19,16 @@ PHONE_WIDTH = 480
 
 def content_width(app: AppState) -> float:
     """Return the width of the content of a screen, without its margins, in logical pixels."""
+    if has_two_panes(app):
+        free = (app.width - theme.LABELLED_RAIL_WIDTH) / 2 - theme.GRID * 2
+        return min(free, theme.PANE_WIDTH) - theme.GRID * 4
     rail = 0.0 if app.width < theme.RAIL_FROM else theme.RAIL_WIDTH
     return min(app.width - rail, theme.CONTENT_WIDTH) - theme.GRID * 4
+
+
+def has_two_panes(app: AppState) -> bool:
+    """Return whether the window has room for two columns."""
+    return app.width >= theme.TWO_PANES_FROM
 
 
 def words(
@@ -145,8 +153,8 @@ def primary_button(text: str, on_click: Any, app: AppState, **more: Any) -> ft.C
 
 
 def secondary_button(text: str, on_click: Any, app: AppState, **more: Any) -> ft.Control:
-    """Return the button of another action."""
-    return ft.OutlinedButton(
+    """Return the button of another action, as wide as its words unless it expands in a row."""
+    button = ft.OutlinedButton(
         text,
         on_click=on_click,
         height=theme.TOUCH_TARGET,
@@ -157,6 +165,7 @@ def secondary_button(text: str, on_click: Any, app: AppState, **more: Any) -> ft
         ),
         **more,
     )
+    return button if more.get("expand") else ft.Row([button], wrap=True)
 
 
 def text_field(
@@ -181,6 +190,26 @@ def text_field(
         bgcolor=app.colors.surface,
         border_radius=12,
         **more,
+    )
+
+
+def drop_down(
+    label: str,
+    options: Sequence[tuple[str, str]],
+    chosen: str,
+    choose: Callable[[str], None],
+    app: AppState,
+) -> ft.Control:
+    """Return a list to choose from, for more options than fit in a row."""
+    return ft.Dropdown(
+        label=label,
+        value=chosen,
+        options=[ft.DropdownOption(name, text=text) for name, text in options],
+        on_select=lambda event: choose(str(event.control.value)),
+        border_color=app.colors.quiet,
+        focused_border_color=app.colors.accent,
+        border_radius=12,
+        width=content_width(app),
     )
 
 

@@ -67,7 +67,8 @@ _HEADERS = [
 _PASSED = (b"x-forwarded-for", b"x-request-id", b"user-agent", b"accept-language")
 """Headers of the browser that the server sees, too."""
 
-_client: ContextVar[Client] = ContextVar("client")
+_browser: ContextVar[tuple[Client, str]] = ContextVar("browser")
+"""The connection of a new window's person, and the language tag that the browser prefers."""
 
 
 @attrs.define(eq=False)
@@ -148,7 +149,8 @@ class WebClient:
         if session is None or origin.netloc != socket.headers.get("host"):
             await socket.close(4401)
             return
-        _client.set(self._connect(socket, session))
+        preferred = socket.headers.get("accept-language", "").partition(",")[0].partition(";")[0]
+        _browser.set((self._connect(socket, session), preferred.strip()))
         await FletApp(
             loop=asyncio.get_running_loop(),
             executor=app_manager.executor,
@@ -181,7 +183,8 @@ class WebClient:
 
 async def _run(page: ft.Page) -> None:
     """Start the app in a new window of a browser."""
-    start(page, _client.get())
+    client, preferred = _browser.get()
+    start(page, client, preferred)
 
 
 def _with_headers(send: Any) -> Any:
