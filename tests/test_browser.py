@@ -1,4 +1,4 @@
-"""How tests find a browser on a machine that has none."""
+"""How tests find a browser, and install a missing one."""
 
 from __future__ import annotations
 

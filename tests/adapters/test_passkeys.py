@@ -190,7 +190,7 @@ def test_malformed_credential_is_an_error_of_the_client(ceremonies, authenticato
                 assert len(str(error)) < 400
 
 
-def test_without_an_origin_there_are_no_passkeys(authenticator):
+def test_service_without_an_origin_lacks_passkeys(authenticator):
     ceremonies = WebAuthnCeremonies(None)
     for ask in (lambda: creation(ceremonies), lambda: ceremonies.request_options(CHALLENGE)):
         with pytest.raises(NotFound, match="not set up"):

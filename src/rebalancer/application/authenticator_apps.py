@@ -77,11 +77,11 @@ class ConfirmTotp:
     codes: FactorCodes
 
     def __call__(self, bearer: Bearer, *, code: str, now: datetime) -> tuple[str, ...]:
-        """Make the app a second factor; return recovery codes if the user had none left.
+        """Make the app a second factor; return recovery codes unless some are left.
 
         Raises:
             ReauthenticationRequired: the last proof of identity is too old.
-            Conflict: there is no secret to confirm.
+            Conflict: no secret waits for confirmation.
             InvalidRequest: the code is wrong.
         """
         with self.work.begin() as tx:

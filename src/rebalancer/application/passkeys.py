@@ -75,7 +75,7 @@ class AddPasskey:
     def __call__(
         self, bearer: Bearer, *, name: str, credential: Mapping[str, Any], id: UUID, now: datetime
     ) -> tuple[Passkey, tuple[str, ...]]:
-        """Return the new passkey, and recovery codes if the user had none left.
+        """Return the new passkey, and recovery codes unless some are left.
 
         Raises:
             ReauthenticationRequired: the last proof of identity is too old.

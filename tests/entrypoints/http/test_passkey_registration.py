@@ -103,7 +103,7 @@ def test_challenge_registers_once(api, phone):
 @pytest.mark.parametrize(
     "fault", [{"verified": False}, {"origin": "https://evil.example"}], ids="-".join
 )
-def test_faulty_passkey_registers_nobody(api, phone, fault):
+def test_faulty_passkey_registers_no_account(api, phone, fault):
     created = phone.create(options(api), **fault)
     expect_problem(post(api, REGISTER, {"credential": created}), 422, "credential")
     with api.work.read() as tx:

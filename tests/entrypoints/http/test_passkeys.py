@@ -138,7 +138,7 @@ def test_challenges_have_one_purpose(api, ada, phone):
     assert post(api, LOGIN, {"credential": signed}).json()["code"] == "challenge_invalid"
 
 
-def test_options_reveal_nobody(api, ada, phone):
+def test_options_reveal_no_account(api, ada, phone):
     before = post(api, f"{LOGIN}/options").json()
     ada.add_passkey(phone)
     after = post(api, f"{LOGIN}/options").json()

@@ -240,7 +240,7 @@ def test_passkey_is_a_second_factor(api, ada):
     assert complete(api, ticket(api), recovery_code=added["recovery_codes"][0]).status_code == 200
 
 
-def test_passkey_of_another_user_is_no_second_factor(api, ada):
+def test_passkey_of_another_user_is_refused_as_second_factor(api, ada):
     ada.add_passkey(Authenticator())
     eve, hers = api.register("eve@example.org"), Authenticator()
     eve.add_passkey(hers)

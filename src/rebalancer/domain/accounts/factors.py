@@ -53,7 +53,7 @@ class Passkey:
     Attributes:
         credential: Id that the authenticator chose; unique among all users.
         public_key: Public key in COSE form (RFC 9052).
-        sign_count: Last signature counter; 0 where the authenticator has none.
+        sign_count: Last signature counter; 0 where the authenticator does not count.
         name: Name that the user gave it.
         transports: How a client reaches the authenticator, such as ``internal`` or ``usb``.
         backed_up: Whether it is copied to other devices of the user.
