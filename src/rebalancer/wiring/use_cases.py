@@ -6,6 +6,7 @@ from dishka import Provider, Scope, provide_all
 
 from rebalancer.application import (
     account_deletion,
+    account_export,
     account_mails,
     accounts,
     action_requests,
@@ -52,6 +53,7 @@ class UseCaseProvider(Provider):
     scope = Scope.APP
     use_cases = provide_all(
         account_deletion.RequestDeletion,
+        account_export.ExportAccount,
         accounts.AssessRisk,
         accounts.LogIn,
         accounts.LogOut,

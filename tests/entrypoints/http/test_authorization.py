@@ -100,6 +100,7 @@ ROUTES = {
     # Accounts and sign-ins.
     "GET /api/users/profile": Route("personal"),
     "GET /api/users/audit": Route("personal"),
+    "GET /api/users/export": Route("personal"),
     # It would end the sessions of all tests; an unknown parameter is refused after the caller is.
     "DELETE /api/users/account": Route("personal", 400, query={"made": "up"}),
     "GET /api/users/factors": Route("personal"),

@@ -270,6 +270,12 @@ class MemoryPortfolios:
         mine.sort(key=lambda row: (row.created, row.id))
         return [row for row in _following(mine, after) if row.id not in self.closed][:limit]
 
+    def of_owner(
+        self, owner: UUID, *, after: UUID | None = None, limit: int
+    ) -> list[ManagedPortfolio]:
+        mine = [row for row in self.rows.values() if row.owner == owner]
+        return _following(sorted(mine, key=lambda row: (row.created, row.id)), after)[:limit]
+
     def shared_page(
         self, actor: UUID, *, after: UUID | None = None, limit: int
     ) -> list[ManagedPortfolio]:
@@ -384,6 +390,13 @@ class MemoryProposals:
             and row.portfolio_id not in self.closed
             and portfolio_id in (None, row.portfolio_id)
         ]
+        mine.sort(key=lambda row: (row.proposed, row.id), reverse=True)
+        return _following(mine, before)[:limit]
+
+    def of_owner(
+        self, owner: UUID, *, before: UUID | None = None, limit: int
+    ) -> list[ProposalRecord]:
+        mine = [row for row in self.rows.values() if row.owner == owner]
         mine.sort(key=lambda row: (row.proposed, row.id), reverse=True)
         return _following(mine, before)[:limit]
 

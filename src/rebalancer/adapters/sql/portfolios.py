@@ -165,6 +165,19 @@ class SqlPortfolios(SqlStore):
         values = {"owner": owner, "after": after, "limit": limit}
         return [portfolio_of(row) for row in self.connection.execute(query, values)]
 
+    def of_owner(
+        self, owner: UUID, *, after: UUID | None = None, limit: int
+    ) -> list[ManagedPortfolio]:
+        table, cursor = portfolios.c, portfolios.alias("cursor")
+        query = select(portfolios).where(table.owner == owner)
+        if after is not None:
+            start = select(cursor.c.created, cursor.c.id).where(
+                cursor.c.id == after, cursor.c.owner == owner
+            )
+            query = query.where(tuple_(table.created, table.id) > start.scalar_subquery())
+        page = query.order_by(table.created, table.id).limit(limit)
+        return [portfolio_of(row) for row in self.connection.execute(page)]
+
     def shared_page(
         self, actor: UUID, *, after: UUID | None = None, limit: int
     ) -> list[ManagedPortfolio]:

@@ -110,6 +110,13 @@ class SqlProposals(SqlStore):
         page = select_latest(query, proposals, "proposed", before=before, limit=limit, **same)
         return [PROPOSALS.from_row(row) for row in self.connection.execute(page)]
 
+    def of_owner(
+        self, owner: UUID, *, before: UUID | None = None, limit: int
+    ) -> list[ProposalRecord]:
+        query = select(proposals)
+        page = select_latest(query, proposals, "proposed", before=before, limit=limit, owner=owner)
+        return [PROPOSALS.from_row(row) for row in self.connection.execute(page)]
+
 
 def _open_proposals() -> Select[Any]:
     """Select the proposals of open portfolios."""

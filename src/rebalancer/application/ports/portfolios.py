@@ -83,6 +83,11 @@ class Portfolios(Protocol):
     def page(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ManagedPortfolio]:
         """Return an owner's portfolios, oldest first, beginning after the id ``after``."""
 
+    def of_owner(
+        self, owner: UUID, *, after: UUID | None = None, limit: int
+    ) -> list[ManagedPortfolio]:
+        """Return an owner's portfolios like `page`, with the closed ones."""
+
     def shared_page(
         self, actor: UUID, *, after: UUID | None = None, limit: int
     ) -> list[ManagedPortfolio]:
@@ -185,6 +190,11 @@ class Proposals(Protocol):
 
         Proposals of closed portfolios are left out.
         """
+
+    def of_owner(
+        self, owner: UUID, *, before: UUID | None = None, limit: int
+    ) -> list[ProposalRecord]:
+        """Return proposals of an owner like `page`, with those of closed portfolios."""
 
 
 class IdempotencyKeys(Protocol):

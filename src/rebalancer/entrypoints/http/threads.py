@@ -97,6 +97,9 @@ HASHING = Pool(
 PROVIDERS = Pool(name="providers", threads=2, waiting=20)
 """For searches at providers of market data, over the network."""
 
+EXPORTS = Pool(name="exports", threads=1, waiting=4, niceness=10)
+"""For exports of accounts, which read and compress up to hundreds of megabytes."""
+
 HEALTH = Pool(name="health", threads=1, waiting=8)
 """For checks of readiness."""
 
