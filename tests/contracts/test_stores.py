@@ -1188,3 +1188,21 @@ def test_failures_of_a_run_are_listed_by_portfolio(work, ada):
         assert tx.runs.failures(run.id) == expected
         assert tx.runs.failures(other.id) == [(ids[0], "another run")]
         assert tx.runs.failures(uuid4()) == []
+
+
+def test_all_rows_of_an_owner_include_those_of_closed_portfolios(work, ada):
+    kept, closed = (stored_portfolio(work, ada) for _ in range(2))
+    proposals = [stored_proposal(work, one) for one in (kept, closed)]
+    stored_proposal(work, stored_portfolio(work, stored_user(work)))
+    with work.begin() as tx:
+        tx.portfolios.close(closed.id, owner=ada.id, version=1, now=NOW)
+    with work.read() as tx:
+
+        def portfolios(after):
+            return tx.portfolios.of_owner(ada.id, after=after, limit=1)
+
+        def records(before):
+            return tx.proposals.of_owner(ada.id, before=before, limit=1)
+
+        assert {one.id for one in all_pages(portfolios, 1)} == {kept.id, closed.id}
+        assert {one.id for one in all_pages(records, 1)} == {one.id for one in proposals}

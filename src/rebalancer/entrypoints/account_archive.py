@@ -22,9 +22,9 @@ _README = """\
 This archive holds the data that the service stores about your account.
 
 Each section is a file of JSON (an array of objects) and one of CSV with the same rows; nested
-values of a CSV file are JSON. Times are in UTC, exact numbers are text in JSON. In CSV a text that a
-spreadsheet would take for a formula begins with an apostrophe. manifest.json names the version of
-the format, and the rows and the SHA-256 of each file.
+values of a CSV file are JSON. Times are in UTC, exact numbers are text in JSON. In CSV a text
+that a spreadsheet would take for a formula begins with an apostrophe. manifest.json names the
+version of the format, and the rows and the SHA-256 of each file.
 
 Secrets are not included: the service stores passwords, tokens and keys only as hashes.
 """
