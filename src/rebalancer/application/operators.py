@@ -31,9 +31,6 @@ from rebalancer.domain.portfolio.owner import User
 RESET_LIFETIME = timedelta(hours=1)
 """Validity of a link with which a password is reset."""
 
-RESET = "reset_password"
-"""Purpose of the secret of such a link."""
-
 _UNFINISHED = frozenset({JobState.QUEUED, JobState.RUNNING})
 _MOST_JOBS = 1000
 
@@ -141,7 +138,7 @@ class DisableAccount:
         with self.work.begin() as tx:
             user = _lock_other(tx, id, bearer, now)
             end_sessions(tx, self.revocations, id, now=now)
-            tx.one_time.delete(id, RESET)
+            tx.one_time.delete(id, MailKind.RESET_PASSWORD)
             tx.devices.forget(id)
             for job in tx.jobs.page(id, states=_UNFINISHED, limit=_MOST_JOBS):
                 with suppress(JobChanged):  # it has just ended
@@ -280,21 +277,18 @@ class ResetPassword:
                     "this service sends no mail; reset the password at its terminal",
                     code="mail_not_configured",
                 )
-            tx.one_time.delete(id, RESET)
-            secret = create_one_time(tx, self.tokens, RESET, id, RESET_LIFETIME, {}, now)
+            tx.one_time.delete(id, MailKind.RESET_PASSWORD)
+            # A link that is not mailed does not show that the address is the owner's.
+            document = {} if mails else {"mailed": False}
+            secret = create_one_time(
+                tx, self.tokens, MailKind.RESET_PASSWORD, id, RESET_LIFETIME, document, now
+            )
             sent = "mail" if mails else "terminal"
             _record(tx, Action.PASSWORD_RESET_REQUESTED, user, now, by="operator", sent=sent)
             if not mails:
                 return secret
-            validity = f"{RESET_LIFETIME / timedelta(minutes=1):.0f} minutes"
-            notify(
-                tx,
-                user,
-                MailKind.RESET_PASSWORD,
-                now=now,
-                token=secret,
-                validity=validity,
-            )
+            minutes = f"{RESET_LIFETIME / timedelta(minutes=1):.0f} minutes"
+            notify(tx, user, MailKind.RESET_PASSWORD, now=now, token=secret, validity=minutes)
         return None
 
 

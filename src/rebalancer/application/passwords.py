@@ -183,7 +183,7 @@ class ResetPassword:
                 stored,
                 password=hashed,
                 short_password=is_short(prepared),
-                verified=stored.verified or now,
+                verified=stored.verified or (now if token.document.get("mailed", True) else None),
             )
             tx.users.save(stored)
             record(tx, Action.PASSWORD_RESET, at=now, subject=user.id)

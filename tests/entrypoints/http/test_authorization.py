@@ -16,10 +16,11 @@ import pytest
 
 from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.domain.accounts.roles import Role
-from tests.contracts.stores import a_passkey, an_api_key
+from tests.contracts.stores import a_passkey
 from tests.entrypoints.http.conftest import (
     BACKTEST,
     UNKNOWN_ID,
+    ApiUser,
     RunningApi,
     checked,
     finished_job,
@@ -174,7 +175,16 @@ ROUTES = {
     "POST /api/users/login/second-factor": Route("public", 400, {}),
     "POST /api/users/refresh": Route("public", 401, {"refresh_token": "made up"}),
     "POST /api/users/logout": Route("public", 204, {"refresh_token": "made up"}),
-    # Proofs of the caller's own device.
+    "POST /api/users/register/passkey": Route("public", 400, {}),
+    "POST /api/users/register/passkey/options": Route("public", 400, {}),
+    "POST /api/users/password/forgotten": Route("public", 400, {}),
+    "POST /api/users/password/reset": Route("public", 400, {}),
+    "POST /api/users/email/verify": Route("public", 400, {}),
+    "GET /api/users/terms": Route("public"),
+    "POST /api/users/terms": Route("personal", 400, {}),
+    # Proofs of the caller's own password or device.
+    "POST /api/users/password": Route("personal", 400, {}),
+    "POST /api/users/email": Route("personal", 400, {}),
     "POST /api/users/passkeys": Route("personal", 400, {}),
     "POST /api/users/passkeys/options": Route("personal"),
     "DELETE /api/users/passkeys/{passkey_id}": Route("own", 204),
@@ -183,6 +193,52 @@ ROUTES = {
     "DELETE /api/users/totp": Route("personal", 204),
     "POST /api/users/totp/confirm": Route("personal", 400, {}),
 }
+
+
+SCOPES = {
+    "read": (
+        "GET /api/home",
+        "GET /api/market/fundamentals/{symbol}",
+        "GET /api/market/series/{series}",
+        "GET /api/portfolios",
+        "GET /api/portfolios/{portfolio_id}",
+        "GET /api/portfolios/{portfolio_id}/actions",
+        "GET /api/portfolios/{portfolio_id}/performance",
+        "GET /api/portfolios/{portfolio_id}/transactions",
+        "GET /api/rebalance",
+        "GET /api/rebalance/{proposal_id}",
+        "GET /api/rebalance/{proposal_id}/worksheet",
+        "GET /api/backtest/{job_id}/series",
+        "GET /api/backtest/{job_id}/status",
+        "GET /api/jobs",
+        "GET /api/jobs/{job_id}",
+        "GET /api/jobs/{job_id}/events",
+    ),
+    "propose": (
+        "POST /api/rebalance/predict",
+        "POST /api/backtest",
+        "POST /api/jobs/{job_id}/cancel",
+        "POST /api/jobs/{job_id}/requeue",
+        "POST /api/market/assets",
+    ),
+    "trade": (
+        "POST /api/portfolios",
+        "PUT /api/portfolios/{portfolio_id}",
+        "PATCH /api/portfolios/{portfolio_id}",
+        "DELETE /api/portfolios/{portfolio_id}",
+        "POST /api/portfolios/{portfolio_id}/actions",
+        "POST /api/portfolios/{portfolio_id}/cash-flows",
+        "POST /api/portfolios/{portfolio_id}/transactions",
+        "POST /api/portfolios/{portfolio_id}/transactions/{entry_id}/void",
+        "POST /api/rebalance/{proposal_id}/accept",
+        "POST /api/rebalance/{proposal_id}/cancel",
+        "POST /api/rebalance/{proposal_id}/reject",
+    ),
+}
+"""Routes by the scope that an API key needs; all others of accounts need a login."""
+
+KEYS = {"read": {"read"}, "propose": {"read", "propose"}, "trade": {"read", "trade"}}
+"""Scopes of each API key of the owner, with those that they include."""
 
 
 @attrs.frozen
@@ -227,6 +283,13 @@ class World:
 
     def _fill(self, text: str) -> str:
         return text.format_map(self.ids)
+
+
+def api_key(user: ApiUser, scope: str) -> dict[str, str]:
+    """Create an API key; return the headers of a request with it."""
+    made = user.post("/api/users/api-keys", {"name": scope, "scopes": [scope]})
+    assert made.status_code == 201, made.text
+    return {"Authorization": f"Bearer {made.json()['key']}"}
 
 
 @pytest.fixture(scope="module")
@@ -274,11 +337,18 @@ def world(shared: RunningApi) -> World:
         for user in users.values():
             tx.passkeys.add(passkey := a_passkey(user.id))
             ids.setdefault("passkey_id", str(passkey.id))  # the owner's
-            tx.api_keys.add(key := an_api_key(user.id))
-            ids.setdefault("key_id", str(key.id))
+    keys = {f"{scope} key": api_key(owner, scope) for scope in KEYS}
+    keys |= {f"{name} key": api_key(users[name], "trade") for name in ("stranger", "operator")}
+    ids["key_id"] = owner.get("/api/users/api-keys").json()["items"][-1]["id"]
     callers = {"anonymous": {}, "ended": ended.headers}
-    callers |= {name: user.headers for name, user in users.items()}
+    callers |= keys | {name: user.headers for name, user in users.items()}
     return World(shared, work, callers, ids)
+
+
+def test_scopes_name_routes_of_accounts_once() -> None:
+    named = [name for names in SCOPES.values() for name in names]
+    assert len(named) == len(set(named))
+    assert all(ROUTES[name].right not in ("public", "received", "operate") for name in named)
 
 
 def test_every_route_has_a_row(world: World) -> None:
@@ -321,3 +391,28 @@ def test_foreign_and_unknown_ids_get_the_same_answer(world: World, name: str) ->
         there, missing = world.send(name, caller), nowhere.send(name, caller)
         text = there.text.replace(world.ids["portfolio_id"], str(UNKNOWN_ID))
         assert (there.status_code, text) == (missing.status_code, missing.text)
+
+
+@pytest.mark.parametrize("name", [name for name in ROUTES if ROUTES[name].right != "public"])
+def test_api_keys_allow_what_their_scopes_say(world: World, name: str) -> None:
+    world.api.work.reset(copy.copy(world.work))
+    needed = next((scope for scope, names in SCOPES.items() if name in names), None)
+    before, route = world.protected(), ROUTES[name]
+    refused = {key for key, scopes in KEYS.items() if needed not in scopes}
+    for key in refused:
+        answer = world.send(name, f"{key} key")
+        assert answer.status_code == 403, (key, answer.text)
+        expected = "login_expected" if needed is None else "scope_missing"
+        assert answer.json()["code"] == expected
+    for caller in ("stranger", "operator"):
+        answer = world.send(name, f"{caller} key")
+        rights = dict(zip(CALLERS, RIGHTS[route.right], strict=True))
+        if needed in KEYS["trade"]:
+            assert answer.status_code == (rights[caller] or route.ok), (caller, answer.text)
+        else:
+            assert answer.status_code == 403, (caller, answer.text)
+    if route.right not in ("personal", "operate"):
+        assert world.protected() == before
+    for key in KEYS.keys() - refused:
+        answer = world.send(name, f"{key} key")
+        assert answer.status_code == route.ok, (key, answer.text)

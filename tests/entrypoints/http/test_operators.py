@@ -120,6 +120,30 @@ def test_disabled_account_is_signed_out_and_cannot_sign_in(
     assert api.log_in().get("/api/users/profile").status_code == 200
 
 
+def test_api_key_of_a_disabled_account_is_refused(
+    api: RunningApi, ada: ApiUser, root: ApiUser
+) -> None:
+    made = ada.post("/api/users/api-keys", {"name": "Script", "scopes": ["read"]}).json()
+    headers = {"Authorization": f"Bearer {made['key']}"}
+    assert api.client.get("/api/portfolios", headers=headers).status_code == 200
+    root.post(path_of(ada, "/disable"))
+    refused = api.client.get("/api/portfolios", headers=headers)
+    expect_problem(refused, 403)
+    assert refused.json()["code"] == "account_disabled"
+
+
+def test_mailed_link_sets_a_password(api: RunningApi, ada: ApiUser, root: ApiUser) -> None:
+    root.post(path_of(ada, "/reset-password"))
+    with api.work.begin() as tx:
+        mail = tx.outbox.claim(api.time.now, until=api.time.now + timedelta(minutes=1))
+    assert mail is not None
+    chosen = {"token": mail.facts["token"], "new_password": "another horse, another battery"}
+    assert api.client.post("/api/users/password/reset", json=chosen).status_code in (200, 204)
+    expect_problem(ada.get("/api/users/profile"), 401)
+    right = {"email": "ada@example.org", "password": chosen["new_password"]}
+    assert api.client.post("/api/users/login", json=right).status_code == 200
+
+
 def test_jobs_of_a_disabled_account_are_cancelled(
     api: RunningApi, ada: ApiUser, root: ApiUser
 ) -> None:
