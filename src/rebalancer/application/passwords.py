@@ -106,7 +106,9 @@ class ChangePassword:
             self.count_attempt.take_back(tx, user.id, now=now)
             forgive_failures(tx, self.tokens, user.id, now)
             if stored.password != user.password:
-                raise Conflict("the password was changed meanwhile; sign in again")
+                raise Conflict(
+                    "the password was changed meanwhile; sign in again", code="password_changed"
+                )
             tx.users.save(attrs.evolve(stored, password=hashed, short_password=is_short(prepared)))
             record(tx, Action.PASSWORD_CHANGED, at=now, subject=user.id)
             finish_change(tx, self.revocations, stored, except_=bearer.session, now=now)
