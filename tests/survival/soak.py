@@ -177,16 +177,9 @@ def _kill(
 ) -> None:
     """Kill one part after another at random moments."""
     names, weights = list(VICTIMS), list(VICTIMS.values())
-    protected_until = 0.0
     while sum(report.kills.values()) < kills:
         time.sleep(dice.uniform(0.1, 1.2))
         name = dice.choices(names, weights)[0]
-        if name == "a process of the API":
-            # A server that loses the same process twice within seconds exits, as it assumes a bug.
-            # It would be restarted, but here it must recover by itself.
-            if time.monotonic() < protected_until:
-                continue
-            protected_until = time.monotonic() + 7
         if name in system.servers:
             server = system.servers[name]
             server.kill()
