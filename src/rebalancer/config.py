@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import os
 import re
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from rebalancer.application.secure_connections import find_plain_connection, is_loopback
 from rebalancer.domain.accounts.origins import RelyingParty
 from rebalancer.domain.backtest.thresholds import THRESHOLD_RANGES, PromotionThresholds
 from rebalancer.domain.errors import InvalidRequest
@@ -113,6 +114,28 @@ def _secret_keys(text: str) -> tuple[str, ...]:
     return tuple(_secret_key(part) for line in text.split(",") if (part := line.strip()))
 
 
+def _encryption_keys(text: str) -> tuple[tuple[str, bytes], ...]:
+    """Read keys as ``id:base64``, separated by commas or lines; errors do not quote them."""
+    keys: dict[str, bytes] = {}
+    for part in text.replace(",", "\n").split():
+        id, _, encoded = part.partition(":")
+        try:
+            key = b64decode(encoded, validate=True)
+        except ValueError:
+            key = b""
+        if not re.fullmatch(_KEY_ID, id) or len(key) != 32 or id in keys or len(set(key)) < 16:
+            raise _invalid(
+                "write each key as id:base64, with different ids of up to 40 letters, digits and "
+                "- _ . and 32 random bytes; separate keys by commas, the newest first. Create one "
+                "with `rebalancer db new-key`"
+            )
+        keys[id] = key
+    return tuple(keys.items())
+
+
+_KEY_ID = "[A-Za-z0-9_.-]{1,40}"
+
+
 def _matching(pattern: str, expected: str) -> Callable[[str], str]:
     """Return a reader whose errors do not quote the text: a URL may hold a password."""
 
@@ -155,13 +178,6 @@ def _read_file(variable: str, path: str) -> str:
 
 def _invalid(message: str) -> InvalidRequest:
     return InvalidRequest(message, code="invalid_setting")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 _USER = r"([^@/?#\s]*@)?"
@@ -240,6 +256,12 @@ class Settings:
         jobs_at_once: Jobs that a process runs in parallel.
         secret_key: Secret from which the keys of access tokens and of counters are derived.
         secret_keys_old: Earlier secrets, separated by commas; their tokens are still accepted.
+        encryption: ``off``: personal texts are stored in plain text; ``required``: they never are;
+            None: encrypted if there are keys, which production needs.
+        encryption_keys: Key-encryption keys by id, the newest first.
+        plain_connections: Whether servers on other machines may be reached without TLS.
+        tls_certificate: Certificates of the server, for connections with TLS; None: plain HTTP.
+        tls_key: File with the private key of the certificate.
         audience: Name of this deployment in access tokens; others refuse them.
         host: Address that the server listens on.
         port: Port that the server listens on; 0: any free port.
@@ -329,6 +351,11 @@ class Settings:
     jobs_at_once: int = _setting(1, _integer(1, 64))
     secret_key: str = _setting(DEVELOPMENT_KEY, _secret_key, repr=False)
     secret_keys_old: tuple[str, ...] = _setting((), _secret_keys, repr=False)
+    encryption: str | None = _setting(None, _choice("required", "off"))
+    encryption_keys: tuple[tuple[str, bytes], ...] = _setting((), _encryption_keys, repr=False)
+    plain_connections: str | None = _setting(None, _choice("allowed", "refused"))
+    tls_certificate: Path | None = _setting(None, Path)
+    tls_key: Path | None = _setting(None, Path)
     audience: str = _setting(
         "rebalancer", _matching(r"\S{1,200}", "up to 200 characters, no blanks")
     )
@@ -454,6 +481,48 @@ class Settings:
         """Address of the client, for links in mails."""
         return self.public_url or f"http://localhost:{self.port}"
 
+    @property
+    def encrypts(self) -> bool:
+        """Whether personal texts are encrypted when they are stored."""
+        return bool(self.encryption_keys) and self.encryption != "off"
+
+    def check_encryption(self) -> None:
+        """Check that texts are encrypted where they must be.
+
+        Raises:
+            InvalidRequest: production has neither keys nor the setting that needs none.
+        """
+        required = self.encryption == "required" or (
+            self.encryption is None and self.environment is not Environment.DEVELOPMENT
+        )
+        if required and not self.encryption_keys:
+            raise InvalidRequest(
+                "personal data are encrypted under this key; create one with `rebalancer db "
+                f"new-key`, or set {PREFIX}ENCRYPTION=off to store them in plain text",
+                field=f"{PREFIX}ENCRYPTION_KEYS",
+                code="encryption_key_missing",
+            )
+
+    def check_connections(self) -> None:
+        """Check that connections to other machines are encrypted, outside development.
+
+        Raises:
+            InvalidRequest: one is not; names the variable.
+        """
+        allowed = self.environment is Environment.DEVELOPMENT
+        if self.plain_connections is not None:
+            allowed = self.plain_connections == "allowed"
+        for name in () if allowed else ("database_url", "redis_url", "mongo_url"):
+            remedy = find_plain_connection(getattr(self, name) or "")
+            if remedy is not None:
+                raise InvalidRequest(
+                    f"the server is on another machine, and its certificate is not checked; "
+                    f"{remedy}, or set {PREFIX}PLAIN_CONNECTIONS=allowed if the network between "
+                    "them is trusted",
+                    field=f"{PREFIX}{name.upper()}",
+                    code="plain_connection",
+                )
+
     def check_mail(self) -> None:
         """Check that mails can be sent where they are needed.
 
@@ -471,6 +540,23 @@ class Settings:
             raise InvalidRequest(reason, field=f"{PREFIX}{missing}", code="mail_setting_missing")
 
     def check_serving(self) -> None:
+        """Check that the settings are safe to serve with.
+
+        Raises:
+            InvalidRequest: they are not; names the variable.
+        """
+        self._check_secret_key()
+        self.check_encryption()
+        self.check_connections()
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            missing = "TLS_KEY" if self.tls_key is None else "TLS_CERTIFICATE"
+            raise InvalidRequest(
+                "TLS needs a certificate and its private key; set this too",
+                field=f"{PREFIX}{missing}",
+                code="tls_setting_missing",
+            )
+
+    def _check_secret_key(self) -> None:
         """Refuse to serve with the public development key where others can connect.
 
         Raises:
@@ -486,7 +572,7 @@ class Settings:
         reason = ""
         if self.environment is not Environment.DEVELOPMENT:
             reason = "a secret key is required outside development"
-        elif not _is_loopback(self.host):
+        elif not is_loopback(self.host):
             reason = f"a secret key is required to listen on {self.host}, which others can reach"
         elif self.trusted_proxies:
             reason = "a secret key is required behind a proxy, which others can reach"

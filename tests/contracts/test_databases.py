@@ -463,7 +463,7 @@ def test_constraints_reject_what_the_code_lets_through(database):
 @pytest.mark.parametrize(
     "change",
     [
-        "users SET email = 'ADA@example.org'",
+        "users SET email = 'ADA@example.org', email_index = NULL",
         "portfolios SET cash = '-0.01', uninvested = '-0.02'",
         "portfolios SET uninvested = '1000.01'",
         "ledger_entries SET amount = '0'",

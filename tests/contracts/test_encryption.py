@@ -5,13 +5,14 @@ from uuid import uuid4
 
 import pytest
 
-from rebalancer.adapters.security.envelope import Envelope, KeyCache, SealBroken
+from rebalancer.adapters.security.envelope import Envelope, KeyCache
 from rebalancer.adapters.security.key_encryption import LocalKeys
 from rebalancer.adapters.security.sealed_files import CHUNK
 from rebalancer.application.encryption import (
     DataErased,
     KeyUnavailable,
     NoEncryption,
+    SealBroken,
     erase_key,
     is_sealed,
 )

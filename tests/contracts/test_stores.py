@@ -676,9 +676,26 @@ def test_portfolios_and_entries_are_read_as_written(full, data):
         assert tx.portfolios.get(portfolio.id, owner=user.id) == portfolio
         assert tx.portfolios.ledger(portfolio.id) == ledger
         unknown = uuid4()
-        both = {portfolio.id: ledger, unknown: Ledger()}
-        assert tx.portfolios.ledgers([portfolio.id, unknown]) == both
+        found = tx.portfolios.ledgers([portfolio.id, unknown])
+        assert found.keys() == {portfolio.id, unknown} and found[unknown] == Ledger()
+        assert without_notes(found[portfolio.id]) == without_notes(ledger)
         assert tx.portfolios.entries(portfolio.id, limit=99) == list(reversed(ledger.entries))
+
+
+def without_notes(ledger):
+    """Return the entries without the notes that their owner wrote."""
+    return [one if one.action else attrs.evolve(one, note="") for one in ledger.entries]
+
+
+def test_ledgers_of_many_show_the_notes_of_booked_actions_alone(work, ada):
+    written, booked = a_deposit(note="Why"), a_deposit(note="inferred", action="A 2024-01-02")
+    portfolio = stored_portfolio(work, ada, written, booked)
+    with work.read() as tx:
+        assert [one.note for one in tx.portfolios.ledger(portfolio.id).entries] == [
+            "Why",
+            "inferred",
+        ]
+        assert tx.portfolios.ledgers([portfolio.id])[portfolio.id].entries[1] == booked
 
 
 # Proposals.

@@ -72,7 +72,9 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
         started.append(process)
         assert process.stdout is not None
         line = process.stdout.readline()
-        assert line.startswith("Listening on http://127.0.0.1:"), log.read_text()
+        assert line.startswith(("Listening on http://127.0.0.1:", "Listening on https://")), (
+            log.read_text()
+        )
         running = Running(process, line.split()[2].rstrip(","), line, log)
         until(lambda: answers(running), process)
         return running

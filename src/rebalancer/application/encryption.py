@@ -7,8 +7,8 @@ from uuid import UUID
 
 import attrs
 
-from rebalancer.application.ports.encryption import DataKeys, FieldCipher, WrappedKey
-from rebalancer.application.ports.store import Transaction
+from rebalancer.application.ports.encryption import DataKeys, Encryption, FieldCipher, WrappedKey
+from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.domain.errors import NotFound, Unavailable
 
 SEALED = "\x01"
@@ -19,6 +19,10 @@ class DataErased(NotFound):
     """The data key of the owner was erased, so the text cannot be read any more."""
 
     default_code = "data_erased"
+
+
+class SealBroken(RuntimeError):
+    """An encrypted text was changed, or moved from another row."""
 
 
 class KeyUnavailable(Unavailable):
@@ -38,6 +42,23 @@ def erase_key(tx: Transaction, owner: UUID) -> None:
     Other processes may have the key in memory for some minutes.
     """
     tx.data_keys.erase(owner)
+
+
+@attrs.frozen
+class CheckKeys:
+    """Check at start-up that the configured keys open what is stored."""
+
+    work: UnitOfWork
+    encryption: Encryption
+
+    def __call__(self) -> None:
+        """Return if they do.
+
+        Raises:
+            KeyUnavailable: a key is missing, or another one has its id.
+        """
+        with self.work.read() as tx:
+            self.encryption.check(tx.data_keys)
 
 
 @attrs.frozen

@@ -6,9 +6,11 @@ import errno
 import logging
 import logging.config
 import socket
+import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import attrs
@@ -16,7 +18,7 @@ import msgspec
 
 from rebalancer.application.audit import current_origin, current_user
 from rebalancer.application.worker_processes import end_with_parent
-from rebalancer.config import Settings
+from rebalancer.config import PREFIX, Settings
 from rebalancer.domain.accounts.sessions import prefix_of
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 from rebalancer.entrypoints.connections import BusyConnections, ConnectionGuard, ConnectionLimits
@@ -149,12 +151,13 @@ def serve(settings: Settings, started: Callable[[str, ConnectionLimits], None]) 
         InvalidRequest: the address or the port cannot be used; the message gives the reason.
         Unavailable: a worker process failed.
     """
-    from granian.constants import HTTPModes, Interfaces
+    from granian.constants import HTTPModes, Interfaces, SSLProtocols
     from granian.http import HTTP1Settings
     from granian.log import LogLevels
 
     from rebalancer.entrypoints.supervision import RestartPolicy, SupervisedServer
 
+    certificate = _check_certificate(settings)
     host, port = _check_address(settings.host, settings.port)
     limits = ConnectionLimits.of(settings)
     server = SupervisedServer(
@@ -171,15 +174,57 @@ def serve(settings: Settings, started: Callable[[str, ConnectionLimits], None]) 
         workers_kill_timeout=GRACE_PERIOD,
         log_level=LogLevels(settings.log_level),
         log_dictconfig=log_config(settings.log_level),
+        ssl_cert=certificate and certificate[0],
+        ssl_key=certificate and certificate[1],
+        ssl_protocol_min=SSLProtocols.tls12,  # whose suites are all authenticated here
     )
+    scheme = "http" if certificate is None else "https"
     url_host = f"[{host}]" if ":" in host else host
-    server.on_startup(lambda: started(f"http://{url_host}:{port}", limits))
+    server.on_startup(lambda: started(f"{scheme}://{url_host}:{port}", limits))
     try:
         server.serve(target_loader=partial(application, port, limits), wrap_loader=False)
     except SystemExit:
         raise Unavailable(
             "a server process failed; its log gives the reason", code="server_process_failed"
         ) from None
+
+
+def _check_certificate(settings: Settings) -> tuple[Path, Path] | None:
+    """Return the files of the certificate and of its key; None without TLS.
+
+    Processes read them when they start, so SIGHUP makes the server use renewed files.
+
+    Raises:
+        InvalidRequest: a file cannot be read, or the key is of another certificate.
+    """
+    certificate, key = settings.tls_certificate, settings.tls_key
+    if certificate is None or key is None:
+        return None
+    try:
+        for file in (certificate, key):
+            file.open("rb").close()
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, _no_password)
+    except ssl.SSLError as error:
+        reason = "both must be PEM files, the key without password"
+        if "KEY_VALUES_MISMATCH" in str(error):
+            reason = "the key is of another certificate"
+        raise InvalidRequest(
+            f"cannot use {certificate} with {key}: {reason}",
+            field=f"{PREFIX}TLS_CERTIFICATE",
+            code="tls_certificate_invalid",
+        ) from None
+    except OSError as error:
+        raise InvalidRequest(
+            f"cannot read {error.filename}: {error.strerror}",
+            field=f"{PREFIX}TLS_CERTIFICATE",
+            code="tls_certificate_invalid",
+        ) from None
+    return certificate, key
+
+
+def _no_password() -> str:
+    """Return no password, so that an encrypted key fails instead of asking for one."""
+    return ""
 
 
 def _check_address(host: str, port: int) -> tuple[str, int]:

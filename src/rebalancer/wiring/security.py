@@ -9,8 +9,10 @@ from rebalancer.adapters.memory.revocations import MemoryRevocations
 from rebalancer.adapters.redis.connection import AsyncConnection, Connection
 from rebalancer.adapters.redis.rate_limits import RedisRateLimits
 from rebalancer.adapters.redis.revocations import RedisRevocations
+from rebalancer.application.encryption import NoEncryption
 from rebalancer.application.guessing import CountAttempt
 from rebalancer.application.ports.accounts import Passwords, PasswordStrength, Revocations, Tokens
+from rebalancer.application.ports.encryption import Encryption
 from rebalancer.application.ports.factors import FactorCodes, PasskeyCeremonies
 from rebalancer.application.ports.keys import Keys
 from rebalancer.application.ports.rate_limits import RateLimits
@@ -48,6 +50,16 @@ class SecurityProvider(Provider):
     ) -> CountAttempt:
         """Limit networks unless the operator has switched the limits of logins off."""
         return CountAttempt(work, tokens, keys, networks=settings.login_limit > 0)
+
+    @provide
+    def encryption(self, settings: Settings) -> Encryption:
+        """Encrypt under the configured keys; with ``off`` they only decrypt."""
+        if not settings.encryption_keys:
+            return NoEncryption()
+        from rebalancer.adapters.security.envelope import Envelope
+        from rebalancer.adapters.security.key_encryption import LocalKeys
+
+        return Envelope(LocalKeys(dict(settings.encryption_keys)), seals=settings.encrypts)
 
     @provide
     def tokens(self, keys: Keys, settings: Settings) -> Tokens:

@@ -20,6 +20,7 @@ from rebalancer.application.health import (
     store_dependency,
     stored_prices_dependency,
 )
+from rebalancer.application.ports.encryption import Encryption
 from rebalancer.application.ports.market import (
     Calendars,
     MarketStore,
@@ -62,16 +63,17 @@ class DatabaseProvider(Provider):
         engine.dispose()
 
     @provide
-    def work(self, pool: ConnectionPool, settings: Settings) -> UnitOfWork:
+    def work(self, pool: ConnectionPool, settings: Settings, encryption: Encryption) -> UnitOfWork:
         from rebalancer.adapters.sql.work import SqlWork
 
-        return SqlWork(pool.engine, sends_mail=settings.sends_mail)
+        settings.check_encryption()
+        return SqlWork(pool.engine, encryption, sends_mail=settings.sends_mail)
 
     @provide
-    def database(self, pool: ConnectionPool) -> Database:
+    def database(self, pool: ConnectionPool, encryption: Encryption) -> Database:
         from rebalancer.adapters.sql.database import SqlDatabase
 
-        return SqlDatabase(pool.engine)
+        return SqlDatabase(pool.engine, encryption)
 
 
 @attrs.frozen

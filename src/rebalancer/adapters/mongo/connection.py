@@ -35,6 +35,7 @@ from pymongo.monitoring import (
 )
 
 from rebalancer.application.resilience import CircuitBreaker, OutageLog
+from rebalancer.application.secure_connections import describe_certificate_fault
 from rebalancer.domain.errors import InvalidRequest, RebalancerError, Unavailable
 
 log = logging.getLogger("rebalancer.mongo")
@@ -170,6 +171,11 @@ def _translate(failed: PyMongoError) -> RebalancerError:
     """Return our error for one of the driver, without names of servers and documents."""
     if isinstance(failed, WriteError) and failed.code == INVALID:
         return rejected_document(failed.details or {})
+    fault = describe_certificate_fault(str(failed))
+    if fault is not None:
+        return Unavailable(
+            f"the certificate of the MongoDB server {fault}", code="mongo_certificate_invalid"
+        )
     if isinstance(failed, ConnectionFailure):  # also a time-out of the network or of the search
         return Unavailable(_AWAY, code="mongo_unavailable")
     details = failed.details if isinstance(failed, BulkWriteError) else {}

@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
 from rebalancer.application.resilience import CircuitBreaker, OutageLog
+from rebalancer.application.secure_connections import describe_certificate_fault
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 
 T = TypeVar("T")
@@ -95,7 +96,12 @@ class RedisBreaker:
             raise RedisRejected("Redis rejected a command") from error
         except (RedisError, OSError) as error:
             self.replay_due = True
-            raise RedisAway("Redis is unavailable") from error
+            fault = describe_certificate_fault(str(error))
+            if fault is None:
+                raise RedisAway("Redis is unavailable") from error
+            raise RedisAway(
+                f"the certificate of the Redis server {fault}", code="redis_certificate_invalid"
+            ) from error
 
     def connected(self) -> None:
         """Record a new connection, perhaps to a restarted, empty server."""

@@ -29,15 +29,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from rebalancer.adapters.security.sealed_files import EncryptedFile, open_encrypted
-from rebalancer.application.encryption import SEALED, DataErased, is_sealed
+from rebalancer.application.encryption import SEALED, DataErased, SealBroken, is_sealed
 from rebalancer.application.ports.encryption import SYSTEM, DataKeys, KeyService, WrappedKey
 
 _VERSION = b"\x01"
 _NONCE = 12
-
-
-class SealBroken(RuntimeError):
-    """A sealed text was changed, or moved from another row."""
 
 
 def derive_key(root: bytes, purpose: str) -> bytes:

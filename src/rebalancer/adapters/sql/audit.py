@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Row, Select, delete, func, insert, or_, select, tuple_
 
 from rebalancer.adapters.sql.rows import decode_details
+from rebalancer.adapters.sql.sealed import open_row, seal_row
 from rebalancer.adapters.sql.statements import SqlStore
 from rebalancer.adapters.sql.tables import (
     audit_cuts,
@@ -23,6 +24,7 @@ from rebalancer.adapters.sql.tables import (
     audit_pending,
     audit_seals,
 )
+from rebalancer.application.ports.encryption import SYSTEM
 from rebalancer.domain.audit.chain import (
     ChainCheck,
     Cut,
@@ -73,7 +75,8 @@ class SqlAuditTrail(SqlStore):
                 "address": origin.address,
                 "agent": origin.agent,
             }
-            self.connection.execute(insert(audit_origins), erasable)
+            row = seal_row(self.cipher, audit_origins, erasable)
+            self.connection.execute(insert(audit_origins), row)
 
     def page(
         self,
@@ -103,7 +106,7 @@ class SqlAuditTrail(SqlStore):
             conditions.append(tuple_(_EVENTS.at, _EVENTS.id) < start.scalar_subquery())
         query = _with_origins().where(*conditions)
         query = query.order_by(_EVENTS.at.desc(), _EVENTS.id.desc()).limit(limit)
-        return [_event_of(row) for row in self.connection.execute(query)]
+        return [_event_of(self._open(row)) for row in self.connection.execute(query)]
 
     def has_pending(self) -> bool:
         query = select(audit_pending).limit(1)
@@ -190,17 +193,21 @@ class SqlAuditTrail(SqlStore):
             erased = erased.where(or_(_ORIGINS.subject == involved, acted))
         return self.connection.execute(erased).rowcount
 
+    def _open(self, row: Row[Any]) -> Any:
+        """Return a row of `_with_origins` with its address and agent opened."""
+        return open_row(self.cipher, audit_origins, row, row.origin_subject or SYSTEM)
+
     def _sealed(self) -> Iterator[SealedEvent]:
         """Yield all seals with their events, by position."""
         query = (
             _with_origins(_SEALS.position, _SEALS.event.label("sealed_event"), _SEALS.digest)
-            .add_columns(_SEALS.sealed, _ORIGINS.salt)
+            .add_columns(_SEALS.sealed)
             .order_by(_SEALS.position)
             .limit(_BATCH)
         )
         rows: Sequence[Row[Any]] = self.connection.execute(query).all()
         while rows:
-            for row in rows:
+            for row in map(self._open, rows):
                 seal = Seal(row.position, row.sealed_event, row.digest, row.sealed)
                 event = None if row.id is None else _event_of(row)
                 yield SealedEvent(seal, event, row.commitment, row.salt)
@@ -212,7 +219,7 @@ class SqlAuditTrail(SqlStore):
         query = _with_origins().where(
             _EVENTS.action == Action.AUDIT_CUT.value, _EVENTS.at >= cut.before
         )
-        return (_event_of(row) for row in self.connection.execute(query))
+        return (_event_of(self._open(row)) for row in self.connection.execute(query))
 
     def _last_cut(self) -> Cut | None:
         query = select(audit_cuts).order_by(audit_cuts.c.position.desc()).limit(1)
@@ -230,7 +237,14 @@ class SqlAuditTrail(SqlStore):
 
 def _with_origins(*seals: ColumnElement[Any]) -> Select[Any]:
     """Select events with their addresses and agents, by their seals if these are selected."""
-    columns = (audit_events, _ORIGINS.address, _ORIGINS.agent)
+    columns = (
+        audit_events,
+        _ORIGINS.event,
+        _ORIGINS.subject.label("origin_subject"),
+        _ORIGINS.salt,
+        _ORIGINS.address,
+        _ORIGINS.agent,
+    )
     origins = audit_origins
     if seals:
         events = audit_seals.outerjoin(audit_events, _SEALS.event == _EVENTS.id)
@@ -240,7 +254,7 @@ def _with_origins(*seals: ColumnElement[Any]) -> Select[Any]:
     return select(*columns).select_from(joined)
 
 
-def _event_of(row: Row[Any]) -> AuditEvent:
+def _event_of(row: Any) -> AuditEvent:
     """Return the event of a row, without address and agent if the row lacks these columns."""
     address, agent = getattr(row, "address", None), getattr(row, "agent", None)
     return AuditEvent(

@@ -7,7 +7,7 @@ all lines before it, which detects damage, not forgery.
 
 Exact numbers are text, times are in UTC, documents are stored as they are, and bytes are base64.
 The header states the kind of each column, so that a file of an older version can be restored into
-tables of that version.
+tables of that version. With encryption keys the whole file is encrypted, too.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ from sqlalchemy.types import TypeEngine
 from rebalancer.adapters.sql.copying import copy_rows
 from rebalancer.adapters.sql.engine import reading, writing
 from rebalancer.adapters.sql.tables import Exact, Moment, metadata
+from rebalancer.application.ports.encryption import Encryption
 from rebalancer.domain.errors import Conflict, InvalidRequest
 
 FORMAT = 1
@@ -157,11 +158,14 @@ _KINDS = {
 }
 
 
-def backup(engine: Engine, path: Path, progress: Progress, sizes: BatchSizes) -> dict[str, int]:
+def backup(
+    engine: Engine, path: Path, progress: Progress, sizes: BatchSizes, encryption: Encryption
+) -> dict[str, int]:
     """See `Database.backup`; the caller has checked the revision of the tables."""
     if os.path.lexists(path):
         raise _file_exists(path)
     with _create_atomically(path) as file, reading(engine) as connection:
+        written = encryption.encrypt_file(file)
         _disable_timeout(connection)
         tables = {str(table.name): table for table in metadata.sorted_tables}
         total = sum(
@@ -175,7 +179,7 @@ def backup(engine: Engine, path: Path, progress: Progress, sizes: BatchSizes) ->
             {name: _kinds_of(table) for name, table in tables.items()},
         )
         rows, digest = dict.fromkeys(tables, 0), sha256()
-        with gzip.GzipFile(filename="", mode="wb", compresslevel=5, fileobj=file) as packed:
+        with gzip.GzipFile(filename="", mode="wb", compresslevel=5, fileobj=written) as packed:
 
             def write(line: object) -> None:
                 encoded = msgspec.json.encode(line) + b"\n"
@@ -192,14 +196,18 @@ def backup(engine: Engine, path: Path, progress: Progress, sizes: BatchSizes) ->
                     rows[name] += len(chunk)
                     progress(sum(rows.values()), total)
             write(_Trailer(rows, digest.hexdigest()))
+        if written is not file:
+            written.close()  # which writes the end
     return rows
 
 
-def restore(engine: Engine, path: Path, progress: Progress, sizes: BatchSizes) -> dict[str, int]:
+def restore(
+    engine: Engine, path: Path, progress: Progress, sizes: BatchSizes, encryption: Encryption
+) -> dict[str, int]:
     """See `Database.restore`."""
     try:
         with path.open("rb") as file:
-            archive = _Archive(file, path)
+            archive = _Archive(encryption.decrypt_file(file), path)
             total = sum(1 for _ in archive.rows())  # the file is complete: lock the tables only now
             with writing(engine) as connection:
                 _disable_timeout(connection)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from threading import BoundedSemaphore
 from typing import Any
@@ -18,6 +18,8 @@ from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.portfolio.checkpoints import Checkpoint, RecordedEntries
 from rebalancer.domain.portfolio.entries import TRADES
 from rebalancer.domain.portfolio.ledger import Entry, Ledger, Overdrawn
+
+Convert = Callable[[Iterable[Row[Any]]], tuple[Entry, ...]]
 
 _ENTRIES, _CHECKPOINTS = ledger_entries.c, ledger_checkpoints.c
 _TRADES = sorted(kind.value for kind in TRADES)
@@ -124,6 +126,7 @@ class SqlStoredEntries:
     Attributes:
         newest: Number of the last entry; later ones are ignored.
         head: The latest checkpoint.
+        convert: Converts rows of the portfolio.
         locks: Whether the transaction holds locks, so that it must not read many entries.
     """
 
@@ -131,6 +134,7 @@ class SqlStoredEntries:
     portfolio: UUID
     newest: int
     head: Checkpoint | None
+    convert: Convert = attrs.field(eq=False)
     locks: bool
     rules: LedgerRules
     _read: dict[int, tuple[Entry, ...]] = attrs.field(factory=dict, init=False, eq=False)
@@ -164,7 +168,7 @@ class SqlStoredEntries:
 
     def _select(self, number: int) -> tuple[Entry, ...]:
         values = {"portfolio": self.portfolio, "after": number, "newest": self.newest}
-        return tuple(map(ENTRIES.from_row, self.connection.execute(_AFTER, values)))
+        return self.convert(self.connection.execute(_AFTER, values))
 
     def pick(self, ids: Sequence[UUID]) -> list[Entry]:
         return self._where(_ENTRIES.id.in_(ids)) if ids else []
@@ -185,21 +189,25 @@ class SqlStoredEntries:
             _ENTRIES.portfolio == self.portfolio, _ENTRIES.sequence <= self.newest, condition
         )
         rows = self.connection.execute(query.order_by(_ENTRIES.sequence))
-        return [ENTRIES.from_row(row) for row in rows]
+        return list(self.convert(rows))
 
 
-def read_ledger(connection: Connection, id: UUID, *, locks: bool, rules: LedgerRules) -> Ledger:
+def read_ledger(
+    connection: Connection, id: UUID, convert: Convert, *, locks: bool, rules: LedgerRules
+) -> Ledger:
     """Return the ledger of a portfolio; entries of a long one are read when they are needed."""
     row = connection.execute(_HEAD, {"portfolio": id}).one_or_none()
     if row is not None and row.newest is not None:
         head = _checkpoint_of(row)
-        return Ledger(stored=SqlStoredEntries(connection, id, row.newest, head, locks, rules))
+        return Ledger(
+            stored=SqlStoredEntries(connection, id, row.newest, head, convert, locks, rules)
+        )
     values = {"portfolio": id, "limit": rules.from_count + 1}
     rows = connection.execute(_FIRST, values).all()
     if len(rows) <= rules.from_count:
-        return Ledger(tuple(map(ENTRIES.from_row, rows)))
+        return Ledger(convert(rows))
     newest = _find_newest(connection, id)
-    return Ledger(stored=SqlStoredEntries(connection, id, newest, None, locks, rules))
+    return Ledger(stored=SqlStoredEntries(connection, id, newest, None, convert, locks, rules))
 
 
 def store_checkpoint(connection: Connection, id: UUID, longer: Ledger, rules: LedgerRules) -> None:

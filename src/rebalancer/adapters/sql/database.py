@@ -8,14 +8,17 @@ from pathlib import Path
 import attrs
 from sqlalchemy import Engine
 
-from rebalancer.adapters.sql import backup, migrations
+from rebalancer.adapters.sql import backup, migrations, rotation
 from rebalancer.adapters.sql.work import SqlWork
+from rebalancer.application.encryption import NoEncryption
+from rebalancer.application.ports.encryption import Encryption, KeyRotation
 from rebalancer.domain.errors import Conflict
 
 
 @attrs.frozen
 class SqlDatabase:
     engine: Engine
+    encryption: Encryption = attrs.field(factory=NoEncryption)
     sizes: backup.BatchSizes = backup.DEFAULT_SIZES
     migration: migrations.Options = migrations.DEFAULT_OPTIONS
 
@@ -36,12 +39,19 @@ class SqlDatabase:
     ) -> dict[str, int]:
         if outdated := self._outdated():
             raise Conflict(outdated, code="schema_outdated")
-        return backup.backup(self.engine, path, progress, self.sizes)
+        return backup.backup(self.engine, path, progress, self.sizes, self.encryption)
 
     def restore(
         self, path: Path, *, progress: Callable[[int, int], None] = lambda done, total: None
     ) -> dict[str, int]:
-        return backup.restore(self.engine, path, progress, self.sizes)
+        return backup.restore(self.engine, path, progress, self.sizes, self.encryption)
+
+    def rotate_keys(
+        self, *, progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> KeyRotation:
+        if outdated := self._outdated():
+            raise Conflict(outdated, code="schema_outdated")
+        return rotation.rotate_keys(self.engine, self.encryption, progress)
 
     def findings(self) -> list[str]:
         if outdated := self._outdated():

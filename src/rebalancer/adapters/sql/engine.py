@@ -20,6 +20,7 @@ from sqlalchemy.schema import PrimaryKeyConstraint, UniqueConstraint
 
 from rebalancer.adapters.sql.probe import damaged, note_damage, note_file
 from rebalancer.adapters.sql.tables import metadata
+from rebalancer.application.secure_connections import describe_certificate_fault
 from rebalancer.domain.accounts.factors import PasskeyTaken
 from rebalancer.domain.errors import Conflict, InvalidRequest, RebalancerError, Unavailable
 from rebalancer.domain.portfolio.ledger import Overdrawn
@@ -88,6 +89,7 @@ _ERRORS: Mapping[str, Callable[[], RebalancerError]] = {
     "uq_passkeys_credential": lambda: PasskeyTaken(
         "this passkey is registered already; sign in with it"
     ),
+    "uq_users_email_index": lambda: EmailTaken("this e-mail address is already registered; log in"),
     "uq_ledger_entries_portfolio_id": lambda: Conflict(
         "the entry is in the ledger already", code="duplicate_entry"
     ),
@@ -419,6 +421,11 @@ def translate_error(original: Any) -> RebalancerError | None:
     is_sqlite = hasattr(original, "sqlite_errorname")
     kind = _kind_in_sqlite(original) if is_sqlite else _kind_in_postgres(original)
     error = None if kind is None else _ERRORS[kind]()
+    fault = describe_certificate_fault(str(original)) if kind == "away" else None
+    if fault is not None:
+        error = Unavailable(
+            f"the certificate of the database server {fault}", code="database_certificate_invalid"
+        )
     if isinstance(error, Unavailable):
         level = logging.ERROR if error.code == "database_damaged" else logging.WARNING
         log.log(level, "%s: %s", error, str(original).partition("\n")[0])

@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, delete, func, insert, select, update
+from sqlalchemy import Row, Select, delete, func, insert, select, update
 
 from rebalancer.adapters.sql.engine import upsert
 from rebalancer.adapters.sql.rows import PASSKEYS, TOTP_SECRETS
+from rebalancer.adapters.sql.sealed import open_row, seal_row
 from rebalancer.adapters.sql.statements import SqlStore, lock_rows, replace_row
 from rebalancer.adapters.sql.tables import passkeys, recovery_codes, totp_secrets
 from rebalancer.application.not_found import require
@@ -19,7 +20,7 @@ from rebalancer.domain.accounts.factors import Passkey, TotpSecret
 
 class SqlPasskeys(SqlStore):
     def add(self, passkey: Passkey) -> None:
-        self.connection.execute(insert(passkeys), PASSKEYS.to_row(passkey))
+        self.connection.execute(insert(passkeys), self._row_of(passkey))
 
     def get(self, id: UUID, *, owner: UUID) -> Passkey:
         query = select(passkeys).where(passkeys.c.id == id, passkeys.c.owner == owner)
@@ -34,10 +35,10 @@ class SqlPasskeys(SqlStore):
             .where(passkeys.c.owner == owner)
             .order_by(passkeys.c.created, passkeys.c.id)
         )
-        return list(map(PASSKEYS.from_row, self.connection.execute(self._locked(query))))
+        return list(map(self._passkey_of, self.connection.execute(self._locked(query))))
 
     def save(self, passkey: Passkey) -> None:
-        replace_row(self.connection, passkeys, PASSKEYS.to_row(passkey), "passkey")
+        replace_row(self.connection, passkeys, self._row_of(passkey), "passkey")
 
     def delete(self, id: UUID) -> None:
         self.connection.execute(delete(passkeys).where(passkeys.c.id == id))
@@ -47,20 +48,29 @@ class SqlPasskeys(SqlStore):
 
     def _first(self, query: Select[Any]) -> Passkey | None:
         row = self.connection.execute(self._locked(query)).one_or_none()
-        return None if row is None else PASSKEYS.from_row(row)
+        return None if row is None else self._passkey_of(row)
 
     def _locked(self, query: Select[Any]) -> Select[Any]:
         return lock_rows(query) if self.locks else query
+
+    def _row_of(self, passkey: Passkey) -> dict[str, Any]:
+        return seal_row(self.cipher, passkeys, PASSKEYS.to_row(passkey))
+
+    def _passkey_of(self, row: Row[Any]) -> Passkey:
+        return PASSKEYS.from_row(open_row(self.cipher, passkeys, row))
 
 
 class SqlTotpSecrets(SqlStore):
     def get(self, owner: UUID) -> TotpSecret | None:
         query = select(totp_secrets).where(totp_secrets.c.owner == owner)
         row = self.connection.execute(lock_rows(query) if self.locks else query).one_or_none()
-        return None if row is None else TOTP_SECRETS.from_row(row)
+        if row is None:
+            return None
+        return TOTP_SECRETS.from_row(open_row(self.cipher, totp_secrets, row))
 
     def save(self, totp: TotpSecret) -> None:
-        upsert(self.connection, totp_secrets, [TOTP_SECRETS.to_row(totp)])
+        row = seal_row(self.cipher, totp_secrets, TOTP_SECRETS.to_row(totp))
+        upsert(self.connection, totp_secrets, [row])
 
     def delete(self, owner: UUID) -> None:
         self.connection.execute(delete(totp_secrets).where(totp_secrets.c.owner == owner))

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import insert, select, tuple_, update
 
 from rebalancer.adapters.sql.rows import KEYS
+from rebalancer.adapters.sql.sealed import open_row, seal_row
 from rebalancer.adapters.sql.statements import SqlStore, delete_unlocked
 from rebalancer.adapters.sql.tables import idempotency_keys
 from rebalancer.domain.idempotency import IdempotencyKey
@@ -18,15 +19,20 @@ class SqlIdempotencyKeys(SqlStore):
         table = idempotency_keys
         query = select(table).where(table.c.owner == owner, table.c.key == key)
         row = self.connection.execute(query).one_or_none()
-        return None if row is None else KEYS.from_row(row)
+        if row is None:
+            return None
+        return KEYS.from_row(open_row(self.cipher, idempotency_keys, row))
 
     def add(self, key: IdempotencyKey) -> None:
-        self.connection.execute(insert(idempotency_keys), KEYS.to_row(key))
+        row = seal_row(self.cipher, idempotency_keys, KEYS.to_row(key))
+        self.connection.execute(insert(idempotency_keys), row)
 
     def save_answer(self, owner: UUID, key: str, answer: str) -> None:
         table = idempotency_keys.c
         mine = (table.owner == owner) & (table.key == key) & table.answer.is_(None)
-        self.connection.execute(update(idempotency_keys).where(mine).values(answer=answer))
+        row = {"owner": owner, "key": key, "answer": answer}
+        sealed = seal_row(self.cipher, idempotency_keys, row)["answer"]
+        self.connection.execute(update(idempotency_keys).where(mine).values(answer=sealed))
 
     def delete_before(self, before: datetime) -> int:
         table = idempotency_keys.c

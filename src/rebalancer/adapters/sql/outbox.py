@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from rebalancer.adapters.sql.rows import MAILS
+from rebalancer.adapters.sql.sealed import index_of, open_row, seal_row
 from rebalancer.adapters.sql.statements import SqlStore, delete_unlocked
 from rebalancer.adapters.sql.tables import outbox
 from rebalancer.domain.accounts.mail import Mail, MailKind
@@ -22,7 +23,8 @@ _TABLE = outbox.c
 class SqlOutbox(SqlStore):
     def add(self, mail: Mail) -> None:
         insert = sqlite_insert if self.connection.dialect.name == "sqlite" else postgres_insert
-        row = insert(outbox).values(MAILS.to_row(mail) | {"due": mail.created})
+        sealed = seal_row(self.cipher, outbox, MAILS.to_row(mail))
+        row = insert(outbox).values(sealed | {"due": mail.created})
         self.connection.execute(row.on_conflict_do_nothing(index_elements=["id"]))
 
     def has_due(self, now: datetime) -> bool:
@@ -42,7 +44,8 @@ class SqlOutbox(SqlStore):
             return None
         changed = {"due": until, "attempts": row.attempts + 1}
         claimed = update(outbox).where(_TABLE.id == row.id).values(changed)
-        return MAILS.from_row(self.connection.execute(claimed.returning(*outbox.columns)).one())
+        row = self.connection.execute(claimed.returning(*outbox.columns)).one()
+        return MAILS.from_row(open_row(self.cipher, outbox, row))
 
     def defer(self, id: UUID, due: datetime) -> None:
         waiting = (_TABLE.id == id) & _TABLE.closed.is_(None)
@@ -54,7 +57,11 @@ class SqlOutbox(SqlStore):
 
     def count(self, to: str, kinds: Collection[MailKind], since: datetime) -> int:
         named = _TABLE.kind.in_(sorted(kind.value for kind in kinds))
-        mine = (_TABLE.recipient == to) & named & (_TABLE.created >= since)
+        same = _TABLE.recipient == to
+        index = index_of(self.cipher, outbox, to)
+        if index is not None:
+            same |= _TABLE.recipient_index == index
+        mine = same & named & (_TABLE.created >= since)
         return self.connection.scalar(select(func.count()).where(mine)) or 0
 
     def delete_closed(self, before: datetime) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -13,9 +14,11 @@ from sqlalchemy import Row, bindparam, func, insert, select, tuple_, update
 
 from rebalancer.adapters.sql.checkpoints import LedgerRules, read_ledger, store_checkpoint
 from rebalancer.adapters.sql.rows import ENTRIES, portfolio_of, portfolio_or_error, portfolio_row
+from rebalancer.adapters.sql.sealed import open_row, seal_row
 from rebalancer.adapters.sql.shares import check_shared_right, is_shared, shared_with
 from rebalancer.adapters.sql.statements import SqlStore, lock_rows
 from rebalancer.adapters.sql.tables import ledger_entries, portfolios
+from rebalancer.application.encryption import is_sealed
 from rebalancer.application.not_found import require
 from rebalancer.domain.accounts.shares import Right, only_the_owner
 from rebalancer.domain.portfolio.ledger import Entry, Ledger, filled_quantities, void_id
@@ -84,7 +87,7 @@ class SqlPortfolios(SqlStore):
     def add(self, portfolio: ManagedPortfolio, entries: Sequence[Entry]) -> None:
         ledger = portfolio.extend_ledger(Ledger(), entries)
         self.connection.execute(insert(portfolios), portfolio_row(portfolio))
-        self._append(portfolio.id, entries)
+        self._append(portfolio.id, portfolio.owner, entries)
         store_checkpoint(self.connection, portfolio.id, ledger, self.rules)
 
     def get(self, id: UUID, *, owner: UUID | None = None) -> ManagedPortfolio:
@@ -133,7 +136,7 @@ class SqlPortfolios(SqlStore):
             portfolio.check_ledger(longer)
         self._ledgers.pop(id, None)
         self._compare_and_swap(id, portfolio.owner, before, portfolio_row(portfolio))
-        self._append(id, entries)
+        self._append(id, portfolio.owner, entries)
         if longer is not None and entries:
             store_checkpoint(self.connection, id, longer, self.rules)
         if id in self._locked:
@@ -226,7 +229,13 @@ class SqlPortfolios(SqlStore):
     def ledger(self, id: UUID) -> Ledger:
         if id in self._ledgers:
             return self._ledgers[id]
-        found = read_ledger(self.connection, id, locks=self.locks, rules=self.rules)
+        found = read_ledger(
+            self.connection,
+            id,
+            partial(self._entries_of, id),
+            locks=self.locks,
+            rules=self.rules,
+        )
         if id in self._locked:
             self._ledgers[id] = found
         return found
@@ -235,7 +244,7 @@ class SqlPortfolios(SqlStore):
         found: dict[UUID, list[Entry]] = {id: [] for id in ids}
         for some in _slices(found):
             for row in self.connection.execute(_LEDGERS, {"portfolios": some}):
-                found[row.portfolio].append(ENTRIES.from_row(row))
+                found[row.portfolio].append(_without_note(ENTRIES.from_row(row)))
         return {id: Ledger(tuple(entries)) for id, entries in found.items()}
 
     def entries(self, id: UUID, *, before: UUID | None = None, limit: int) -> list[Entry]:
@@ -246,7 +255,7 @@ class SqlPortfolios(SqlStore):
             start = select(cursor.c.sequence).where(cursor.c.portfolio == id, cursor.c.id == before)
             query = query.where(table.c.sequence < start.scalar_subquery())
         query = query.order_by(table.c.sequence.desc()).limit(limit)
-        return [ENTRIES.from_row(row) for row in self.connection.execute(query)]
+        return list(self._entries_of(id, self.connection.execute(query)))
 
     def void(self, id: UUID, entries: Collection[UUID]) -> frozenset[UUID]:
         table = ledger_entries.c
@@ -280,10 +289,37 @@ class SqlPortfolios(SqlStore):
         if self.connection.execute(_SWAP, {**row, **at}).rowcount != 1:
             raise PortfolioChanged("the portfolio has just been changed; read it again")
 
-    def _append(self, id: UUID, entries: Sequence[Entry]) -> None:
-        if entries:
-            rows = [ENTRIES.to_row(entry) | {"portfolio": id} for entry in entries]
+    def _append(self, id: UUID, owner: UUID, entries: Sequence[Entry]) -> None:
+        rows = [ENTRIES.to_row(entry) | {"portfolio": id} for entry in entries]
+        for at, entry in enumerate(entries):
+            if entry.note and entry.action is None:
+                rows[at] = seal_row(self.cipher, ledger_entries, rows[at], owner)
+        if rows:
             self.connection.execute(insert(ledger_entries), rows)
+
+    def _entries_of(self, id: UUID, rows: Iterable[Row[Any]]) -> tuple[Entry, ...]:
+        """Convert rows of one portfolio; its owner is read only if a note is sealed."""
+        owner: UUID | None = None
+        entries = []
+        for row in rows:
+            if is_sealed(row.note):
+                owner = owner or self._owner_of(id)
+                row = open_row(self.cipher, ledger_entries, row, owner)
+            entries.append(ENTRIES.from_row(row))
+        return tuple(entries)
+
+    def _owner_of(self, id: UUID) -> UUID:
+        known = self._locked.get(id)
+        if known is not None:
+            return known.owner
+        query = select(portfolios.c.owner).where(portfolios.c.id == id)
+        owner: UUID = self.connection.execute(query).scalar_one()
+        return owner
+
+
+def _without_note(entry: Entry) -> Entry:
+    """Return an entry of many ledgers, whose sealed note is not opened."""
+    return attrs.evolve(entry, note="") if is_sealed(entry.note) else entry
 
 
 def _slices(ids: Collection[UUID]) -> Iterator[list[UUID]]:

@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, insert, select, update
+from sqlalchemy import Row, Select, func, insert, select, update
 
 from rebalancer.adapters.sql.copying import copy_rows
 from rebalancer.adapters.sql.rows import PROPOSALS
+from rebalancer.adapters.sql.sealed import open_row, seal_row
 from rebalancer.adapters.sql.shares import check_shared_right, is_shared
 from rebalancer.adapters.sql.statements import (
     SqlStore,
@@ -36,7 +37,7 @@ _MIN_COPY = 32
 
 class SqlProposals(SqlStore):
     def add(self, records: Sequence[ProposalRecord]) -> None:
-        rows = [PROPOSALS.to_row(record) for record in records]
+        rows = [self._row_of(record) for record in records]
         if len(rows) >= _MIN_COPY and self.connection.dialect.name == "postgresql":
             copy_rows(self.connection, proposals, rows)
         elif rows:
@@ -69,7 +70,7 @@ class SqlProposals(SqlStore):
             self.connection.execute(lock_rows(portfolio))
         query = _open_proposals().where(proposals.c.id == id)
         row = self.connection.execute(query).one_or_none()
-        return PROPOSALS.from_row(require(row, "proposal", id))
+        return self._record_of(require(row, "proposal", id))
 
     def save(self, record: ProposalRecord, *, expected: Stage) -> None:
         table = proposals.c
@@ -80,7 +81,7 @@ class SqlProposals(SqlStore):
             table.stage == expected.value,
             select(portfolios.c.id).where(is_open).exists(),
         )
-        if self.connection.execute(change.values(PROPOSALS.to_row(record))).rowcount != 1:
+        if self.connection.execute(change.values(self._row_of(record))).rowcount != 1:
             stage = self.get(record.id, owner=record.owner).stage
             raise ProposalClosed(f"proposal {record.id} is already {stage}")
 
@@ -108,7 +109,14 @@ class SqlProposals(SqlStore):
     ) -> list[ProposalRecord]:
         query, same = _open_proposals(), {"owner": owner, "portfolio": portfolio_id}
         page = select_latest(query, proposals, "proposed", before=before, limit=limit, **same)
-        return [PROPOSALS.from_row(row) for row in self.connection.execute(page)]
+        return [self._record_of(row) for row in self.connection.execute(page)]
+
+    def _row_of(self, record: ProposalRecord) -> dict[str, Any]:
+        row = PROPOSALS.to_row(record)
+        return seal_row(self.cipher, proposals, row) if record.remark else row
+
+    def _record_of(self, row: Row[Any]) -> ProposalRecord:
+        return PROPOSALS.from_row(open_row(self.cipher, proposals, row))
 
     def of_owner(
         self, owner: UUID, *, before: UUID | None = None, limit: int

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, delete, insert, or_, select, tuple_
+from sqlalchemy import Connection, Row, Select, delete, insert, or_, select, tuple_
 
 from rebalancer.adapters.sql.rows import SHARES
+from rebalancer.adapters.sql.sealed import open_row, seal_row
 from rebalancer.adapters.sql.statements import SqlStore, lock_rows, replace_row
 from rebalancer.adapters.sql.tables import portfolio_shares, portfolios, users
 from rebalancer.application.not_found import require
@@ -20,7 +21,7 @@ _OWNER = users.alias("share_owner")
 
 class SqlPortfolioShares(SqlStore):
     def add(self, share: Share) -> None:
-        self.connection.execute(insert(portfolio_shares), SHARES.to_row(share))
+        self.connection.execute(insert(portfolio_shares), self._row_of(share))
 
     def get(
         self, id: UUID, *, portfolio: UUID | None = None, recipient: UUID | None = None
@@ -31,10 +32,10 @@ class SqlPortfolioShares(SqlStore):
         if recipient is not None:
             query = query.where(portfolio_shares.c.recipient == recipient)
         row = self.connection.execute(lock_rows(query) if self.locks else query).one_or_none()
-        return SHARES.from_row(require(row, "share", id))
+        return self._share_of(require(row, "share", id))
 
     def save(self, share: Share) -> None:
-        replace_row(self.connection, portfolio_shares, SHARES.to_row(share), "share")
+        replace_row(self.connection, portfolio_shares, self._row_of(share), "share")
 
     def delete(self, id: UUID) -> None:
         self.connection.execute(delete(portfolio_shares).where(portfolio_shares.c.id == id))
@@ -43,7 +44,7 @@ class SqlPortfolioShares(SqlStore):
         table = portfolio_shares.c
         query = select(portfolio_shares).where(table.portfolio == portfolio)
         rows = self.connection.execute(query.order_by(table.created, table.id))
-        return [SHARES.from_row(row) for row in rows]
+        return [self._share_of(row) for row in rows]
 
     def received(self, recipient: UUID, *, after: UUID | None = None, limit: int) -> list[Share]:
         table, cursor = portfolio_shares.c, portfolio_shares.alias("cursor")
@@ -63,12 +64,18 @@ class SqlPortfolioShares(SqlStore):
             )
             query = query.where(tuple_(table.created, table.id) > start.scalar_subquery())
         page = query.order_by(table.created, table.id).limit(limit)
-        return [SHARES.from_row(row) for row in self.connection.execute(page)]
+        return [self._share_of(row) for row in self.connection.execute(page)]
 
     def delete_of(self, user: UUID) -> int:
         table = portfolio_shares.c
         involved = or_(table.owner == user, table.recipient == user)
         return self.connection.execute(delete(portfolio_shares).where(involved)).rowcount
+
+    def _row_of(self, share: Share) -> dict[str, Any]:
+        return seal_row(self.cipher, portfolio_shares, SHARES.to_row(share))
+
+    def _share_of(self, row: Row[Any]) -> Share:
+        return SHARES.from_row(open_row(self.cipher, portfolio_shares, row))
 
 
 def shared_with(actor: Any) -> Select[Any]:

@@ -284,7 +284,9 @@ outbox = Table(
     Column("due", Moment),  # NULL once it is closed
     Column("closed", Moment),
     Index(None, "due", "id"),
+    Column("recipient_index", Text),  # of an encrypted address
     Index(None, "recipient", "created"),
+    Index(None, "recipient_index", "created"),
     CheckConstraint("(due IS NULL) = (closed IS NOT NULL)", "closed"),
 )
 

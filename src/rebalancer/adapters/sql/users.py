@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, insert, select, tuple_, update
+from sqlalchemy import Row, delete, insert, select, tuple_, update
 
 from rebalancer.adapters.sql.rows import SESSIONS, TOKENS, USERS, user_row
+from rebalancer.adapters.sql.sealed import index_of, open_row, seal_row
 from rebalancer.adapters.sql.statements import SqlStore, delete_unlocked, lock_rows, replace_row
 from rebalancer.adapters.sql.tables import refresh_tokens, sessions, users
 from rebalancer.application.not_found import require
@@ -18,22 +20,26 @@ from rebalancer.domain.portfolio.owner import RefreshToken, User
 
 class SqlUsers(SqlStore):
     def add(self, user: User) -> None:
-        self.connection.execute(insert(users), user_row(user))
+        self.connection.execute(insert(users), self._row_of(user))
 
     def get(self, id: UUID) -> User:
         query = select(users).where(users.c.id == id)
         row = self.connection.execute(lock_rows(query) if self.locks else query).one_or_none()
-        return USERS.from_row(require(row, "user", id))
+        return self._user_of(require(row, "user", id))
 
     def lock(self, id: UUID) -> None:
         self.connection.execute(lock_rows(select(users.c.id).where(users.c.id == id)))
 
     def by_email(self, email: str) -> User | None:
-        row = self.connection.execute(select(users).where(users.c.email == email)).one_or_none()
-        return None if row is None else USERS.from_row(row)
+        found = users.c.email == email
+        index = index_of(self.cipher, users, email)
+        if index is not None:
+            found |= users.c.email_index == index
+        row = self.connection.execute(select(users).where(found)).first()
+        return None if row is None else self._user_of(row)
 
     def save(self, user: User) -> None:
-        replace_row(self.connection, users, user_row(user), "user")
+        replace_row(self.connection, users, self._row_of(user), "user")
 
     def page(
         self, *, role: Role | None = None, after: UUID | None = None, limit: int
@@ -45,13 +51,19 @@ class SqlUsers(SqlStore):
             start = select(cursor.c.created, cursor.c.id).where(cursor.c.id == after)
             query = query.where(tuple_(users.c.created, users.c.id) > start.scalar_subquery())
         page = query.order_by(users.c.created, users.c.id).limit(limit)
-        return [USERS.from_row(row) for row in self.connection.execute(page)]
+        return [self._user_of(row) for row in self.connection.execute(page)]
 
     def enabled_operators(self) -> frozenset[UUID]:
         query = select(users.c.id, users.c.disabled).where(users.c.role == Role.OPERATOR.value)
         query = query.order_by(users.c.id)  # one order of locks
         rows = self.connection.execute(lock_rows(query) if self.locks else query)
         return frozenset(row.id for row in rows if row.disabled is None)
+
+    def _row_of(self, user: User) -> dict[str, Any]:
+        return seal_row(self.cipher, users, user_row(user))
+
+    def _user_of(self, row: Row[Any]) -> User:
+        return USERS.from_row(open_row(self.cipher, users, row))
 
 
 class SqlRefreshTokens(SqlStore):
@@ -98,15 +110,17 @@ class SqlRefreshTokens(SqlStore):
 
 class SqlSessions(SqlStore):
     def add(self, session: Session) -> None:
-        self.connection.execute(insert(sessions), SESSIONS.to_row(session))
+        row = seal_row(self.cipher, sessions, SESSIONS.to_row(session))
+        self.connection.execute(insert(sessions), row)
 
     def find(self, id: UUID) -> Session | None:
         query = select(sessions).where(sessions.c.id == id)
         row = self.connection.execute(lock_rows(query) if self.locks else query).one_or_none()
-        return None if row is None else SESSIONS.from_row(row)
+        return None if row is None else self._session_of(row)
 
     def save(self, session: Session) -> None:
-        replace_row(self.connection, sessions, SESSIONS.to_row(session), "session")
+        row = seal_row(self.cipher, sessions, SESSIONS.to_row(session))
+        replace_row(self.connection, sessions, row, "session")
 
     def active(self, owner: UUID, now: datetime) -> list[Session]:
         table = sessions.c
@@ -116,8 +130,11 @@ class SqlSessions(SqlStore):
             .where(table.used > now - IDLE_LIFETIME)
             .order_by(table.used.desc(), table.id.desc())
         )
-        return [SESSIONS.from_row(row) for row in self.connection.execute(query)]
+        return [self._session_of(row) for row in self.connection.execute(query)]
 
     def delete_past(self, now: datetime) -> None:
         past = select(sessions.c.id).where(sessions.c.ends <= now)
         self.connection.execute(delete_unlocked(sessions, sessions.c.id, past))
+
+    def _session_of(self, row: Row[Any]) -> Session:
+        return SESSIONS.from_row(open_row(self.cipher, sessions, row))

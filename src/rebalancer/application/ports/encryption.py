@@ -25,6 +25,21 @@ class WrappedKey:
     ciphertext: bytes = attrs.field(repr=False)
 
 
+@attrs.frozen
+class KeyRotation:
+    """What a rotation of keys has changed.
+
+    Attributes:
+        keys: Data keys that were encrypted under the newest key-encryption key.
+        rows: Rows whose texts were encrypted, or decrypted, by table.
+        removed: Whether all data keys were deleted, because encryption is off.
+    """
+
+    keys: int
+    rows: Mapping[str, int]
+    removed: bool = False
+
+
 class KeyService(Protocol):
     """Key-encryption keys: those of the settings, or of a key management service (KMS).
 
@@ -109,6 +124,7 @@ class FieldCipher(Protocol):
 
         Raises:
             DataErased: the data key was erased.
+            SealBroken: the text was changed, or belongs to another owner or field.
             Unavailable: the key service does not answer or lacks the key.
         """
 

@@ -118,7 +118,10 @@ class Portfolios(Protocol):
         """
 
     def ledgers(self, ids: Collection[UUID]) -> dict[UUID, Ledger]:
-        """Return the ledger of each portfolio, as `ledger`, with few queries."""
+        """Return the ledger of each portfolio, as `ledger`, with few queries.
+
+        The notes that owners wrote may be missing.
+        """
 
     def entries(self, id: UUID, *, before: UUID | None = None, limit: int) -> list[Entry]:
         """Return entries, latest recorded first, beginning after the entry ``before``."""

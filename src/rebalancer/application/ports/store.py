@@ -14,7 +14,7 @@ from rebalancer.application.ports.api_keys import ApiKeys
 from rebalancer.application.ports.audit import AuditTrail
 from rebalancer.application.ports.batch_runs import BatchRuns
 from rebalancer.application.ports.deletions import Deletions
-from rebalancer.application.ports.encryption import DataKeys
+from rebalancer.application.ports.encryption import DataKeys, KeyRotation
 from rebalancer.application.ports.factors import Passkeys, RecoveryCodes, TotpSecrets
 from rebalancer.application.ports.guessing import KnownDevices, LoginFailures
 from rebalancer.application.ports.jobs import Jobs
@@ -155,6 +155,22 @@ class Database(Protocol):
         Raises:
             InvalidRequest: the file does not exist, is not a backup, or is damaged.
             Conflict: the tables are not empty, or not of the file's revision.
+        """
+
+    def rotate_keys(
+        self, *, progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> KeyRotation:
+        """Bring stored keys and texts to the configured encryption, while servers run.
+
+        Data keys are encrypted under the newest key-encryption key, and texts that are still plain
+        under the data keys; where encryption is off, texts are decrypted and the data keys deleted.
+        Each batch of rows is a transaction, so an interrupted rotation can be repeated.
+        ``progress`` is called with the number of changed rows and their total.
+
+        Raises:
+            Conflict: the tables are not of the expected revision; or encryption is off, and other
+                processes still encrypt.
+            Unavailable: a key-encryption key is missing or wrong.
         """
 
     def findings(self) -> list[str]:

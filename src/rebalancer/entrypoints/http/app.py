@@ -137,7 +137,8 @@ def application(
         answers = keep_answers(app.asgi_handler, await container.get(StoreAnswer))
         limited = limiter.wrap(refuse_ambiguous(limit_body_time(answers, settings.body_timeout)))
         secured = add_security_headers(
-            refuse_indirect_requests(limited) if direct_only else limited
+            refuse_indirect_requests(limited) if direct_only else limited,
+            encrypted=settings.tls_certificate is not None,
         )
         app.asgi_handler = note_origins(note_devices(secured), proxies=settings.trusted_proxies)
         app.state.readiness = Readiness(await container.get(CheckHealth))

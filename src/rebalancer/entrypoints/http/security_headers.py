@@ -25,7 +25,13 @@ _ALWAYS = (
 _NO_STORE = (b"cache-control", b"no-store")
 
 
-def add_security_headers(app: ASGIApp, *, documentation: str = "/docs") -> ASGIApp:
+_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
+"""Lets browsers connect with TLS alone for a year; only for the host itself."""
+
+
+def add_security_headers(
+    app: ASGIApp, *, documentation: str = "/docs", encrypted: bool = False
+) -> ASGIApp:
     """Return an application whose answers carry security headers.
 
     Personal answers, which are those to requests with credentials and of ``/api/users``, must not
@@ -34,6 +40,7 @@ def add_security_headers(app: ASGIApp, *, documentation: str = "/docs") -> ASGIA
     Args:
         app: The application.
         documentation: Path of the pages that run scripts.
+        encrypted: Whether the server itself speaks TLS.
     """
 
     async def wrapped(scope: Any, receive: Receive, send: Send) -> None:
@@ -44,6 +51,8 @@ def add_security_headers(app: ASGIApp, *, documentation: str = "/docs") -> ASGIA
         is_page = path == documentation or path.startswith(f"{documentation}/")
         policy = (_DOCUMENTATION if is_page else _NOTHING).encode()
         added = [*_ALWAYS, (b"content-security-policy", policy)]
+        if encrypted:
+            added.append(_TRANSPORT)
         is_personal = path.startswith("/api/users/")
         if is_personal or any(name == b"authorization" for name, _ in scope["headers"]):
             added.append(_NO_STORE)

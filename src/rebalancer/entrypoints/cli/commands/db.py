@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rebalancer.domain.errors import RebalancerError, Unavailable
-from rebalancer.entrypoints.cli.options import FILE, json_option, open_container, sources
+from rebalancer.entrypoints.cli.options import FILE, json_option, open_container, settings, sources
 from rebalancer.entrypoints.cli.remedies import REMEDIES, explain
 from rebalancer.entrypoints.cli.screen import print_json, stages
 
@@ -131,12 +131,15 @@ def backup(file: Path, as_json: bool) -> None:
 
     FILE must not exist; it appears when it is complete. SQLite and Postgres use the same format.
     The file holds the data of all users, including password hashes, so only its owner can read it.
+    With encryption keys ($REBALANCER_ENCRYPTION_KEYS) it is encrypted under the newest; without
+    that key it cannot be restored.
 
     \b
     Examples:
       rebalancer db backup "rebalancer-$(date +%F).jsonl.gz"
       REBALANCER_DATABASE_URL=postgresql://user@host/rebalancer rebalancer db backup all.jsonl.gz
     """
+    settings().check_encryption()
     _, database = _open_database()
     with stages() as begin:
         rows = database.backup(file, progress=begin("Writing", "rows"))
@@ -150,7 +153,8 @@ def restore(file: Path, as_json: bool) -> None:
     """Restore a backup from FILE into empty tables, in one transaction.
 
     The tables must exist, be empty, and be at the revision of the backup. A backup of SQLite can be
-    restored to Postgres and the reverse, so this also moves data between them.
+    restored to Postgres and the reverse, so this also moves data between them. An encrypted backup
+    needs the encryption key under which it was written.
 
     \b
     Examples:
@@ -164,6 +168,58 @@ def restore(file: Path, as_json: bool) -> None:
     _print_rows(rows, file, as_json, "Restored", "from")
     if at != newest and not as_json:
         click.echo(f"At revision {at}; this version needs {newest}, run `rebalancer db upgrade`.")
+
+
+@db.command("rotate-keys")
+@json_option
+def rotate_keys(as_json: bool) -> None:
+    """Bring stored keys and personal texts to the configured encryption, while servers run.
+
+    Data keys are encrypted under the first key of $REBALANCER_ENCRYPTION_KEYS, and texts that are
+    still plain are encrypted. With REBALANCER_ENCRYPTION=off texts are decrypted instead, and the
+    data keys deleted. An interrupted run continues where it stopped. Afterwards an older key is
+    needed only for backups that were made under it.
+
+    \b
+    Examples:
+      rebalancer db new-key                             # put it before the others, restart, then:
+      rebalancer db rotate-keys
+      REBALANCER_ENCRYPTION=off rebalancer db rotate-keys
+    """
+    _, database = _open_database()
+    with stages() as begin:
+        done = database.rotate_keys(progress=begin("Rotating", "rows"))
+    if as_json:
+        document = {"keys": done.keys, "rows": dict(done.rows), "removed": done.removed}
+        print_json(document, indent=None)
+        return
+    verb = "Decrypted" if done.removed else "Encrypted"
+    total = sum(done.rows.values())
+    click.echo(f"{verb} the texts of {total:,} rows; renewed {done.keys:,} data keys.")
+    if done.removed:
+        click.echo("Deleted all data keys.")
+
+
+@db.command("new-key")
+@click.argument("id", required=False)
+def new_key(id: str | None) -> None:
+    """Print a new key for $REBALANCER_ENCRYPTION_KEYS, with today's date or ID as its id.
+
+    Store it apart from the database and its backups: without it encrypted data are lost.
+
+    \b
+    Example:
+      rebalancer db new-key > encryption-key && chmod 600 encryption-key
+    """
+    import secrets
+    from base64 import b64encode
+    from datetime import UTC, datetime
+
+    from rebalancer.config import Settings
+
+    line = f"{id or datetime.now(UTC).date()}:{b64encode(secrets.token_bytes(32)).decode()}"
+    Settings.read({"REBALANCER_ENCRYPTION_KEYS": line})  # checks the id
+    click.echo(line)
 
 
 def _open_database() -> tuple[Container, Database]:

@@ -142,11 +142,13 @@ def _check_demo(chosen: Settings) -> None:
 
 
 def check_tables(wired: Container) -> None:
-    """Check that the tables of the database are at the revision of this version.
+    """Check that the tables of the database are at the revision of this version, and their keys.
 
     Raises:
         Conflict: they are missing or at another revision.
+        Unavailable: the encryption keys do not open what is stored.
     """
+    from rebalancer.application.encryption import CheckKeys
     from rebalancer.application.ports.store import Database
 
     database = wired.get(Database)
@@ -156,6 +158,7 @@ def check_tables(wired: Container) -> None:
         raise Conflict(
             f"the database {state}; this version needs revision {newest}", code="schema_outdated"
         )
+    wired.get(CheckKeys)()
 
 
 def _prepare(wired: Container, stored: bool) -> None:

@@ -40,6 +40,8 @@ def worker(concurrency: int | None, grace: float) -> None:
     chosen = settings()
     chosen = attrs.evolve(chosen, jobs_at_once=concurrency or chosen.jobs_at_once)
     chosen.check_mail()
+    chosen.check_encryption()
+    chosen.check_connections()
     wired = build_container(sources(), settings=chosen)
     where = "database" if chosen.redis_url is None else "queue"
     amount = "one job" if chosen.jobs_at_once == 1 else f"{chosen.jobs_at_once} jobs"
