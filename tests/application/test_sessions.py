@@ -16,6 +16,7 @@ from rebalancer.adapters.security.keys import HkdfKeys
 from rebalancer.adapters.security.tokens import JwtTokens
 from rebalancer.application.accounts import LogOut, RefreshLogin
 from rebalancer.application.audit import current_origin
+from rebalancer.application.guessing import current_device
 from rebalancer.application.own_sessions import EndOtherSessions, EndSession, ListSessions
 from rebalancer.application.ports.store import Transaction
 from rebalancer.application.sessions import (
@@ -27,6 +28,7 @@ from rebalancer.application.sessions import (
     require_recent,
 )
 from rebalancer.domain.accounts.devices import describe_device
+from rebalancer.domain.accounts.mail import MailKind
 from rebalancer.domain.accounts.sessions import (
     RECENT,
     SESSION_LIFETIME,
@@ -193,6 +195,21 @@ def test_own_session_ends_without_a_recent_proof_and_others_do_not(service: Serv
     end(mine.session.id, service.bearer(mine), now=late)
     assert ListSessions(service.work)(service.user.id, now=late) == [other.session]
     assert service.actions().count("session_ended") == 1
+
+
+def test_sign_in_on_another_device_is_announced(service: Service) -> None:
+    device = service.log_in().device
+    token = current_device.set(device)
+    service.log_in()
+    current_device.reset(token)
+    with service.work.read() as tx:
+        assert not tx.outbox.has_due(NOW)  # the first device, and a known one
+    service.log_in()
+    with service.work.begin() as tx:
+        mail = tx.outbox.claim(NOW, until=NOW + SECOND)
+    assert mail is not None
+    assert mail.kind is MailKind.NEW_SIGN_IN
+    assert mail.facts == {"address": "192.0.2.0/24", "method": "password"}
 
 
 def test_others_sessions_are_not_found(service: Service) -> None:

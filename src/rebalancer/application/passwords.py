@@ -188,6 +188,7 @@ class ResetPassword:
                 verified=stored.verified or (now if token.document.get("mailed", True) else None),
             )
             tx.users.save(stored)
+            tx.failures.clear(user.id)
             record(tx, Action.PASSWORD_RESET, at=now, subject=user.id)
             finish_change(tx, self.revocations, stored, now=now)
 

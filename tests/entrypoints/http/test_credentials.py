@@ -212,6 +212,15 @@ def test_link_stays_valid_if_the_password_breaks_a_rule(api: RunningApi, ada: Ap
     assert post(api, "password/reset", token=token, new_password=NEW).status_code == 204
 
 
+def test_reset_opens_an_account_that_strangers_have_locked(api: RunningApi, ada: ApiUser) -> None:
+    with api.work.begin() as tx:
+        failures = tx.failures.get(f"user:{ada.id}", ada.id, api.time())
+        tx.failures.save(attrs.evolve(failures, count=100))
+    assert sign_in(api, PASSWORD) == 429
+    assert post(api, "password/reset", token=reset_link(api), new_password=NEW).status_code == 204
+    assert sign_in(api, NEW) == 200
+
+
 def test_link_expires_after_an_hour(api: RunningApi, ada: ApiUser) -> None:
     token = reset_link(api)
     api.time.advance(hours=1)
