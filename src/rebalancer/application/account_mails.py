@@ -127,5 +127,5 @@ def invalid_link() -> InvalidRequest:
     return InvalidRequest(
         "this link has expired or was used before; request a new one",
         field="token",
-        code="invalid_link",
+        code="mailed_link_invalid",
     )
