@@ -87,7 +87,6 @@ ROUTES = {
     "GET /health/live": Route("public"),
     "GET /health/ready": Route("public"),
     "GET /api/policies": Route("public"),
-    "GET /api/users/terms": Route("public"),
     "GET /api/policies/{name}": Route("public"),
     "GET /api/risk/questionnaire": Route("public"),
     "GET /api/market/assets": Route("public"),
@@ -101,9 +100,6 @@ ROUTES = {
     "GET /api/market/series/{series}": Route("personal"),
     # Accounts and sign-ins.
     "GET /api/users/profile": Route("personal"),
-    "POST /api/users/password": Route("personal", 400, {}),
-    "POST /api/users/email": Route("personal", 400, {}),
-    "POST /api/users/terms": Route("personal", 200, {"version": "2024-05"}),
     "GET /api/users/audit": Route("personal"),
     "GET /api/users/export": Route("personal"),
     # It would end the sessions of all tests; an unknown parameter is refused after the caller is.
@@ -177,9 +173,6 @@ ROUTES = {
     "POST /api/users/login/passkey": Route("public", 400, {}),
     "POST /api/users/login/passkey/options": Route("public"),
     "POST /api/users/login/second-factor": Route("public", 400, {}),
-    "POST /api/users/password/forgotten": Route("public", 400, {}),
-    "POST /api/users/password/reset": Route("public", 400, {}),
-    "POST /api/users/email/verify": Route("public", 400, {}),
     "POST /api/users/refresh": Route("public", 401, {"refresh_token": "made up"}),
     "POST /api/users/logout": Route("public", 204, {"refresh_token": "made up"}),
     "POST /api/users/register/passkey": Route("public", 400, {}),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rebalancer.application.ports.jobs import JobRunner
+from rebalancer.entrypoints.http.idempotency import WITHOUT_KEY
 from tests.entrypoints.http.conftest import (
     BACKTEST,
     PASSWORD,
@@ -77,6 +78,11 @@ HONOURED: dict[str, Callable[[ApiUser], Sent]] = {
         {"trades": [TRADE]},
         {"trades": [TRADE, TRADE]},
     ),
+    "share_portfolio": lambda ada: (
+        f"/api/portfolios/{ada.portfolio()['id']}/shares",
+        {"email": "alan@example.org"},
+        {"email": "grace@example.org"},
+    ),
     "decide_actions": lambda ada: (
         f"/api/portfolios/{ada.portfolio()['id']}/actions",
         {"record": [DIVIDEND]},
@@ -120,32 +126,10 @@ HONOURED: dict[str, Callable[[ApiUser], Sent]] = {
 """Requests that take effect once."""
 
 REFUSED = {
-    "log_in": "its answer holds tokens",
-    "refresh": "its answer holds tokens",
-    "log_out": "logging out twice is the same as once",
-    "change_password": "the password is another one",
-    "request_password_reset": "mails another link",
-    "reset_password": "a link is valid once",
-    "change_email": "mails another link",
-    "confirm_email": "a link is valid once",
-    "accept_terms": "repeating it has no further effect",
-    "start_passkey_login": "its answer holds secrets",
-    "log_in_with_passkey": "its answer holds secrets",
-    "complete_login": "its answer holds secrets",
-    "start_passkey_registration": "its answer holds secrets",
-    "register_with_passkey": "its answer holds secrets",
-    "start_passkey": "its answer holds secrets",
-    "add_passkey": "a challenge is valid once anyway",
-    "rename_passkey": "it sets a name",
-    "remove_passkey": "removing a passkey twice is the same as once",
-    "start_totp": "its answer holds secrets",
-    "confirm_totp": "its answer holds secrets",
-    "remove_totp": "removing the app twice is the same as once",
-    "renew_recovery_codes": "its answer holds secrets",
-    "revise_portfolio": "If-Match",
-    "change_portfolio": "If-Match",
-    "close_portfolio": "If-Match",
-}
+    handler.handler_name: handler.opt[WITHOUT_KEY]
+    for _, _, handler in ALL
+    if WITHOUT_KEY in handler.opt
+} | dict.fromkeys(("revise_portfolio", "change_portfolio", "close_portfolio"), "If-Match")
 """Requests without a key, and why."""
 
 ELSEWHERE = ("fetch_assets",)

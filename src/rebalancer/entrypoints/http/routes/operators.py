@@ -187,6 +187,7 @@ async def reset_user_password(
     "/users/{user_id:uuid}/role",
     summary="Change the role of an account",
     responses=problem_responses(409),
+    opt=_TWICE,
 )
 async def change_role(
     user_id: FromPath[UUID],

@@ -43,7 +43,11 @@ async def accept_share(
     return received_view(await run_in(WRITES, use.accept, share_id, recipient=owner, now=clock()))
 
 
-@delete("/{share_id:uuid}", summary="Decline or leave a shared portfolio")
+@delete(
+    "/{share_id:uuid}",
+    summary="Decline or leave a shared portfolio",
+    opt={WITHOUT_KEY: "leaving a portfolio twice is the same as once"},
+)
 async def leave_share(
     share_id: FromPath[UUID],
     owner: Owner,

@@ -15,7 +15,7 @@ from rebalancer.application.sharing import ListShares, SharePortfolio, WithdrawS
 from rebalancer.domain.accounts.shares import Right
 from rebalancer.entrypoints.http.auth import CurrentBearer, Owner, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses
-from rebalancer.entrypoints.http.idempotency import Key, client_request, replay_headers
+from rebalancer.entrypoints.http.idempotency import WITHOUT_KEY, Key, client_request, replay_headers
 from rebalancer.entrypoints.http.threads import READS, WRITES, run_in
 from rebalancer.entrypoints.schemas.sharing import ShareBody, ShareView, share_view
 from rebalancer.entrypoints.schemas.wire import Page
@@ -66,7 +66,11 @@ async def list_shares(
     return Page(items=[share_view(one) for one in found], next=None)
 
 
-@delete("/{portfolio_id:uuid}/shares/{share_id:uuid}", summary="Withdraw a share")
+@delete(
+    "/{portfolio_id:uuid}/shares/{share_id:uuid}",
+    summary="Withdraw a share",
+    opt={WITHOUT_KEY: "withdrawing a share twice is the same as once"},
+)
 async def withdraw_share(
     portfolio_id: FromPath[UUID],
     share_id: FromPath[UUID],
