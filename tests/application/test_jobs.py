@@ -76,7 +76,12 @@ def test_pause_doubles_after_each_failure_until_the_job_is_dead():
     assert (dead.state, dead.error, dead.finished) == (JobState.DEAD, "no luck", now)
     fresh = dead.requeue(now + HOUR)
     assert fresh == attrs.evolve(
-        a_job(), id=job.id, due=now + HOUR, attempts=12, excused_attempts=12
+        a_job(),
+        id=job.id,
+        due=now + HOUR,
+        attempts=12,
+        excused_attempts=12,
+        started=running.started,
     )
     again = fresh.start(now + HOUR)
     assert again.fail_attempt("no luck", now, attempt=13, max_attempts=2).due == now + FIRST_PAUSE

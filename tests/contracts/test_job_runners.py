@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import attrs
 import pytest
@@ -49,6 +49,7 @@ from tests.contracts.jobs import (
     now,
     seen,
 )
+from tests.contracts.stores import stored_user
 from tests.servers import Valkey, running
 
 
@@ -61,8 +62,8 @@ class Rig:
     traces: Traces
     close: Callable[[], None]
 
-    def submitted(self, kind: str, **request: Any) -> Job:
-        job = kept(self.work, a_job(kind, request))
+    def submitted(self, kind: str, *, owner: UUID | None = None, **request: Any) -> Job:
+        job = kept(self.work, a_job(kind, request, owner=owner))
         self.runner.submit(job)
         return job
 
@@ -196,6 +197,24 @@ def test_job_submitted_repeatedly_runs_once(rig: Rig):
     after = rig.submitted("plain")
     ended(rig.work, after)
     assert rig.traces.attempts(job) == [1]
+
+
+def test_newcomer_does_not_wait_for_the_jobs_of_others(rig: Rig):
+    running = [rig.running("slow"), rig.running("slow")]
+    owners = [stored_user(rig.work).id for _ in range(6)]
+    crowd = [rig.submitted("plain", owner=owners[number % 6]) for number in range(101)]
+    newcomer = rig.submitted("plain", owner=stored_user(rig.work).id)
+    for job in running:
+        rig.traces.let_finish(job)
+    recover = RecoverJobs(rig.work, rig.runner, now, attrs.evolve(QUICK, redeliver_after=0.0))
+    served = recovered(rig, recover, newcomer, lambda job: job.state.is_final)
+    # The first jobs of six accounts are older; two jobs run at a time.
+    for job in crowd:
+        recovered(rig, recover, job, lambda job: job.state.is_final)
+    before = [job for job in crowd if seen(rig.work, job).started < served.started]
+    assert len(before) <= len(owners) + 2
+    late = rig.submitted("plain", owner=stored_user(rig.work).id)
+    assert ended(rig.work, late).state is JobState.SUCCEEDED
 
 
 def test_job_waits_until_it_is_due(rig: Rig):
@@ -427,18 +446,19 @@ def test_worker_that_lost_its_job_stops(rig: Rig):
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"], indirect=True, scope="module")
-def test_full_queue_rejects_further_jobs(rigged):
+def test_jobs_beyond_the_deliveries_that_may_wait_are_run_later(rigged):
     rig = rigged()
     jobs = [rig.running("slow"), rig.running("slow")]
-    waiting = [rig.submitted("plain") for _ in range(4)]
-    with pytest.raises(Unavailable) as error:
-        rig.submitted("plain")
-    assert error.value.code == "job_queue_full"
+    waiting = [rig.submitted("plain") for _ in range(7)]
     rig.runner.submit(waiting[0])  # submitted before: no error
     for job in jobs:
         rig.traces.let_finish(job)
-    for job in (*jobs, *waiting):
+    for job in (*jobs, *waiting[:4]):
         ended(rig.work, job)
+    RecoverJobs(rig.work, rig.runner, now, attrs.evolve(QUICK, redeliver_after=0.0))()
+    for job in waiting:
+        ended(rig.work, job)
+    assert [rig.traces.attempts(job) for job in waiting] == [[1]] * 7
 
 
 class ImmediateExecutor(Executor):

@@ -1223,3 +1223,75 @@ def test_all_rows_of_an_owner_include_those_of_closed_portfolios(work, ada):
 
         assert {one.id for one in all_pages(portfolios, 1)} == {kept.id, closed.id}
         assert {one.id for one in all_pages(records, 1)} == {one.id for one in proposals}
+
+
+# Turns of accounts.
+
+
+def served(work, count, now=NOW):
+    """Start jobs one after the other; return their owners in the order of their turns."""
+    owners = []
+    for number in range(count):
+        with work.begin() as tx:
+            job = tx.jobs.next_due(now + HOUR)
+            tx.jobs.save(job.start(now + HOUR + timedelta(seconds=number)))
+        owners.append(job.owner)
+    return owners
+
+
+def test_accounts_take_turns(work):
+    owners = [stored_user(work).id for _ in range(6)]
+    with work.begin() as tx:
+        for number in range(101):
+            created = NOW + timedelta(seconds=number)
+            tx.jobs.add(a_job(owner=owners[number * 6 // 101], created=created, due=created))
+    assert served(work, 8) == [*owners, *owners[:2]]
+    newcomer = stored_user(work).id
+    with work.begin() as tx:
+        tx.jobs.add(a_job(owner=newcomer, due=NOW + HOUR))
+    assert served(work, 2, NOW + HOUR) == [newcomer, owners[2]]
+
+
+def test_oldest_job_that_is_due_has_the_turn_of_its_account(work, ada):
+    late = a_job(owner=ada.id, due=NOW + HOUR)
+    first, second = a_job(owner=ada.id), a_job(owner=ada.id, due=NOW + timedelta(seconds=1))
+    operators = [a_job(due=NOW), a_job(due=NOW + timedelta(seconds=1))]
+    with work.begin() as tx:
+        for job in (late, second, first, *operators):
+            tx.jobs.add(job)
+        assert tx.jobs.next_due(NOW - HOUR) is None
+    with work.read() as tx:
+        assert tx.jobs.next_due(NOW + timedelta(seconds=2)).owner in (ada.id, None)
+    found = []
+    for _ in range(4):
+        with work.begin() as tx:
+            job = tx.jobs.next_due(NOW + timedelta(seconds=2))
+            found.append(job.id)
+            tx.jobs.save(job.start(NOW + timedelta(seconds=2 + len(found))))
+    mine, others = [first.id, second.id], [one.id for one in operators]
+    assert [one for one in found if one in mine] == mine
+    assert [one for one in found if one in others] == others
+    assert {found[0], found[1]} == {first.id, operators[0].id}  # they alternate
+    with work.begin() as tx:
+        assert tx.jobs.next_due(NOW + timedelta(seconds=2)) is None
+        assert tx.jobs.next_due(NOW + HOUR) == late
+
+
+def test_workers_that_start_together_start_different_jobs(work, ada):
+    with work.begin() as tx:
+        for _ in range(RACERS):
+            tx.jobs.add(a_job(owner=ada.id))
+
+    def start(_):
+        while True:
+            try:
+                with work.begin() as tx:
+                    job = tx.jobs.next_due(NOW)
+                    if job is None:  # those that others have locked
+                        continue
+                    tx.jobs.save(job.start(NOW))
+                return job.id
+            except Unavailable:
+                continue
+
+    assert len(set(race(start))) == RACERS

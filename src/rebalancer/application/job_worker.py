@@ -15,7 +15,7 @@ import attrs
 
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.jobs import JobRunner
-from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.application.resilience import retry_while_unavailable
 from rebalancer.domain.errors import NotFound, RebalancerError, Unavailable
 from rebalancer.domain.jobs.job import LONGEST_PAUSE, Job, JobChanged, JobState
@@ -98,7 +98,7 @@ class JobSettings:
 
 @attrs.frozen
 class ClaimJob:
-    """Claim a delivered job, run it, and record a failed attempt if its worker dies."""
+    """Claim the next job, run it, and record a failed attempt if its worker dies."""
 
     work: UnitOfWork
     clock: Clock
@@ -106,37 +106,39 @@ class ClaimJob:
     executor: JobExecutor
 
     def __call__(self, id: UUID) -> Job | None:
-        """Run a job unless another worker has started it; return it if it is queued again.
+        """Run a job for one delivery; return a job that must be delivered again.
+
+        The job is the next one of all accounts, see `Jobs.next_due`, which may be another one than
+        was delivered: that one has its turn with a later delivery.
 
         Raises:
             Unavailable: the store does not answer, or no worker can be started; `RecoverJobs`
                 redelivers the job.
         """
         with self.work.read() as tx:
-            try:
-                job = tx.jobs.get(id)
-            except NotFound:
-                return None
-        if job.state is not JobState.QUEUED:
-            return None  # a repeated or late delivery
-        if self.clock() < job.due:
-            return job  # an early delivery
+            delivered = _find(tx, id)
+            waits = tx.jobs.next_due(self.clock()) is not None
+        if not waits:
+            return delivered if delivered is not None and self._is_early(delivered) else None
         with self.executor.reserve() as run:
-            started = self._start(id)
+            started = self._start()
             if started is None:
                 return None
             self._run(started, run)
         with self.work.read() as tx:
-            job = tx.jobs.get(id)
-        return job if job.state is JobState.QUEUED else None
+            again = [job for job in (_find(tx, started.id), _find(tx, id)) if job is not None]
+        return next((job for job in again if job.state is JobState.QUEUED), None)
 
-    def _start(self, id: UUID) -> Job | None:
-        """Start an attempt; None if another worker has started it."""
+    def _is_early(self, job: Job) -> bool:
+        return job.state is JobState.QUEUED and self.clock() < job.due
+
+    def _start(self) -> Job | None:
+        """Start an attempt at the next job; None if other workers have started all of them."""
         with self.work.begin() as tx:
-            try:
-                job = tx.jobs.get(id).start(self.clock())
-            except (JobChanged, NotFound):
+            found = tx.jobs.next_due(self.clock())
+            if found is None:
                 return None
+            job = found.start(self.clock())
             tx.jobs.save(job)
         return job
 
@@ -149,6 +151,14 @@ class ClaimJob:
         except Exception as error:
             if _store(self, job, _failing(WORKER_DIED, job, self.settings)):
                 log.warning("attempt %d at job %s was interrupted: %s", job.attempts, job.id, error)
+
+
+def _find(tx: Transaction, id: UUID) -> Job | None:
+    """Return a job; None if it does not exist."""
+    try:
+        return tx.jobs.get(id)
+    except NotFound:
+        return None
 
 
 @attrs.frozen

@@ -23,13 +23,15 @@ _Delivery = tuple[UUID, datetime]
 
 @attrs.define(eq=False, kw_only=True)
 class InProcessJobs:
-    """Runs a few jobs at a time, in order of submission.
+    """Runs a few jobs at a time; each delivery runs the one that is next in the store.
 
     Args:
-        claim: Runs a job; returns it if it must be delivered again. Its errors are logged.
+        claim: Runs a job for a delivery; returns a job that must be delivered again. Its errors
+            are logged.
         clock: Current time.
         at_once: Maximum number of jobs that run in parallel.
-        waiting: Maximum number of further jobs.
+        waiting: Maximum number of further deliveries; more are dropped, since those that wait run
+            the same jobs, and are delivered again later.
         pool: Runs the jobs; by default in threads.
     """
 
@@ -53,10 +55,10 @@ class InProcessJobs:
         with self._lock:
             if delivery in self._deliveries:
                 return
-            if self._closed or len(self._deliveries) >= self._at_once + self._waiting:
-                raise Unavailable(
-                    "too many jobs are waiting; try again in a minute", code="job_queue_full"
-                )
+            if self._closed:
+                raise Unavailable("the server is stopping; try again", code="job_queue_closed")
+            if len(self._deliveries) >= self._at_once + self._waiting:
+                return
             self._deliveries[delivery] = None
             early = (job.due - self._clock()).total_seconds()
             if early <= 0:

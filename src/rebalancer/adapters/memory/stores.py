@@ -455,6 +455,19 @@ class MemoryJobs:
             :limit
         ]
 
+    def next_due(self, now: datetime) -> Job | None:
+        turns: dict[UUID | None, datetime] = {}
+        for job in self.rows.values():
+            if job.started is not None:
+                turns[job.owner] = max(job.started, turns.get(job.owner, job.started))
+        due = [job for job in self.rows.values() if job.state is JobState.QUEUED and job.due <= now]
+
+        def place(job: Job) -> tuple[object, ...]:
+            turn = turns.get(job.owner)
+            return turn is not None, turn or job.due, job.due, job.created, job.id
+
+        return min(due, key=place, default=None)
+
     def count(self, owner: UUID, states: frozenset[JobState]) -> int:
         return sum(job.owner == owner and job.state in states for job in self.rows.values())
 

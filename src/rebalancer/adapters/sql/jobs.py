@@ -5,13 +5,43 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import bindparam, case, func, insert, select
 
 from rebalancer.adapters.sql.rows import JOBS
 from rebalancer.adapters.sql.statements import SqlStore, lock_rows, replace_row, select_latest
 from rebalancer.adapters.sql.tables import jobs
 from rebalancer.application.not_found import require
 from rebalancer.domain.jobs.job import Job, JobState
+
+_QUEUED = jobs.alias("queued")
+_EARLIER = jobs.alias("earlier")
+_TURNS = (
+    select(_EARLIER.c.owner, func.max(_EARLIER.c.started).label("turn"))
+    .where(
+        _EARLIER.c.owner.in_(
+            select(_QUEUED.c.owner).where(
+                _QUEUED.c.state == JobState.QUEUED.value, _QUEUED.c.owner.is_not(None)
+            )
+        )
+    )
+    .group_by(_EARLIER.c.owner)
+    .subquery("turns")
+)
+_OPERATORS = select(func.max(_EARLIER.c.started)).where(_EARLIER.c.owner.is_(None))
+_NEXT = (
+    select(jobs)
+    .outerjoin(_TURNS, _TURNS.c.owner == jobs.c.owner)
+    .where(jobs.c.state == JobState.QUEUED.value, jobs.c.due <= bindparam("now"))
+    .order_by(
+        case((jobs.c.owner.is_(None), _OPERATORS.scalar_subquery()), else_=_TURNS.c.turn)
+        .asc()
+        .nulls_first(),
+        jobs.c.due,
+        jobs.c.created,
+        jobs.c.id,
+    )
+    .limit(1)
+)
 
 
 class SqlJobs(SqlStore):
@@ -41,6 +71,11 @@ class SqlJobs(SqlStore):
             query = query.where(jobs.c.state.in_([state.value for state in states]))
         page = select_latest(query, jobs, "created", before=before, limit=limit, owner=owner)
         return [JOBS.from_row(row) for row in self.connection.execute(page)]
+
+    def next_due(self, now: datetime) -> Job | None:
+        query = _NEXT.with_for_update(of=jobs, skip_locked=True) if self.locks else _NEXT
+        row = self.connection.execute(query, {"now": now}).one_or_none()
+        return None if row is None else JOBS.from_row(row)
 
     def count(self, owner: UUID, states: frozenset[JobState]) -> int:
         query = select(func.count()).where(

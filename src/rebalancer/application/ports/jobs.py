@@ -45,6 +45,14 @@ class Jobs(Protocol):
         None stands for any owner, and for all states.
         """
 
+    def next_due(self, now: datetime) -> Job | None:
+        """Return the queued job to start next; None if none is due.
+
+        Owners take turns: the job is of the owner whose latest start was longest ago, and the
+        oldest of that owner. Jobs of operators have one turn together. In a writing transaction
+        the job is locked, and jobs that others have locked are passed over.
+        """
+
     def count(self, owner: UUID, states: frozenset[JobState]) -> int:
         """Return the number of an owner's jobs in some states."""
 
@@ -63,11 +71,12 @@ class JobRunner(Protocol):
     def submit(self, job: Job) -> None:
         """Deliver a stored, queued job once it is due, in order of submission.
 
-        Submitting the same attempt twice is not an error. The worker starts the job in the store,
-        which lets only one worker start an attempt.
+        Submitting the same attempt twice is not an error. Each delivery makes a worker start one
+        job: the one that is next in the store, see `Jobs.next_due`, which lets only one worker
+        start an attempt. A delivery may be lost; `RecoverJobs` repeats it.
 
         Raises:
-            Unavailable: the queue is full or does not answer.
+            Unavailable: the queue is closed or does not answer.
         """
 
 

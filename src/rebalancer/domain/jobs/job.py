@@ -67,6 +67,7 @@ class Job:
         last_heartbeat: Latest heartbeat of the worker; None unless the job runs.
         cancelling: Whether the running job has been asked to stop.
         finished: Time at which the job reached a final state.
+        started: Time at which the latest attempt started; None before the first.
     """
 
     id: UUID
@@ -84,6 +85,7 @@ class Job:
     last_heartbeat: datetime | None = None
     cancelling: bool = False
     finished: datetime | None = None
+    started: datetime | None = None
 
     @classmethod
     def new(
@@ -98,7 +100,12 @@ class Job:
             raise JobChanged(f"job {self.id} is {self.state} and cannot start")
         attempts = self.attempts + 1
         return attrs.evolve(
-            self, state=JobState.RUNNING, attempts=attempts, last_heartbeat=now, progress=0.0
+            self,
+            state=JobState.RUNNING,
+            attempts=attempts,
+            last_heartbeat=now,
+            progress=0.0,
+            started=now,
         )
 
     def correct_due(self, now: datetime) -> Job:
@@ -167,7 +174,13 @@ class Job:
                 code="job_not_requeuable",
             )
         fresh = Job.new(self.kind, self.request, id=self.id, owner=self.owner, now=self.created)
-        return attrs.evolve(fresh, due=now, attempts=self.attempts, excused_attempts=self.attempts)
+        return attrs.evolve(
+            fresh,
+            due=now,
+            attempts=self.attempts,
+            excused_attempts=self.attempts,
+            started=self.started,
+        )
 
     def _check_attempt(self, attempt: int) -> None:
         if self.state is not JobState.RUNNING or self.attempts != attempt:
