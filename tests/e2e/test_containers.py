@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import tomllib
+from base64 import b64encode
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -24,6 +25,7 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-
 KEY = "9f3c1e7a5b2d8064c6a1f0e93b7d5482"
 SECRETS = {
     "REBALANCER_SECRET_KEY": KEY,
+    "REBALANCER_ENCRYPTION_KEYS": f"a:{b64encode(bytes(range(32))).decode()}",
     "POSTGRES_PASSWORD": "b1",
     "POSTGRES_OWNER_PASSWORD": "b2",
     "POSTGRES_APP_PASSWORD": "b3",
@@ -151,7 +153,11 @@ def test_image_refuses_to_serve_without_secret():
     assert str(settings.port) in arguments_of("EXPOSE")
     with pytest.raises(InvalidRequest, match="required outside development"):
         settings.check_serving()
-    Settings.read({**environment, "REBALANCER_SECRET_KEY": KEY}).check_serving()
+    signing = {**environment, "REBALANCER_SECRET_KEY": KEY}
+    with pytest.raises(InvalidRequest, match="REBALANCER_ENCRYPTION_KEYS"):
+        Settings.read(signing).check_serving()
+    encrypting = {"REBALANCER_ENCRYPTION_KEYS": SECRETS["REBALANCER_ENCRYPTION_KEYS"]}
+    Settings.read(signing | encrypting).check_serving()
 
 
 def test_healthcheck_follows_the_api(serve):
@@ -188,6 +194,7 @@ def test_environment_of_service_is_valid(service):
     ours = {name: value for name, value in given.items() if name.startswith("REBALANCER_")}
     settings = Settings.read(ours)
     settings.check_serving()
+    assert settings.encrypts
     role, digit = ("owner", "2") if service == "migrate" else ("app", "3")
     for url, secret in (
         (settings.database_url, f"//rebalancer_{role}:b{digit}@postgres:5432/rebalancer"),
