@@ -1,16 +1,30 @@
 """Which columns are sealed."""
 
+from uuid import uuid4
+
 import pytest
 from sqlalchemy import JSON, Text, select
 
+from rebalancer.adapters.memory.reports import MemoryReports
 from rebalancer.adapters.security.envelope import Envelope
 from rebalancer.adapters.security.key_encryption import LocalKeys
 from rebalancer.adapters.sql.sealed import PERSONAL, PUBLIC
 from rebalancer.adapters.sql.tables import metadata
 from rebalancer.adapters.sql.work import SqlWork
+from rebalancer.application.account_deletion import EraseAccounts
 from rebalancer.application.encryption import SealBroken, erase_key
+from rebalancer.domain.accounts.deletion import Deletion, DeletionTerms
+from rebalancer.domain.accounts.mail import Mail, MailKind
 from rebalancer.domain.portfolio.owner import EmailTaken
-from tests.contracts.stores import a_deposit, a_user, stored_portfolio, stored_user
+from tests.contracts.stores import (
+    HOUR,
+    NOW,
+    a_deposit,
+    a_share,
+    a_user,
+    stored_portfolio,
+    stored_user,
+)
 
 
 def text_columns():
@@ -92,3 +106,18 @@ def test_erasure_leaves_nothing_to_read(work):
     with work.begin() as tx:
         erase_key(tx, ada.id)
         assert tx.data_keys.get(ada.id) is None
+
+
+def test_erased_account_leaves_no_sealed_address_and_no_key(work):
+    ada, bob = stored_user(work), stored_user(work)
+    portfolio = stored_portfolio(work, bob)
+    with work.begin() as tx:
+        tx.shares.add(a_share(portfolio, None, email=ada.email))
+        tx.outbox.add(Mail(uuid4(), MailKind.NEW_SIGN_IN, ada.email, {}, NOW, NOW + HOUR))
+        tx.deletions.save(Deletion(ada.id, NOW, NOW))
+    assert EraseAccounts(work, MemoryReports(), DeletionTerms(HOUR))(NOW + HOUR) == 1
+    assert [row.owner for row in rows_of(work, "data_keys") if row.owner == ada.id] == []
+    assert [row for row in rows_of(work, "portfolio_shares") if row.owner == bob.id] == []
+    with work.read() as tx:
+        assert tx.outbox.count(ada.email, list(MailKind), NOW) == 0
+        assert tx.users.by_email(ada.email) is None

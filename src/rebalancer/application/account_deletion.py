@@ -11,6 +11,7 @@ import attrs
 from rebalancer.application.account_notices import notify
 from rebalancer.application.accounts import load_account
 from rebalancer.application.audit import record
+from rebalancer.application.encryption import erase_key
 from rebalancer.application.ports.accounts import Revocations
 from rebalancer.application.ports.reports import Reports
 from rebalancer.application.ports.store import Transaction, UnitOfWork
@@ -127,3 +128,4 @@ class EraseAccounts:
             details={"records": "kept" if keeps else "removed"},
         )
         tx.audit.erase_origins(involved=user.id)
+        erase_key(tx, user.id)  # at last: what was written here had the key

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Table, delete, or_, select, update
 
 from rebalancer.adapters.sql.engine import upsert
 from rebalancer.adapters.sql.rows import DELETIONS, user_row
+from rebalancer.adapters.sql.sealed import has_text
 from rebalancer.adapters.sql.statements import SqlStore, lock_rows
 from rebalancer.adapters.sql.tables import (
     account_deletions,
@@ -23,6 +24,8 @@ from rebalancer.adapters.sql.tables import (
     proposals,
     users,
 )
+from rebalancer.application.encryption import PLAIN_TEXT
+from rebalancer.application.ports.encryption import FieldCipher
 from rebalancer.domain.accounts.deletion import Deletion
 from rebalancer.domain.portfolio.owner import ANONYMOUS_PORTFOLIO, User, anonymous
 
@@ -51,7 +54,7 @@ class SqlDeletions(SqlStore):
 
     def erase(self, user: User, *, keep_records: bool, now: datetime) -> None:
         for table in reversed(metadata.sorted_tables):
-            rows = personal_rows(table, user)
+            rows = personal_rows(table, user, self.cipher)
             if rows is not None and not (keep_records and table in _RECORDS):
                 self.connection.execute(delete(table).where(rows))
         if keep_records:
@@ -66,12 +69,14 @@ class SqlDeletions(SqlStore):
             (proposals, {"remark": ""}),
         )
         for table, values in changes:
-            rows = personal_rows(table, user)
+            rows = personal_rows(table, user, self.cipher)
             assert rows is not None  # each is personal
             self.connection.execute(update(table).where(rows).values(values))
 
 
-def personal_rows(table: Table, user: User) -> ColumnElement[bool] | None:
+def personal_rows(
+    table: Table, user: User, cipher: FieldCipher = PLAIN_TEXT
+) -> ColumnElement[bool] | None:
     """Return the condition of a table's rows about a user; None if it holds nothing personal.
 
     The audit trail is no part of it: it keeps ids, and is append-only.
@@ -83,9 +88,8 @@ def personal_rows(table: Table, user: User) -> ColumnElement[bool] | None:
         return table.c.portfolio.in_(owned)
     if table is portfolio_shares:
         columns = table.c
-        return or_(
-            columns.owner == user.id, columns.recipient == user.id, columns.email == user.email
-        )
+        invited = has_text(cipher, table, user.email)
+        return or_(columns.owner == user.id, columns.recipient == user.id, invited)
     if table is outbox:
-        return table.c.recipient == user.email
+        return has_text(cipher, table, user.email)
     return table.c.owner == user.id if "owner" in table.c else None

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from rebalancer.adapters.sql.rows import MAILS
-from rebalancer.adapters.sql.sealed import index_of, open_row, seal_row
+from rebalancer.adapters.sql.sealed import has_text, open_row, seal_row
 from rebalancer.adapters.sql.statements import SqlStore, delete_unlocked
 from rebalancer.adapters.sql.tables import outbox
 from rebalancer.domain.accounts.mail import Mail, MailKind
@@ -57,10 +57,7 @@ class SqlOutbox(SqlStore):
 
     def count(self, to: str, kinds: Collection[MailKind], since: datetime) -> int:
         named = _TABLE.kind.in_(sorted(kind.value for kind in kinds))
-        same = _TABLE.recipient == to
-        index = index_of(self.cipher, outbox, to)
-        if index is not None:
-            same |= _TABLE.recipient_index == index
+        same = has_text(self.cipher, outbox, to)
         mine = same & named & (_TABLE.created >= since)
         return self.connection.scalar(select(func.count()).where(mine)) or 0
 

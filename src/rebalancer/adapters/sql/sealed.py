@@ -13,7 +13,7 @@ from uuid import UUID
 
 import attrs
 import msgspec
-from sqlalchemy import JSON, ColumnElement, FromClause, Row, Table
+from sqlalchemy import JSON, ColumnElement, FromClause, Row, Table, or_
 
 from rebalancer.adapters.sql.tables import (
     api_keys,
@@ -86,7 +86,7 @@ PERSONAL: Mapping[str, PersonalColumns] = {
         _own(one_time_tokens, "document", key="digest", owner="owner"),
         _own(idempotency_keys, "answer", key="key", owner="owner"),
         _own(proposals, "remark", key="id", owner="owner"),
-        _own(portfolio_shares, "email", key="id", owner="owner"),
+        _own(portfolio_shares, "email", key="id", owner="owner", index="email_index"),
         # The person may not be registered, and the address of one who is may change meanwhile.
         PersonalColumns(
             outbox, ("recipient", "facts"), "id", None, outbox, index="recipient_index"
@@ -128,7 +128,7 @@ PUBLIC: Mapping[str, str] = {
     ),
     **_public(
         "a keyed digest, which finds the sealed address",
-        *("users.email_index", "outbox.recipient_index"),
+        *("users.email_index", "outbox.recipient_index", "portfolio_shares.email_index"),
     ),
     **_public(
         "a digest that proves the order of events",
@@ -224,6 +224,16 @@ def seal_row(
     if personal.index is not None:
         sealed[personal.index] = index_of(cipher, table, row[personal.names[0]])
     return sealed
+
+
+def has_text(cipher: FieldCipher, table: Table, text: str) -> ColumnElement[bool]:
+    """Match the rows with a text in the first personal column of a table, sealed or not."""
+    personal = PERSONAL[table.name]
+    found: ColumnElement[bool] = table.c[personal.names[0]] == text
+    index = index_of(cipher, table, text)
+    if index is None or personal.index is None:
+        return found
+    return or_(found, table.c[personal.index] == index)
 
 
 def index_of(cipher: FieldCipher, table: Table, text: str) -> str | None:

@@ -336,6 +336,7 @@ portfolio_shares = Table(
     Column("recipient", ForeignKey(users.c.id)),
     Column("created", Moment, nullable=False),
     Column("accepted", Moment),
+    Column("email_index", Text, index=True),  # of an encrypted address
     Index(None, "portfolio", "created", "id"),
     Index(None, "recipient", "created", "id"),
     _one_of("granted", Right),

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Row, delete, insert, select, tuple_, update
 
 from rebalancer.adapters.sql.rows import SESSIONS, TOKENS, USERS, user_row
-from rebalancer.adapters.sql.sealed import index_of, open_row, seal_row
+from rebalancer.adapters.sql.sealed import has_text, open_row, seal_row
 from rebalancer.adapters.sql.statements import SqlStore, delete_unlocked, lock_rows, replace_row
 from rebalancer.adapters.sql.tables import refresh_tokens, sessions, users
 from rebalancer.application.not_found import require
@@ -31,11 +31,8 @@ class SqlUsers(SqlStore):
         self.connection.execute(lock_rows(select(users.c.id).where(users.c.id == id)))
 
     def by_email(self, email: str) -> User | None:
-        found = users.c.email == email
-        index = index_of(self.cipher, users, email)
-        if index is not None:
-            found |= users.c.email_index == index
-        row = self.connection.execute(select(users).where(found)).first()
+        found = select(users).where(has_text(self.cipher, users, email))
+        row = self.connection.execute(found).first()
         return None if row is None else self._user_of(row)
 
     def save(self, user: User) -> None:

@@ -185,7 +185,7 @@ def _stores(work: SqlWork, connection: Connection, *, locks: bool) -> Transactio
         syncs=SqlSyncStates(connection, locks),
         tasks=SqlScheduledTasks(connection, locks),
         data_keys=data_keys,
-        deletions=SqlDeletions(connection, locks),
+        deletions=SqlDeletions(connection, locks, cipher),
         usage=SqlUsage(connection, locks),
         audit=SqlAuditTrail(connection, locks, cipher),
         probe=SqlProbe(connection),
