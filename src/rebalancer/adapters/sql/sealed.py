@@ -165,7 +165,7 @@ PUBLIC: Mapping[str, str] = {
     ),
     **_public(
         "positions, orders and rules that batches read for all portfolios and constraints check; "
-        "without users they name nobody",
+        "without users they name no person",
         *("portfolios.currency", "portfolios.targets", "portfolios.preferences"),
         *("portfolios.holdings", "portfolios.foreign_cash"),
         *("proposals.proposal", "proposals.seen", "ledger_entries.symbol"),
