@@ -1,0 +1,157 @@
+"""The app in a browser, used as a person would: by what is written on it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+from playwright.sync_api import Browser, Locator, Page
+
+PATIENCE = 90_000
+"""Milliseconds, far more than needed: on a busy machine only a failure waits that long."""
+
+_EXPECTED = ("WebGL", "GPU stall", "Injecting <script>", "Flutter app loaded", "favicon")
+"""What a browser without a graphics card reports."""
+
+
+@attrs.define
+class AppWindow:
+    """A window of a browser.
+
+    Attributes:
+        page: The window.
+        address: Of the server.
+        complaints: Errors and warnings that the console showed.
+    """
+
+    page: Page
+    address: str
+    complaints: list[str] = attrs.field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.page.set_default_timeout(PATIENCE)
+        self.page.on("console", lambda message: self._note(message))
+        self.page.on(
+            "pageerror",
+            lambda error: self.complaints.append(f"{error.name}: {error.message} {error.stack}"),
+        )
+
+    def _note(self, message: Any) -> None:
+        is_bad = message.type in ("error", "warning")
+        if is_bad and not any(part in message.text for part in _EXPECTED):
+            self.complaints.append(message.text)
+
+    def open(self, route: str = "/") -> None:
+        """Open a route and wait for the app; a person who is signed out sees the sign-in."""
+        self.page.goto(self.address + route)
+        self.page.wait_for_load_state("load")
+        if self.page.locator("main.entrance").count() == 0:
+            self.wait_for_app()
+
+    def wait_for_app(self) -> None:
+        """Wait until the app is drawn, and have it describe itself to screen readers."""
+        holder = self.page.locator("flt-semantics-placeholder")
+        holder.wait_for(state="attached")
+        holder.evaluate("node => node.click()")
+        self.page.locator("flt-semantics-host").wait_for(state="attached")
+
+    def sign_in(self, email: str, password: str, route: str = "/") -> None:
+        """Sign in with a password."""
+        self.open(route)
+        self.page.get_by_label("E-mail address").fill(email)
+        self.page.get_by_label("Password").fill(password)
+        self.page.get_by_role("button", name="Sign in", exact=True).click()
+        self.wait_for_app()
+
+    def button(self, name: str, *, exact: bool = False) -> Locator:
+        """Return a button by its words."""
+        return self.page.get_by_role("button", name=name, exact=exact).first
+
+    def tap(self, name: str, *, exact: bool = False) -> None:
+        """Tap a button; one outside the window is scrolled to first."""
+        target = self.button(name, exact=exact)
+        target.wait_for(state="attached")
+        self._scroll_to(target)
+        target.click()
+
+    def hold(self, name: str, milliseconds: float = 900) -> None:
+        """Press a button long."""
+        box = self.button(name).bounding_box()
+        assert box is not None
+        self.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        self.page.mouse.down()
+        self.page.wait_for_timeout(milliseconds)
+        self.page.mouse.up()
+
+    def fill(self, label: str, text: str, *, at: int = 0) -> None:
+        """Write into a field of the app."""
+        field = self.page.get_by_label(label, exact=True).nth(at)
+        field.wait_for(state="attached")
+        self._scroll_to(field)
+        field.click()
+        field.fill(text)
+
+    def see(self, text: str) -> None:
+        """Wait until a text is on the screen, or is said of something on it."""
+        self.page.wait_for_function(
+            """wanted => {
+                const host = document.querySelector('flt-semantics-host') || document.body;
+                const labels = [...host.querySelectorAll('[aria-label]')];
+                const said = labels.map(node => node.getAttribute('aria-label')).join('\\n');
+                return (host.innerText + '\\n' + said).includes(wanted);
+            }""",
+            arg=text,
+        )
+
+    def wait_for_route(self, pattern: str) -> None:
+        """Wait until the address of the window matches a pattern."""
+        self.page.wait_for_url(re.compile(pattern))
+
+    def shoot(self, path: Path) -> None:
+        """Store a picture of the window."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.page.wait_for_timeout(600)  # motion has ended
+        self.page.screenshot(path=path)
+
+    def _scroll_to(self, target: Locator) -> None:
+        """Turn the wheel until something is within the window, as a person would."""
+        size = self.page.viewport_size
+        assert size is not None
+        for _ in range(30):
+            box = target.bounding_box()
+            if box is None:
+                return
+            middle = box["y"] + box["height"] / 2
+            if 60 < middle < size["height"] - 90 and box["height"] > 1:
+                return
+            self.page.mouse.move(size["width"] / 3, size["height"] / 2)
+            self.page.mouse.wheel(0, 240 if middle >= size["height"] - 90 else -240)
+            self.page.wait_for_timeout(120)
+
+
+@contextmanager
+def open_window(
+    browser: Browser,
+    address: str,
+    *,
+    width: int = 390,
+    height: int = 844,
+    dark: bool = False,
+    locale: str = "en-GB",
+) -> Iterator[AppWindow]:
+    """Open a window with a session of its own; it must not complain."""
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme="dark" if dark else "light",
+        locale=locale,
+        reduced_motion="reduce",
+    )
+    window = AppWindow(context.new_page(), address)
+    try:
+        yield window
+    finally:
+        context.close()
