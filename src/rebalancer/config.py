@@ -548,6 +548,13 @@ class Settings:
         self._check_secret_key()
         self.check_encryption()
         self.check_connections()
+        if self.app and (self.workers or 1) > 1:
+            raise InvalidRequest(
+                "the web client holds its windows in one process; serve it with one, and the API "
+                "with more by a second server",
+                field=f"{PREFIX}WORKERS",
+                code="app_needs_one_process",
+            )
         if (self.tls_certificate is None) != (self.tls_key is None):
             missing = "TLS_KEY" if self.tls_key is None else "TLS_CERTIFICATE"
             raise InvalidRequest(

@@ -55,6 +55,7 @@ def test_logged_request_names_its_origin_and_user():
     [
         (["--port", "65536"], "'--port': 65536 is not in the range 0<=x<=65535"),
         (["--workers", "0"], "'--workers': 0 is not in the range 1<=x<=256"),
+        (["--app", "--workers", "2"], "the web client holds its windows in one process"),
         (
             ["--host", "0.0.0.0"],
             "a secret key is required to listen on 0.0.0.0",

@@ -83,9 +83,8 @@ class Entrance:
             "secure": request.url.scheme == "https",
             "path": "/",
         }
-        response.set_cookie(
-            COOKIE, cookie, expires=login.refresh_expires, samesite="strict", **common
-        )
+        # Lax: a link in a mail opens the app signed in; requests of other sites are refused anyway.
+        response.set_cookie(COOKIE, cookie, expires=login.refresh_expires, samesite="lax", **common)
         if login.device_token is not None:
             response.set_cookie(
                 DEVICE_COOKIE,
@@ -121,7 +120,7 @@ class Entrance:
         if session is not None:
             await session.sign_out()
         response = Response(status_code=204)
-        response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+        response.delete_cookie(COOKIE, path="/", httponly=True, samesite="lax")
         return response
 
 

@@ -39,7 +39,7 @@ MOST_PORTFOLIOS = 200
 
 _ZERO = Decimal(0)
 _DIGITS = 60
-_RECENT_PROPOSALS = 100
+_RECENT_PROPOSALS = 30
 _PRICES_OLD_AFTER = 5
 """Days from the last close after which prices count as old: more than a long weekend."""
 
