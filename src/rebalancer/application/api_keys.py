@@ -135,8 +135,8 @@ class AuthenticateApiKey:
     work: UnitOfWork
     tokens: Tokens
 
-    def __call__(self, text: str, *, now: datetime) -> Bearer:
-        """Return the user and the scopes of a key.
+    def __call__(self, text: str, *, now: datetime) -> tuple[Bearer, bool]:
+        """Return the user and the scopes of a key, and whether `note_use` is due.
 
         Raises:
             NotAuthenticated: the key is mistyped, unknown, revoked or expired.
@@ -153,7 +153,9 @@ class AuthenticateApiKey:
                 "the API key is invalid, revoked or expired; create a new one",
                 code="api_key_invalid",
             )
-        if key.is_use_due(now):
-            with suppress(Unavailable), self.work.begin() as tx:
-                tx.api_keys.note_use(key.id, now)
-        return Bearer(key.owner, key.id, frozenset(key.scopes))
+        return Bearer(key.owner, key.id, frozenset(key.scopes)), key.is_use_due(now)
+
+    def note_use(self, bearer: Bearer, *, now: datetime) -> None:
+        """Store the time of the last use of a key; it is lost if the store cannot be written."""
+        with suppress(Unavailable), self.work.begin() as tx:
+            tx.api_keys.note_use(bearer.session, now)

@@ -24,7 +24,7 @@ from rebalancer.domain.errors import NotAuthenticated
 from rebalancer.entrypoints.http.bodies import SMALL_BODY
 from rebalancer.entrypoints.http.idempotency import note_owner
 from rebalancer.entrypoints.http.scopes import scope_of
-from rebalancer.entrypoints.http.threads import WRITES, run_in
+from rebalancer.entrypoints.http.threads import READS, WRITES, run_in
 
 BEARER = "bearer"
 _BEARER = "rebalancer.bearer"
@@ -62,7 +62,9 @@ async def authenticate(request: ASGIConnection[Any, Any, Any, Any]) -> Bearer:
     now = (await container.get(Clock))()
     if looks_like_api_key(token):
         recognise = await container.get(AuthenticateApiKey)
-        bearer: Bearer = await run_in(WRITES, recognise, token, now=now)
+        bearer, is_use_due = await run_in(READS, recognise, token, now=now)
+        if is_use_due:
+            await run_in(WRITES, recognise.note_use, bearer, now=now)
     else:
         bearer = (await container.get(Tokens)).authenticate(token, now)
         if await (await container.get(Revocations)).is_revoked(bearer.session):
