@@ -44,7 +44,7 @@ class ListAuditEvents:
 class SealAuditTrail:
     """Add new events to the chain of hashes.
 
-    The head is logged, so that logs that are kept elsewhere show the removal of later events.
+    The head is logged, so that logs on another machine show the removal of later events.
 
     Attributes:
         batch: Most events per transaction.
@@ -54,7 +54,7 @@ class SealAuditTrail:
     batch: int = 500
 
     def __call__(self, now: datetime) -> Link | None:
-        """Seal all events; return the new head, None if there were no new ones."""
+        """Seal all events; return the new head; None without new events."""
         head: Link | None = None
         while (link := self._seal(now)) is not None:
             head = link
@@ -102,7 +102,7 @@ class CutAuditTrail:
     work: UnitOfWork
 
     def __call__(self, before: datetime, *, now: datetime) -> Cut | None:
-        """Remove the sealed events before a time; return None if there are none.
+        """Remove the sealed events before a time; return None without any.
 
         Raises:
             Unavailable: the role of the database may not remove events.
@@ -116,7 +116,7 @@ class CutAuditTrail:
 
 @attrs.frozen
 class ExpireAuditTrail:
-    """Erase old addresses, and cut old events, as the retention says."""
+    """Erase old addresses, and cut old events, as the retention demands."""
 
     work: UnitOfWork
     cut: CutAuditTrail

@@ -58,7 +58,7 @@ def test_mapped_addresses_are_written_as_ipv4(peer):
     assert ask(peer=peer)[0].address == "192.0.2.1"
 
 
-def test_unknown_address_is_none():
+def test_unknown_address_is_left_out():
     assert ask(peer="testclient")[0].address is None
 
 
@@ -78,7 +78,7 @@ def test_answers_and_log_lines_of_a_request_have_its_id_and_user(api, caplog):
     assert "user" not in second
 
 
-def test_a_batch_of_one_has_the_origin_of_its_request_and_a_larger_one_has_none():
+def test_only_a_batch_of_one_request_has_its_origin():
     computed, stored = [], []
 
     class Handler:

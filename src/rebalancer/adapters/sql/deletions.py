@@ -30,7 +30,7 @@ from rebalancer.domain.accounts.deletion import Deletion
 from rebalancer.domain.portfolio.owner import ANONYMOUS_PORTFOLIO, User, anonymous
 
 _RECORDS = (users, portfolios, ledger_entries, proposals, batch_failures)
-"""Tables that are kept without names where the law demands it."""
+"""Tables that stay, without names, where the law demands it."""
 
 
 class SqlDeletions(SqlStore):
@@ -79,7 +79,7 @@ def personal_rows(
 ) -> ColumnElement[bool] | None:
     """Return the condition of a table's rows about a user; None if it holds nothing personal.
 
-    The audit trail is no part of it: it keeps ids, and is append-only.
+    The audit trail is left out: it holds ids, and is append-only.
     """
     if table is users:
         return table.c.id == user.id

@@ -56,7 +56,7 @@ class AuditTrail(Protocol):
         """
 
     def cut(self, before: datetime, now: datetime) -> Cut | None:
-        """Remove the sealed events before a time; return None if there are none.
+        """Remove the sealed events before a time; return None without any.
 
         The caller records the cut, without which `verify` reports it as a fault.
 

@@ -29,6 +29,6 @@ class Deletions(Protocol):
         """Erase all that is stored about an account, also its deletion.
 
         With ``keep_records`` its portfolios, ledgers and proposals stay without names and notes,
-        and so does a row of the account that names nobody and cannot sign in. The audit trail
+        and so does an anonymous row of the account, which cannot sign in. The audit trail
         keeps ids; `AuditTrail.erase_origins` erases addresses from it.
         """

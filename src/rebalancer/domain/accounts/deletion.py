@@ -13,8 +13,8 @@ class Deletion:
     """Deletion of an account that was requested.
 
     Attributes:
-        due: Time of the next step: the erasure, or the removal of records that were kept.
-        anonymized: Time of the erasure if records were kept; None before it.
+        due: Time of the next step: the erasure, or the removal of remaining records.
+        anonymized: Time of the erasure if records remain; None before it.
     """
 
     owner: UUID
@@ -29,7 +29,7 @@ class DeletionTerms:
 
     Attributes:
         grace: Time from the request to the erasure, in which signing in cancels it.
-        records: Time for which portfolios, ledgers and proposals are kept without a name, where
+        records: Time for which portfolios, ledgers and proposals stay without a name, where
             the law demands it; None: they are removed with the account.
     """
 

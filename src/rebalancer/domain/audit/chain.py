@@ -199,7 +199,7 @@ class ChainCheck:
         if noted is not None and noted.position == self.head.position and noted != self.head:
             self.faults.append(
                 f"the digest at position {noted.position} differs from the noted one: the chain "
-                "was written anew"
+                "was rewritten"
             )
 
 

@@ -93,7 +93,7 @@ def verify(noted: str | None, as_json: bool) -> None:
     """Check that no event was changed, removed or moved; the exit code is 3 if one was.
 
     The check prints the head of the chain. Note it elsewhere: only a noted head shows that the
-    newest events were removed, or that the whole chain was written anew.
+    newest events were removed, or that the whole chain was rewritten.
     """
     from rebalancer.application.audit_trail import VerifyAuditTrail
 
