@@ -149,3 +149,9 @@ def _everything(error):
     """Return an error as a log shows it, with its causes."""
     formatter = logging.Formatter()
     return formatter.formatException((type(error), error, error.__traceback__))
+
+
+def test_commit_in_sqlite_waits_for_the_disk(stores_of):
+    with stores_of("sqlite").engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
