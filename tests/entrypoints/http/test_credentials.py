@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from rebalancer.application.mail_texts import write_message
 from rebalancer.application.ports.mail import Message
 from rebalancer.domain.accounts.mail import MailKind
 from rebalancer.domain.audit.events import Action
+from rebalancer.entrypoints.http.pacing import SHORTEST
 from tests.entrypoints.http.conftest import (
     PASSWORD,
     WITHOUT_LIMITS,
@@ -259,6 +261,13 @@ def test_request_does_not_reveal_who_has_an_account(api: RunningApi, ada: ApiUse
     assert "reset-password#token=" in hers.text
     assert "no account uses it" in none.text
     assert "token" not in none.text
+
+
+def test_time_does_not_reveal_who_has_an_account(api: RunningApi, ada: ApiUser) -> None:
+    for email in ("ada@example.org", "eve@example.org"):
+        begun = time.monotonic()
+        assert post(api, "password/forgotten", email=email).status_code == 202
+        assert time.monotonic() - begun >= SHORTEST
 
 
 def test_an_address_gets_few_mails(api: RunningApi, ada: ApiUser) -> None:

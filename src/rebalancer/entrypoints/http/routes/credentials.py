@@ -21,6 +21,7 @@ from rebalancer.entrypoints.http.auth import BEARER, OWNER, CurrentBearer, Owner
 from rebalancer.entrypoints.http.bodies import TINY_BODY
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.idempotency import WITHOUT_KEY
+from rebalancer.entrypoints.http.pacing import at_a_steady_pace
 from rebalancer.entrypoints.http.rate_limits import limit_login_attempts
 from rebalancer.entrypoints.http.routes.users import (
     CHECK_MAIL,
@@ -161,7 +162,8 @@ async def request_password_reset(
     The answer does not reveal whether there is an account. Without one the mail says so. An
     address gets at most 3 such mails an hour.
     """
-    await run_in(WRITES, use, data.email, now=clock())
+    async with at_a_steady_pace():
+        await run_in(WRITES, use, data.email, now=clock())
     return CheckMailView()
 
 
@@ -199,7 +201,8 @@ async def change_email(
 
     It needs a proof of identity that is at most 10 minutes old. The old address gets a notice.
     """
-    user = await run_in(WRITES, use, bearer, data.email, now=clock())
+    async with at_a_steady_pace():
+        user = await run_in(WRITES, use, bearer, data.email, now=clock())
     return check_mail() if user is None else Response(user_view(user))
 
 

@@ -21,6 +21,7 @@ from rebalancer.domain.portfolio.owner import normalize_email
 from rebalancer.entrypoints.http.bodies import TINY_BODY
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.idempotency import ANSWER_HOLDS_SECRETS, WITHOUT_KEY
+from rebalancer.entrypoints.http.pacing import at_a_steady_pace
 from rebalancer.entrypoints.http.rate_limits import limit_login_attempts, limit_registrations
 from rebalancer.entrypoints.http.routes.users import (
     CHECK_MAIL,
@@ -112,15 +113,16 @@ async def register_with_passkey(
     account. It is the same if the address has an account, whose owner then gets another mail.
     """
     now = clock()
-    created = await run_in(
-        WRITES,
-        use,
-        data.credential,
-        passkey_name=data.passkey_name,
-        passkey_id=ids(),
-        session_id=ids(),
-        now=now,
-    )
+    async with at_a_steady_pace():
+        created = await run_in(
+            WRITES,
+            use,
+            data.credential,
+            passkey_name=data.passkey_name,
+            passkey_id=ids(),
+            session_id=ids(),
+            now=now,
+        )
     if created is None:
         return check_mail()
     login, codes = created

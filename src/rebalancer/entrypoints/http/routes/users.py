@@ -32,6 +32,7 @@ from rebalancer.entrypoints.http.idempotency import (
     replay_headers,
 )
 from rebalancer.entrypoints.http.known_devices import DeviceToken
+from rebalancer.entrypoints.http.pacing import at_a_steady_pace
 from rebalancer.entrypoints.http.rate_limits import limit_login_attempts, limit_registrations
 from rebalancer.entrypoints.http.routes.risk import AssessmentView, assessment_view
 from rebalancer.entrypoints.http.threads import HASHING, WRITES, run_in
@@ -162,16 +163,17 @@ async def register(
     """
     id = ids()
     if policy.verifies_email:
-        await run_in(
-            HASHING,
-            use_mail,
-            email=data.email,
-            password=data.password,
-            name=data.name,
-            terms=data.terms,
-            id=id,
-            now=clock(),
-        )
+        async with at_a_steady_pace():
+            await run_in(
+                HASHING,
+                use_mail,
+                email=data.email,
+                password=data.password,
+                name=data.name,
+                terms=data.terms,
+                id=id,
+                now=clock(),
+            )
         return check_mail()
     user = await run_in(
         HASHING,
