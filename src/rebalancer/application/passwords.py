@@ -55,8 +55,9 @@ class PasswordRules:
         check_visible(password, field=field)
         prepared = prepare_password(password)
         check_length(prepared, has_second_factor=has_second_factor, field=field)
-        guesses = self.strength.guesses(prepared, context_words(email, name))
-        check_guesses(guesses, has_second_factor=has_second_factor, field=field)
+        words = context_words(email, name)
+        guesses = self.strength.guesses(prepared, words)
+        check_guesses(prepared, words, guesses, has_second_factor=has_second_factor, field=field)
         return prepared
 
 

@@ -280,7 +280,7 @@ def test_an_address_gets_few_mails(api: RunningApi, ada: ApiUser) -> None:
     assert len(mails(api)) == 1
 
 
-def test_service_without_mail_says_so(start_api: Callable[..., RunningApi]) -> None:
+def test_service_without_mail_names_the_remedy(start_api: Callable[..., RunningApi]) -> None:
     silent = attrs.evolve(WITHOUT_LIMITS, environment="production")
     api = start_api(settings=silent)
     answer = post(api, "password/forgotten", email="ada@example.org")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 from rebalancer.domain.errors import InvalidRequest
 
@@ -17,6 +18,9 @@ LONGEST_PASSWORD = 128
 
 FEWEST_GUESSES, FEWEST_WITH_FACTOR = 10.0, 8.0
 """Guesses that a password must withstand, as a power of ten; zxcvbn calls the larger one strong."""
+
+SHORTEST_REST, SHORTEST_REST_WITH_FACTOR = 8, 4
+"""Characters of a password besides words of the account and the service."""
 
 SERVICE_WORDS = ("rebalancer",)
 """Words of this service that make a password easy to guess."""
@@ -62,13 +66,34 @@ def context_words(*texts: str) -> tuple[str, ...]:
     return (*SERVICE_WORDS, *sorted(word for word in words if len(word) >= _SHORTEST_WORD))
 
 
-def check_guesses(guesses: float, *, has_second_factor: bool, field: str) -> None:
-    """Check how many guesses a password withstands, as a power of ten.
+def check_guesses(
+    password: str,
+    words: Sequence[str],
+    guesses: float,
+    *,
+    has_second_factor: bool,
+    field: str,
+) -> None:
+    """Check that a password is not easy to guess.
+
+    Args:
+        password: The prepared password.
+        words: See `context_words`; what is left without them must have some length, too.
+        guesses: Guesses that it withstands, as a power of ten.
+        has_second_factor: Whether a second factor or a passkey supplements it.
+        field: Name of the field.
 
     Raises:
         InvalidRequest: it is easy to guess.
     """
-    if guesses < (FEWEST_WITH_FACTOR if has_second_factor else FEWEST_GUESSES):
+    least, fewest = SHORTEST_REST, FEWEST_GUESSES
+    if has_second_factor:
+        least, fewest = SHORTEST_REST_WITH_FACTOR, FEWEST_WITH_FACTOR
+    rest = password.casefold()
+    for word in sorted(words, key=len, reverse=True):
+        rest = rest.replace(word, "")
+    has_words = len(rest) < len(password.casefold())
+    if guesses < fewest or (has_words and len(rest) < least):
         raise InvalidRequest(
             "this password is easy to guess: it is common, or made of repetitions, keyboard "
             "rows, dates, your name or your address; choose four random words",
