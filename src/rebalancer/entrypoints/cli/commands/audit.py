@@ -66,18 +66,18 @@ def list_(
     if not found:
         screen.print("No events found.")
         return
-    texts = ("time", "action", "outcome", "account", "by", "from", "target")
-    table = wide_table(screen, "Audit trail", texts, ())
+    texts = ("time", "action", "outcome", "by", "from", "target")
+    table = wide_table(screen, "Audit trail", texts, ("account",))  # ids in one piece
     for event in found:
         origin = event.origin
         table.add_row(
             event.at.strftime("%Y-%m-%d %H:%M:%S"),
             event.action,
             event.outcome,
-            str(event.subject or ""),
             _actor(event),
             origin.address or "",
             event.target or "",
+            str(event.subject or ""),
         )
     screen.print(table)
 
@@ -179,7 +179,9 @@ def _find_account(wired: Container, text: str) -> UUID:
         found = find_by_email(tx, text)
     if found is None:
         raise InvalidRequest(
-            f"no account has the address {text}; name its id", field="user", code="user_not_found"
+            f"no account has the address {text}; name its id",
+            field="user",
+            code="account_not_found",
         )
     return found.id
 
@@ -191,9 +193,10 @@ def _check_action(action: str) -> None:
 
     names = [one.value for one in Action]
     if action not in names:
-        close = get_close_matches(action, names, 1) or names[:1]
+        close = get_close_matches(action, names, 1)
+        hint = f"did you mean {close[0]}?" if close else f"the actions are {', '.join(names)}"
         raise InvalidRequest(
-            f"unknown action {action!r}; did you mean {close[0]}?",
+            f"unknown action {action!r}; {hint}",
             field="action",
             code="unknown_action",
         )
