@@ -26,6 +26,9 @@ _COMPRESSED = (".js", ".mjs", ".wasm", ".json", ".html", ".css", ".otf", ".ttf",
 _RIVE = b"https://cdn.jsdelivr.net/npm/@rive-app/flutter-native-wasm@"
 """An animation library that Flutter's client would fetch from another host; nothing uses it."""
 
+_NO_RIVE = "window.RiveNative = () => Promise.reject(new Error('not included'));"
+"""What is served in its place: Flutter's client calls this function, and then does without it."""
+
 _FONTS = "assets/FontManifest.json"
 
 _FOREVER = "public, max-age=31536000, immutable"
@@ -55,7 +58,7 @@ class Assets:
     @cached_property
     def version(self) -> str:
         """Return a name that changes with any file: from names, sizes and times."""
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(Path(__file__).read_bytes())  # it makes some of them
         for name, path in self.files.items():
             stat = path.stat()
             digest.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
@@ -71,7 +74,7 @@ class Assets:
         if name == "pages/config.js":
             return Response(self._config(), media_type="text/javascript", headers=_headers(True))
         if name.startswith("pages/unused/"):
-            return Response("", media_type="text/javascript", headers=_headers(True))
+            return Response(_NO_RIVE, media_type="text/javascript", headers=_headers(True))
         if name not in self.files:
             return Response("not found", status_code=404)
         plain, packed = self._content(name)
