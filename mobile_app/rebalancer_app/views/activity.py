@@ -20,6 +20,7 @@ from rebalancer_app.views.widgets import (
     card,
     choices,
     empty,
+    icon_button,
     notice,
     quiet,
     secondary_button,
@@ -151,11 +152,11 @@ def _row(
         controls.append(words(row.cash, app, strong=True, color=color))
     if row.can_void:
         controls.append(
-            ft.IconButton(
+            icon_button(
                 ft.Icons.UNDO,
-                icon_color=app.colors.quiet,
-                tooltip=app.texts("activity.void", title=row.title),
-                on_click=lambda _: correct(row),
+                app.texts("activity.void", title=row.title),
+                lambda _: correct(row),
+                app,
             )
         )
     return card(ft.Row(controls, spacing=theme.GRID), app)

@@ -8,7 +8,7 @@ import flet as ft
 
 from rebalancer_app import theme
 from rebalancer_app.state import AppState
-from rebalancer_app.views.widgets import content_width, has_two_panes, words
+from rebalancer_app.views.widgets import content_width, has_two_panes, icon_button, words
 
 TABS = (
     ("home", "/", ft.Icons.HOME_OUTLINED, ft.Icons.HOME),
@@ -135,12 +135,7 @@ def detail_view(
 
 
 def _reload_button(reload: Callable[[], None], app: AppState) -> ft.Control:
-    return ft.IconButton(
-        ft.Icons.REFRESH,
-        icon_color=app.colors.quiet,
-        tooltip=app.texts("app.reload"),
-        on_click=lambda _: reload(),
-    )
+    return icon_button(ft.Icons.REFRESH, app.texts("app.reload"), lambda _: reload(), app)
 
 
 def _panes(

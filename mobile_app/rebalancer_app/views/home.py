@@ -18,6 +18,7 @@ from rebalancer_app.views.widgets import (
     change_words,
     choices,
     empty,
+    icon_button,
     notice,
     primary_button,
     quiet,
@@ -117,11 +118,11 @@ def _total(screen: HomeScreen, app: AppState) -> ft.Control:
             ft.Row(
                 [
                     words(screen.total, app, "hero", strong=True),
-                    ft.IconButton(
+                    icon_button(
                         ft.Icons.VISIBILITY_OFF if app.amounts_hidden else ft.Icons.VISIBILITY,
-                        icon_color=app.colors.quiet,
-                        tooltip=hint,
-                        on_click=toggle,
+                        hint,
+                        toggle,
+                        app,
                     ),
                 ],
                 wrap=True,

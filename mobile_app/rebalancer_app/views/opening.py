@@ -24,6 +24,7 @@ from rebalancer_app.views.search import AssetSearch
 from rebalancer_app.views.widgets import (
     card,
     drop_down,
+    icon_button,
     notice,
     primary_button,
     quiet,
@@ -241,13 +242,11 @@ def _line_card(
                 ft.Row(
                     [
                         words(one.symbol, app, "lead", strong=True, expand=True),
-                        ft.IconButton(
+                        icon_button(
                             ft.Icons.CLOSE,
-                            icon_color=app.colors.quiet,
-                            tooltip=text("opening.remove", symbol=one.symbol),
-                            on_click=lambda _: set_lines(
-                                tuple(each for each in lines if each is not one)
-                            ),
+                            text("opening.remove", symbol=one.symbol),
+                            lambda _: set_lines(tuple(each for each in lines if each is not one)),
+                            app,
                         ),
                     ]
                 ),

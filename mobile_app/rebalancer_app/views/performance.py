@@ -87,27 +87,35 @@ def _figures(
     return card(
         ft.Column(
             [
-                ft.Semantics(
-                    button=True,
-                    label=f"{figure.name}: {figure.value}",
-                    exclude_semantics=True,
-                    content=ft.Container(
-                        ft.Row(
-                            [
-                                quiet(figure.name, app, "body", expand=True),
-                                words(figure.value, app, strong=True),
-                                ft.Icon(ft.Icons.INFO_OUTLINE, size=16, color=app.colors.quiet),
-                            ]
+                ft.MergeSemantics(
+                    ft.Semantics(
+                        button=True,
+                        label=f"{figure.name}: {figure.value}",
+                        content=ft.Container(
+                            ft.Semantics(
+                                exclude_semantics=True, content=_figure_line(figure, app)
+                            ),
+                            height=theme.TOUCH_TARGET,
+                            on_click=lambda _, figure=figure: explain(figure),
+                            ink=True,
                         ),
-                        height=theme.TOUCH_TARGET - 8,
-                        on_click=lambda _, figure=figure: explain(figure),
-                    ),
+                    )
                 )
                 for figure in screen.figures
             ],
             spacing=0,
         ),
         app,
+    )
+
+
+def _figure_line(figure: Figure, app: AppState) -> ft.Control:
+    return ft.Row(
+        [
+            quiet(figure.name, app, "body", expand=True),
+            words(figure.value, app, strong=True),
+            ft.Icon(ft.Icons.INFO_OUTLINE, size=16, color=app.colors.quiet),
+        ]
     )
 
 

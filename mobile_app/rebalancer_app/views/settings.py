@@ -22,6 +22,7 @@ from rebalancer_app.views.widgets import (
     card,
     choices,
     drop_down,
+    icon_button,
     notice,
     primary_button,
     quiet,
@@ -298,11 +299,11 @@ def _passkey(one: Passkey, run: Callable[[str, str], None], app: AppState) -> ft
                     spacing=2,
                     expand=True,
                 ),
-                ft.IconButton(
+                icon_button(
                     ft.Icons.DELETE_OUTLINE,
-                    icon_color=app.colors.quiet,
-                    tooltip=text("settings.passkey_remove", name=one.name),
-                    on_click=lambda _: run("passkey", str(one.id)),
+                    text("settings.passkey_remove", name=one.name),
+                    lambda _: run("passkey", str(one.id)),
+                    app,
                 ),
             ],
             spacing=theme.GRID * 1.5,

@@ -76,7 +76,9 @@ def change_words(change: Change | None, app: AppState, size: str = "body") -> ft
 def card(
     content: ft.Control, app: AppState, *, on_click: Any = None, label: str = ""
 ) -> ft.Control:
-    """Return a card; one that can be clicked is a labelled button for screen readers."""
+    """Return a card; one that can be clicked is a button, whose name is its label."""
+    if on_click is not None:
+        content = ft.Semantics(exclude_semantics=True, content=content)
     box = ft.Container(
         content,
         bgcolor=app.colors.surface,
@@ -88,7 +90,21 @@ def card(
     )
     if on_click is None:
         return box
-    return ft.Semantics(label=label, button=True, content=box)
+    return ft.MergeSemantics(ft.Semantics(label=label, button=True, content=box))
+
+
+def icon_button(icon: Any, label: str, on_click: Any, app: AppState, **more: Any) -> ft.Control:
+    """Return a button that shows an icon; its label is its name and its tooltip."""
+    button = ft.IconButton(
+        icon,
+        icon_color=app.colors.quiet,
+        on_click=on_click,
+        width=theme.TOUCH_TARGET,
+        height=theme.TOUCH_TARGET,
+        tooltip=label,
+        **more,
+    )
+    return ft.MergeSemantics(button)
 
 
 def skeleton(height: float, app: AppState, width: float | None = None) -> ft.Control:
@@ -233,29 +249,27 @@ def choices(
 
     def option(name: str, text: str) -> ft.Control:
         is_chosen = name == chosen
-        return ft.Semantics(
-            label=text,
-            button=True,
-            selected=is_chosen,
-            exclude_semantics=True,
-            on_tap=lambda _: choose(name),
-            content=ft.Container(
-                words(
-                    text,
-                    app,
-                    "note",
-                    strong=is_chosen,
-                    color=app.colors.on_accent if is_chosen else app.colors.quiet,
-                ),
+        button = ft.TextButton(
+            words(
+                text,
+                app,
+                "note",
+                strong=is_chosen,
+                color=app.colors.on_accent if is_chosen else app.colors.quiet,
+                no_wrap=True,
+            ),
+            on_click=lambda _: choose(name),
+            height=theme.TOUCH_TARGET,
+            style=ft.ButtonStyle(
                 bgcolor=app.colors.accent if is_chosen else None,
-                border_radius=theme.TOUCH_TARGET / 2,
-                height=theme.TOUCH_TARGET - 8,
-                alignment=ft.Alignment.CENTER,
-                padding=ft.Padding.symmetric(horizontal=theme.GRID * 1.5),
-                on_click=lambda _: choose(name),
-                expand=True,
+                overlay_color=ft.Colors.with_opacity(0.16, app.colors.text),
+                shape=ft.RoundedRectangleBorder(radius=theme.TOUCH_TARGET / 2),
+                padding=ft.Padding.symmetric(horizontal=theme.GRID),
             ),
             expand=True,
+        )
+        return ft.MergeSemantics(
+            ft.Semantics(selected=is_chosen, content=ft.Row([button])), expand=True
         )
 
     return ft.Semantics(
@@ -263,8 +277,8 @@ def choices(
         content=ft.Container(
             ft.Row([option(name, text) for name, text in options], spacing=4),
             bgcolor=app.colors.raised,
-            border_radius=theme.TOUCH_TARGET / 2,
-            padding=4,
+            border_radius=theme.TOUCH_TARGET / 2 + 2,
+            padding=2,
         ),
     )
 
