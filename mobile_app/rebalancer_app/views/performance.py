@@ -92,9 +92,7 @@ def _figures(
                         button=True,
                         label=f"{figure.name}: {figure.value}",
                         content=ft.Container(
-                            ft.Semantics(
-                                exclude_semantics=True, content=_figure_line(figure, app)
-                            ),
+                            ft.Semantics(exclude_semantics=True, content=_figure_line(figure, app)),
                             height=theme.TOUCH_TARGET,
                             on_click=lambda _, figure=figure: explain(figure),
                             ink=True,
