@@ -69,6 +69,11 @@ def erase(work, now=NOW, *, records=None, reports=None):
     return EraseAccounts(work, reports or MemoryReports(), terms)(now)
 
 
+def without_encryption(work):
+    """Return the store with texts that `contents` shows."""
+    return work if isinstance(work, MemoryWork) else SqlWork(work.engine)
+
+
 def contents(work):
     """Return everything that a store holds, as text."""
     if isinstance(work, MemoryWork):

@@ -78,7 +78,7 @@ def append_without_checkpoint(work, portfolio, ledger, batch):
     with work.begin() as tx:
         stores = tx.portfolios
         tx.portfolios.save(attrs.evolve(portfolio, version=portfolio.version + 1))
-        stores._append(portfolio.id, batch)
+        stores._append(portfolio.id, portfolio.owner, batch)
     with writing(work.engine) as connection:
         stores = SqlPortfolios(connection, True)
         stores._compare_and_swap(
