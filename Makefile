@@ -20,7 +20,7 @@ ENTRY = sed -n '/^$(1)==/,/[^\\]$$/p' $(LOCK)
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve serve-full services test soak check format smoke-live bench lock lock-check sbom audit clean
+.PHONY: help demo app serve serve-full services test soak check format smoke-live bench lock lock-check sbom audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -61,13 +61,19 @@ $(VENV)/dev: pyproject.toml requirements-cpu.lock $(VENV)/uv
 	@$(INSTALL_TORCH)
 	$(INSTALL) $(if $(LOCK),--require-hashes) $(WITH_TORCH) --extra dev --extra train
 	$(OURS)
-	@touch $@ $(VENV)/demo $(VENV)/full
+	@touch $@ $(VENV)/demo $(VENV)/app $(VENV)/full
+
+# What the demo needs, and the web client.
+$(VENV)/app: pyproject.toml $(VENV)/uv
+	$(INSTALL) $(LOCKED) --extra market --extra report --extra sample --extra app
+	$(OURS)
+	@touch $@ $(VENV)/demo
 
 # Servers from packages, and their clients, without torch.
 $(VENV)/full: pyproject.toml $(VENV)/uv
 	$(INSTALL) $(LOCKED) --extra dev
 	$(OURS)
-	@touch $@ $(VENV)/demo
+	@touch $@ $(VENV)/demo $(VENV)/app
 
 # The peers of the benchmark are not locked; what the rest needs is.
 $(VENV)/bench: pyproject.toml requirements-cpu.lock $(VENV)/uv
@@ -77,6 +83,13 @@ $(VENV)/bench: pyproject.toml requirements-cpu.lock $(VENV)/uv
 
 demo: $(VENV)/demo ## Set up, then propose, backtest and walk the API on packaged real prices
 	$(BIN)/rebalancer demo
+
+# Its accounts and sessions lie in out/app, apart from those of `make serve`.
+app: $(VENV)/app ## Set up, then run the app in the browser on sample data, until Ctrl-C
+	@mkdir -p out/app
+	@REBALANCER_PRICES=sample REBALANCER_CACHE=out/app \
+		REBALANCER_DATABASE_URL=sqlite:///out/app/rebalancer.db \
+		$(BIN)/rebalancer serve --upgrade --demo --app
 
 serve: $(VENV)/demo ## Set up, then run the API with a demo account, until Ctrl-C
 	$(BIN)/rebalancer serve --upgrade --demo

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +53,13 @@ class Running:
         return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
 
 
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
-    """Start `rebalancer serve` on a free port, in the test's folder, and wait for an answer."""
+@contextmanager
+def serving(folder: Path) -> Iterator[Callable[..., Running]]:
+    """Start `rebalancer serve` on a free port, in a folder, and wait for an answer."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*options: str, env: dict[str, str] | None = None) -> Running:
-        log = tmp_path / f"log-{len(started)}.jsonl"
+        log = folder / f"log-{len(started)}.jsonl"
         with log.open("w") as errors:
             process = subprocess.Popen(
                 [COMMAND, "serve", "--port", "0", *options],
@@ -66,7 +67,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
                 stderr=errors,
                 encoding="utf-8",
                 env=ENVIRONMENT | (env or {}),
-                cwd=tmp_path,
+                cwd=folder,
             )
         watchdog.watch(process)
         started.append(process)
@@ -79,13 +80,23 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
         until(lambda: answers(running), process)
         return running
 
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-        watchdog.release(process)
-        process.stdout.close()
+    try:
+        yield start
+    finally:
+        for process in started:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            watchdog.release(process)
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """Start servers in the test's folder."""
+    with serving(tmp_path) as start:
+        yield start
 
 
 @pytest.fixture

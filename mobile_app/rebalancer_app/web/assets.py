@@ -113,9 +113,15 @@ addEventListener("pageshow", (event) => {{
 }});
 """
 
-    def page(self, name: str) -> str:
-        """Return a page, with the addresses of the files that it uses."""
+    def page(self, name: str, *, has_guest: bool = False) -> str:
+        """Return a page, with the addresses of the files that it uses.
+
+        Args:
+            name: Of its file, without the suffix.
+            has_guest: Whether everyone may look around; the page then offers it.
+        """
         text = (OWN / f"{name}.html").read_text(encoding="utf-8")
+        text = text.replace("{guest}", "" if has_guest else "hidden")
         return text.replace("{static}", self.prefix).replace("{accent}", theme.LIGHT.accent)
 
 

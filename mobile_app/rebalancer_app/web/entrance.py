@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 from rebalancer_app.gateway import users
 from rebalancer_app.gateway.client import Client, Endpoint
 from rebalancer_app.gateway.problems import Offline, Problem
-from rebalancer_app.gateway.users import Login, NewAccount
+from rebalancer_app.gateway.users import Credentials, Login, NewAccount
 from rebalancer_app.web.sessions import WebSession, WebSessions
 
 COOKIE, DEVICE_COOKIE = "rebalancer_session", "rebalancer_device"
@@ -44,15 +44,21 @@ class Entrance:
     Attributes:
         sessions: Of the browsers.
         connect: Makes a client for the browser of a request, signed in with a session.
+        guest: Account that everyone may look around with; None: there is none.
     """
 
     sessions: WebSessions
     connect: Callable[[Request, WebSession | None], Client]
+    guest: Credentials | None = None
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes."""
         return [
             Route("/session", self.sign_out, methods=["DELETE"]),
+            *(
+                [Route("/session/in/guest", self.sign_in_guest, methods=["POST"])]
+                * bool(self.guest)
+            ),
             Route("/session/in/{way}", self.sign_in, methods=["POST"]),
             Route("/session/own/{name}", self.act, methods=["POST"]),
         ]
@@ -63,6 +69,15 @@ class Entrance:
         body = await _read(request)
         if endpoint is None or body is None:
             return _refused(request)
+        return await self._enter(request, endpoint, body)
+
+    async def sign_in_guest(self, request: Request) -> Response:
+        """Sign in to the account for looking around."""
+        if await _read(request) is None:
+            return _refused(request)
+        return await self._enter(request, users.LOG_IN, self.guest)
+
+    async def _enter(self, request: Request, endpoint: Endpoint[Any], body: Any) -> Response:
         client = self.connect(request, None)
         device = request.cookies.get(DEVICE_COOKIE)
         headers = {DEVICE_HEADER: device} if device else {}

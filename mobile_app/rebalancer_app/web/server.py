@@ -21,6 +21,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from rebalancer_app.gateway.client import Client
+from rebalancer_app.gateway.users import Credentials
 from rebalancer_app.main import start
 from rebalancer_app.web.assets import Assets
 from rebalancer_app.web.entrance import COOKIE, Entrance
@@ -79,18 +80,20 @@ class WebClient:
         server: The server's application, which is asked in this process.
         secret: Seals the sessions in their file.
         file: Where sessions outlast a restart; None: nowhere.
+        guest: Account that the sign-in page offers to everyone; None: there is none.
     """
 
     server: Asgi
     secret: bytes = b""
     file: Path | None = None
+    guest: Credentials | None = None
     sessions: WebSessions = attrs.field(init=False)
     assets: Assets = attrs.field(factory=Assets, init=False)
     _pages: Starlette = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.sessions = WebSessions(self._unsigned, self.secret, self.file)
-        entrance = Entrance(self.sessions, self._connect)
+        entrance = Entrance(self.sessions, self._connect, self.guest)
         self._pages = Starlette(
             routes=[
                 Route("/sign-out", self._sign_out),
@@ -127,7 +130,8 @@ class WebClient:
         return await asyncio.to_thread(self.assets.respond, request, name)
 
     async def _page(self, request: Request) -> Response:
-        return _html(self.assets.page(request.url.path.strip("/")))
+        name = request.url.path.strip("/")
+        return _html(self.assets.page(name, has_guest=self.guest is not None))
 
     async def _own_page(self, request: Request) -> Response:
         return self._to_sign_in(request) or await self._page(request)

@@ -82,12 +82,15 @@ def log_config(level: str) -> dict[str, Any]:
     }
 
 
-def application(port: int, limits: ConnectionLimits) -> ASGIApp:
+def application(
+    port: int, limits: ConnectionLimits, guest: tuple[str, str] | None = None
+) -> ASGIApp:
     """Create the API, with the web client around it if wanted; each worker process calls this.
 
     Args:
         port: Port that the server listens on.
         limits: Limits on its connections.
+        guest: E-mail address and password of an account that the web client offers to everyone.
     """
     from rebalancer.entrypoints.http.admission import track_busy
 
@@ -96,7 +99,7 @@ def application(port: int, limits: ConnectionLimits) -> ASGIApp:
     end_with_parent(GRACE_PERIOD)
     busy = BusyConnections()
     ConnectionGuard(port, limits, busy).start()
-    return track_busy(with_web_client(app, settings) if settings.app else app, busy)
+    return track_busy(with_web_client(app, settings, guest) if settings.app else app, busy)
 
 
 def create_api(settings: Settings) -> Litestar:
@@ -121,13 +124,16 @@ def create_api(settings: Settings) -> Litestar:
     return app
 
 
-def with_web_client(app: ASGIApp, settings: Settings) -> ASGIApp:
+def with_web_client(
+    app: ASGIApp, settings: Settings, guest: tuple[str, str] | None = None
+) -> ASGIApp:
     """Return an application that serves the web client, and passes the rest to the API.
 
     Raises:
         InvalidRequest: the packages of the web client are not installed.
     """
     try:
+        from rebalancer_app.gateway.users import Credentials
         from rebalancer_app.web.server import WebClient
     except ImportError:
         raise InvalidRequest(
@@ -136,16 +142,23 @@ def with_web_client(app: ASGIApp, settings: Settings) -> ASGIApp:
             code="app_missing",
         ) from None
     secret, file = settings.secret_key.encode(), settings.cache_folder / "web-sessions"
-    return cast("ASGIApp", WebClient(app, secret, file))  # it states its messages less precisely
+    offered = Credentials(*guest) if guest else None
+    # It states its messages less precisely.
+    return cast("ASGIApp", WebClient(app, secret, file, offered))
 
 
-def serve(settings: Settings, started: Callable[[str, ConnectionLimits], None]) -> None:
+def serve(
+    settings: Settings,
+    started: Callable[[str, ConnectionLimits], None],
+    guest: tuple[str, str] | None = None,
+) -> None:
     """Serve requests until SIGTERM or SIGINT.
 
     Args:
         settings: Address, port, limits and number of processes.
         started: Called with the address, such as ``http://127.0.0.1:8000``, and the limits on
             connections that hold, once the port is bound.
+        guest: See `application`.
 
     Raises:
         InvalidRequest: the address or the port cannot be used; the message gives the reason.
@@ -182,7 +195,7 @@ def serve(settings: Settings, started: Callable[[str, ConnectionLimits], None]) 
     url_host = f"[{host}]" if ":" in host else host
     server.on_startup(lambda: started(f"{scheme}://{url_host}:{port}", limits))
     try:
-        server.serve(target_loader=partial(application, port, limits), wrap_loader=False)
+        server.serve(target_loader=partial(application, port, limits, guest), wrap_loader=False)
     except SystemExit:
         raise Unavailable(
             "a server process failed; its log gives the reason", code="server_process_failed"

@@ -31,6 +31,18 @@ if (passkeysWork) {
   password.querySelector("button").classList.remove("second");
 }
 
+document.getElementById("look-around").addEventListener("click", async (event) => {
+  show("");
+  event.target.disabled = true;
+  try {
+    await send("/session/in/guest");
+    enter();
+  } catch (error) {
+    show(error.message);
+    event.target.disabled = false;
+  }
+});
+
 whenSubmitted(password, async (form) => {
   try {
     const { email, password } = form.elements;
@@ -39,7 +51,7 @@ whenSubmitted(password, async (form) => {
   } catch (error) {
     if (!error.told || error.told.code !== "second_factor_required") throw error;
     ticket = error.told.ticket;
-    password.hidden = passkey.hidden = true;
+    password.hidden = passkey.hidden = document.getElementById("guest").hidden = true;
     factor.hidden = false;
     factorPasskey.hidden = !(passkeysWork && (error.told.methods || []).includes("passkey"));
     factor.elements.code.focus();

@@ -113,6 +113,7 @@ def demo(out: Path) -> None:
         f"  {command} propose {example} --policy ppo\n"
         f"  {command} backtest --policy monthly,band:edge,trend:window=150 --from 2010-01-04\n"
         f"  {command} market show AAPL\n"
-        f"Serve the API with a demo account: {command} serve --upgrade --demo",
+        f"Serve the API with a demo account: {command} serve --upgrade --demo\n"
+        "Use the app in a browser: make app",
         soft_wrap=True,
     )

@@ -52,7 +52,7 @@ _TARGETS = {"AAPL": 0.25, "JNJ": 0.2, "KO": 0.2, "PG": 0.15, "XOM": 0.15}
     "--demo",
     is_flag=True,
     help="Create a demo account with a portfolio on the sample prices, and print its password; "
-    "only in development.",
+    "the web client then offers it to everyone. Only in development.",
 )
 def serve(
     host: str | None, port: int | None, workers: int | None, upgrade: bool, app: bool, demo: bool
@@ -65,6 +65,7 @@ def serve(
     \b
     Examples:
       rebalancer serve --upgrade --demo
+      rebalancer serve --upgrade --demo --app
       REBALANCER_SECRET_KEY=... rebalancer serve --host 0.0.0.0 --port 80 --workers 4
     """
     from rebalancer.application.ports.market import PriceSource
@@ -98,6 +99,8 @@ def serve(
     def started(address: str, limits: ConnectionLimits) -> None:
         pages = f", documentation at {address}/docs" if chosen.docs else ""
         click.echo(f"Listening on {address}{pages}{account}")
+        if chosen.app:
+            click.echo(_describe_app(address, demo))
         click.echo(_describe_limits(chosen, limits))
         if chosen.has_public_key:
             click.echo(
@@ -105,7 +108,13 @@ def serve(
                 "REBALANCER_SECRET_KEY to serve others."
             )
 
-    server.serve(chosen, started)
+    server.serve(chosen, started, (DEMO_EMAIL, DEMO_PASSWORD) if demo else None)
+
+
+def _describe_app(address: str, demo: bool) -> str:
+    """Return where the web client is; passkeys need the name of this machine, not its number."""
+    ways = "choose Look around, or create an account" if demo else "sign in or create an account"
+    return f"Open {address.replace('//127.0.0.1', '//localhost')} for the app: {ways}."
 
 
 def _describe_limits(chosen: Settings, limits: ConnectionLimits) -> str:
