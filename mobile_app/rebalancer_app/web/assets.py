@@ -27,7 +27,7 @@ _RIVE = b"https://cdn.jsdelivr.net/npm/@rive-app/flutter-native-wasm@"
 """An animation library that Flutter's client would fetch from another host; nothing uses it."""
 
 _NO_RIVE = "window.RiveNative = () => Promise.reject(new Error('not included'));"
-"""What is served in its place: Flutter's client calls this function, and then does without it."""
+"""What is served in its place: Flutter calls this function and then works without the library."""
 
 _FONTS = "assets/FontManifest.json"
 
@@ -118,7 +118,7 @@ addEventListener("pageshow", (event) => {{
 
         Args:
             name: Of its file, without the suffix.
-            has_guest: Whether everyone may look around; the page then offers it.
+            has_guest: Whether the page offers an account for looking around.
         """
         text = (OWN / f"{name}.html").read_text(encoding="utf-8")
         text = text.replace("{guest}", "" if has_guest else "hidden")

@@ -44,7 +44,7 @@ class Entrance:
     Attributes:
         sessions: Of the browsers.
         connect: Makes a client for the browser of a request, signed in with a session.
-        guest: Account that everyone may look around with; None: there is none.
+        guest: Public account for looking around; None without one.
     """
 
     sessions: WebSessions

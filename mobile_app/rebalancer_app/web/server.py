@@ -80,7 +80,7 @@ class WebClient:
         server: The server's application, which is asked in this process.
         secret: Seals the sessions in their file.
         file: Where sessions outlast a restart; None: nowhere.
-        guest: Account that the sign-in page offers to everyone; None: there is none.
+        guest: Public account that the sign-in page offers; None without one.
     """
 
     server: Asgi

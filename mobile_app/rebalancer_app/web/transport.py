@@ -17,7 +17,7 @@ Message = MutableMapping[str, Any]
 class InProcessTransport(httpx.AsyncBaseTransport):
     """Calls an application as if a browser at an address had sent the request.
 
-    Unlike `httpx.ASGITransport`, it passes parts of an answer on as they come, and tells the
+    Unlike `httpx.ASGITransport`, it passes parts of an answer on as they come, and signals to the
     application when its client is gone.
 
     Attributes:
@@ -99,7 +99,7 @@ class _Body(httpx.AsyncByteStream):
                     return
 
     async def aclose(self) -> None:
-        """Tell the application that its client is gone, and wait for its end."""
+        """Signal that the client is gone, and wait for its end."""
         self.gone.set()
         while not self.task.done():
             if self.messages.full():

@@ -90,7 +90,7 @@ def application(
     Args:
         port: Port that the server listens on.
         limits: Limits on its connections.
-        guest: E-mail address and password of an account that the web client offers to everyone.
+        guest: E-mail address and password of an account that the web client offers to all.
     """
     from rebalancer.entrypoints.http.admission import track_busy
 
