@@ -27,6 +27,7 @@ SUBJECTS = (
     "market",
     "sync",
     "queues",
+    "ledgers",
     "attacks",
 )
 

@@ -99,7 +99,7 @@ def test_number_of_statements_does_not_grow(database, kind, count, size):
         saved = with_entries(tx, portfolio, *some)
         for expected, call in (
             (3, lambda: tx.portfolios.add(a_managed(ada.id, more), more)),
-            (6, lambda: tx.portfolios.save(saved, entries=some)),
+            (7, lambda: tx.portfolios.save(saved, entries=some)),
             (2, lambda: tx.portfolios.save(saved.revise(saved.mandate, NOW))),
             (1, lambda: tx.portfolios.page(ada.id, after=portfolio.id, limit=size)),
             (1, lambda: tx.portfolios.chunk(limit=size)),

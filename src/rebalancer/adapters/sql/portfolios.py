@@ -16,7 +16,7 @@ from rebalancer.adapters.sql.checkpoints import LedgerRules, read_ledger, store_
 from rebalancer.adapters.sql.rows import ENTRIES, portfolio_of, portfolio_or_error, portfolio_row
 from rebalancer.adapters.sql.sealed import open_row, seal_row
 from rebalancer.adapters.sql.shares import check_shared_right, is_shared, shared_with
-from rebalancer.adapters.sql.statements import SqlStore, lock_rows
+from rebalancer.adapters.sql.statements import SqlStore, lock_rows, without_key
 from rebalancer.adapters.sql.tables import ledger_entries, portfolios
 from rebalancer.application.encryption import is_sealed
 from rebalancer.application.not_found import require
@@ -286,7 +286,8 @@ class SqlPortfolios(SqlStore):
         self, id: UUID, owner: UUID, version: int, row: Mapping[str, Any]
     ) -> None:
         at = {"at_id": id, "at_owner": owner, "at_version": version}
-        if self.connection.execute(_SWAP, {**row, **at}).rowcount != 1:
+        values = without_key(row) | at
+        if self.connection.execute(_SWAP, values).rowcount != 1:
             raise PortfolioChanged("the portfolio has just been changed; read it again")
 
     def _append(self, id: UUID, owner: UUID, entries: Sequence[Entry]) -> None:

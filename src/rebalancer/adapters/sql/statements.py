@@ -29,9 +29,20 @@ class SqlStore:
     cipher: FieldCipher = PLAIN_TEXT
 
 
+def without_key(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row without its id, for an update.
+
+    When SQLite updates a column that others refer to, it looks at every row that refers to it, even
+    if the value stays.
+    """
+    return {name: value for name, value in row.items() if name != "id"}
+
+
 def replace_row(connection: Connection, table: Table, row: Mapping[str, Any], kind: str) -> None:
     """Replace the row with the same id; raise NotFound if there is none."""
-    changed = connection.execute(update(table).where(table.c.id == row["id"]).values(row))
+    changed = connection.execute(
+        update(table).where(table.c.id == row["id"]).values(without_key(row))
+    )
     if changed.rowcount != 1:
         raise NOT_FOUND[kind](row["id"])
 

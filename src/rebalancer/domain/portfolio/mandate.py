@@ -145,11 +145,11 @@ class ManagedPortfolio:
         """Return the ledger with the entries that led to these positions.
 
         Raises:
-            Conflict: an entry is in the ledger already, besides stored ones.
+            Conflict: an entry is in the ledger already.
             RuntimeError: the positions differ, which is a bug: no user could repair it.
         """
-        ids = [entry.id for entry in (*ledger.added, *entries)]
-        if len(set(ids)) < len(ids):
+        ids = [entry.id for entry in entries]
+        if len(set(ids)) < len(ids) or ledger.pick(ids):
             raise Conflict(
                 f"an entry is in the ledger of portfolio {self.id} already", code="duplicate_entry"
             )
