@@ -6,9 +6,11 @@ import flet as ft
 
 from rebalancer_app import theme
 from rebalancer_app.gateway.client import Client
-from rebalancer_app.state import AppState, Current
+from rebalancer_app.state import AppState, Current, use_app
+from rebalancer_app.views.account import EmailAddress, Events, Password
 from rebalancer_app.views.activity import Activity, PortfolioActivity
 from rebalancer_app.views.backtests import BacktestDetail, Backtests
+from rebalancer_app.views.data import YourData
 from rebalancer_app.views.home import Home
 from rebalancer_app.views.market import AssetDetail, HoldingDetail, Market
 from rebalancer_app.views.money import Deposit, RecordFills, RecordTrade, Withdraw
@@ -20,6 +22,8 @@ from rebalancer_app.views.proposal import ProposalDetail
 from rebalancer_app.views.rebalance import Rebalance
 from rebalancer_app.views.risk import Questions, Risk
 from rebalancer_app.views.settings import SessionList, Settings, SignInWays
+from rebalancer_app.views.shares import PortfolioShares, ReceivedShares
+from rebalancer_app.views.widgets import missing
 
 ROUTES = [
     ft.Route(
@@ -41,6 +45,7 @@ ROUTES = [
                     ft.Route(path="withdraw", component=Withdraw),
                     ft.Route(path="trade", component=RecordTrade),
                     ft.Route(path="activity", component=PortfolioActivity),
+                    ft.Route(path="shares", component=PortfolioShares),
                     ft.Route(path="targets", component=EditTargets),
                     ft.Route(path="holdings/:symbol", component=HoldingDetail),
                     ft.Route(path="performance", component=PortfolioPerformance),
@@ -53,8 +58,13 @@ ROUTES = [
                 children=[
                     ft.Route(path="sessions", component=SessionList),
                     ft.Route(path="sign-in", component=SignInWays),
+                    ft.Route(path="events", component=Events),
+                    ft.Route(path="password", component=Password),
+                    ft.Route(path="email", component=EmailAddress),
+                    ft.Route(path="data", component=YourData),
                 ],
             ),
+            ft.Route(path="shares", component=ReceivedShares),
             ft.Route(
                 path="market",
                 component=Market,
@@ -76,9 +86,15 @@ ROUTES = [
 
 
 @ft.component
+def NotFound() -> ft.Control:
+    """Show that no screen belongs to the route; the router makes a view of it."""
+    return ft.SafeArea(ft.Column(missing(use_app())))
+
+
+@ft.component
 def Root(state: AppState) -> ft.Control:
     """Show the screen of the current route."""
-    return Current(state, lambda: ft.Router(ROUTES, not_found=Home, manage_views=True))
+    return Current(state, lambda: ft.Router(ROUTES, not_found=NotFound, manage_views=True))
 
 
 def start(page: ft.Page, client: Client, preferred: str = "") -> AppState:

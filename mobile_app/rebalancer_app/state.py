@@ -25,6 +25,7 @@ class AppState:
         region: Language tag that decides how numbers look, such as ``de-CH``.
         appearance: ``system``, ``light`` or ``dark``.
         is_dark: What the appearance means now.
+        currency: Of the totals on Home; empty: the server chooses.
         width: Of the window, in logical pixels.
         amounts_hidden: Whether amounts of money are replaced by dots.
         user: The signed-in person; None until known.
@@ -36,6 +37,7 @@ class AppState:
     appearance: str = "system"
     is_dark: bool = False
     width: float = 390.0
+    currency: str = ""
     amounts_hidden: bool = False
     user: User | None = None
     changes: int = field(default=0)

@@ -47,7 +47,7 @@ def test_lines_that_cannot_be_read_are_named():
 
 
 @pytest.mark.parametrize("data", [b"", b"\n\n", b"\x00\x01\xff", b"PK\x03\x04" + bytes(500)])
-def test_what_is_no_table_holds_nothing(data):
+def test_other_files_give_no_holdings(data):
     assert read_holdings(data, ENGLISH).holdings == {}
 
 

@@ -30,7 +30,7 @@ def test_numbers_are_read_as_the_region_writes_them(tag, typed, expected):
 
 
 @pytest.mark.parametrize("typed", ["", "abc", "1e9", "NaN", "--5", "1.2.3,4", "12,34,5.6.7", "٣"])
-def test_what_is_no_number_is_refused(typed):
+def test_other_texts_are_refused(typed):
     assert read_number(typed, Formats.of("en-GB")) is None
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rebalancer_app.model.performance import drawdowns, first_row, growth
 
 
-def test_a_deposit_is_no_growth_and_a_withdrawal_no_loss():
+def test_deposits_and_withdrawals_do_not_change_growth():
     assert growth([100, 200, 210], [100, 200, 200]) == pytest.approx([1, 1, 1.05])
     assert growth([100, 50, 55], [100, 50, 50]) == pytest.approx([1, 1, 1.1])
 

@@ -35,7 +35,7 @@ def test_more_than_everything_is_refused():
 
 
 @pytest.mark.parametrize("typed", ["x", "-5", "101"])
-def test_a_field_that_is_no_share_is_named(typed):
+def test_invalid_fields_are_named(typed):
     state = add({"A": "10", "B": typed})
     assert state.wrong == ("B",)
     assert not state.is_valid

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import attrs
 
 from rebalancer_app.gateway.client import Endpoint
+from rebalancer_app.gateway.pages import Page
 
 
 @attrs.frozen
@@ -86,6 +88,58 @@ class RecoveryCodes:
     recovery_codes: list[str]
 
 
+@attrs.frozen
+class PasswordChange:
+    """The present password and a new one."""
+
+    current_password: str
+    new_password: str
+
+
+@attrs.frozen
+class Address:
+    """An e-mail address."""
+
+    email: str
+
+
+@attrs.frozen
+class Deletion:
+    """When the account is erased, unless the person signs in before."""
+
+    requested: datetime
+    erased_after: datetime
+
+
+@attrs.frozen
+class Event:
+    """Something that happened in the account.
+
+    Attributes:
+        outcome: Such as ``done`` or ``refused``.
+        by: Who did it: ``you``, another person, or the service; None if unknown.
+        agent: Program that was used.
+    """
+
+    id: UUID
+    at: datetime
+    action: str
+    description: str
+    outcome: str
+    by: str | None
+    address: str | None
+    agent: str | None
+
+
+CHANGE_PASSWORD: Endpoint[None] = Endpoint(
+    "POST", "/api/users/password", None, PasswordChange, keyed=False
+)
+CHANGE_EMAIL: Endpoint[Any] = Endpoint(
+    "POST", "/api/users/email", dict[str, Any], Address, keyed=False
+)
+EXPORT: Endpoint[None] = Endpoint("GET", "/api/users/export")
+DELETE = Endpoint("DELETE", "/api/users/account", Deletion)
+EVENTS = Endpoint("GET", "/api/users/audit", Page[Event], query=("limit", "before"))
 SESSIONS = Endpoint("GET", "/api/users/sessions", Sessions)
 END_SESSION: Endpoint[None] = Endpoint("DELETE", "/api/users/sessions/{id}")
 END_OTHERS = Endpoint("DELETE", "/api/users/sessions", Ended)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Generic, Protocol, TypeVar
@@ -68,6 +69,18 @@ class Answer(Generic[T]):
     etag: str | None
     received: datetime
     is_old: bool = False
+
+
+@attrs.frozen
+class File:
+    """A file of the server.
+
+    Attributes:
+        name: That the server suggests; empty without one.
+    """
+
+    name: str
+    data: bytes
 
 
 @attrs.define(eq=False)
@@ -166,17 +179,8 @@ class Client:
         assert endpoint.answer is not None
         failures = 0
         while True:
-            token = None if self.tokens is None else await self.tokens.access()
-            headers = {"Accept": "text/event-stream"}
-            if token is not None:
-                headers["Authorization"] = f"Bearer {token}"
             try:
-                async with self._http.stream(
-                    endpoint.method, endpoint.path.format(**path), headers=headers, timeout=60.0
-                ) as response:
-                    if not response.is_success:
-                        await response.aread()
-                        _raise_problem(response)
+                async with self.stream(endpoint, "text/event-stream", **path) as response:
                     kind = ""
                     async for line in response.aiter_lines():
                         name, _, value = line.partition(":")
@@ -187,11 +191,61 @@ class Client:
                             yield decode(json.loads(value, parse_float=Decimal), endpoint.answer)
                             if kind == "end":
                                 return
-            except httpx.TransportError as error:
+            except (httpx.TransportError, Offline) as error:
                 failures += 1
                 if failures == ATTEMPTS:
                     raise Offline(str(error)) from error
             await asyncio.sleep(self.pause * 2**failures)
+
+    async def download(self, endpoint: Endpoint[Any], **path: Any) -> File:
+        """Return a file of the server.
+
+        Raises:
+            As `call`.
+        """
+        async with self.stream(endpoint, "*/*", **path) as response:
+            try:
+                data = await response.aread()
+            except httpx.TransportError as error:
+                raise Offline(str(error)) from error
+        _, _, name = response.headers.get("Content-Disposition", "").partition('filename="')
+        return File(name.partition('"')[0], data)
+
+    @asynccontextmanager
+    async def stream(
+        self, endpoint: Endpoint[Any], accept: str, **path: Any
+    ) -> AsyncIterator[httpx.Response]:
+        """Open an answer whose body is read part by part.
+
+        Raises:
+            As `call`.
+        """
+        token = None if self.tokens is None else await self.tokens.access()
+        response = await self._open(endpoint, accept, token, path)
+        if response.status_code == 401 and token is not None and self.tokens is not None:
+            await response.aclose()
+            renewed = await self.tokens.renew(token)
+            response = await self._open(endpoint, accept, renewed, path)
+        try:
+            if not response.is_success:
+                await response.aread()
+                _raise_problem(response)
+            yield response
+        finally:
+            await response.aclose()
+
+    async def _open(
+        self, endpoint: Endpoint[Any], accept: str, token: str | None, path: Mapping[str, Any]
+    ) -> httpx.Response:
+        headers = {"Accept": accept}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        url = endpoint.path.format(**path)
+        request = self._http.build_request(endpoint.method, url, headers=headers, timeout=60.0)
+        try:
+            return await self._http.send(request, stream=True)
+        except httpx.TransportError as error:
+            raise Offline(str(error)) from error
 
     async def _send(
         self,

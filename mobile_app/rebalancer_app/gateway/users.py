@@ -41,6 +41,7 @@ class User:
     email: str
     name: str
     created: datetime
+    email_verified: bool
     assessment: Assessment | None
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import attrs
 from babel import Locale
-from babel.dates import format_date, format_timedelta
+from babel.dates import format_date, format_time, format_timedelta
 from babel.numbers import (
     format_currency,
     format_decimal,
@@ -129,6 +129,10 @@ class Formats:
     def day(self, day: date | None) -> str:
         """Return a short date such as 4 Jan 2021; a dash if it is unknown."""
         return "–" if day is None else _plain_spaces(format_date(day, "medium", locale=self.locale))
+
+    def time(self, at: datetime) -> str:
+        """Return the time of day, without seconds."""
+        return _plain_spaces(format_time(at, "short", locale=self.locale))
 
     def month(self, number: int) -> str:
         """Return the short name of a month, from 1 to 12."""

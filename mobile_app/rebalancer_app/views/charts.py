@@ -95,7 +95,7 @@ def line_chart(
 def sparkline(
     values: Sequence[float], app: AppState, *, width: float = 64, height: float = 28
 ) -> ft.Control:
-    """Return a small line without words; what it shows is said elsewhere."""
+    """Return a small line without words; its meaning is in the words beside it."""
     low, high = min(values), max(values)
     spread = (high - low) or 1.0
     step = width / (len(values) - 1)

@@ -34,7 +34,8 @@ def Home() -> ft.View:
     """Show all portfolios of the person."""
     app = use_app()
     period, choose = ft.use_state("1Y")
-    found = use_resource(lambda: app.client.call(gateway.READ, query={"period": period}), (period,))
+    query = {"period": period, "currency": app.currency or None}
+    found = use_resource(lambda: app.client.call(gateway.READ, query=query), (period, app.currency))
 
     def content(data: gateway.Home) -> Sequence[ft.Control]:
         screen = home_screen(data, period, app.formats, app.texts, hidden=app.amounts_hidden)

@@ -18,10 +18,11 @@ from rebalancer_app.model.formats import Formats
 from rebalancer_app.model.numbers import read_number
 from rebalancer_app.state import AppState, use_app
 from rebalancer_app.views.frame import detail_view, go
-from rebalancer_app.views.resources import Action, use_action, use_resource
+from rebalancer_app.views.resources import use_action, use_resource
 from rebalancer_app.views.widgets import (
     card,
     choices,
+    field_problem,
     notice,
     primary_button,
     quiet,
@@ -78,7 +79,7 @@ def _money_view(kind: str) -> ft.View:
                 app,
                 keyboard_type=ft.KeyboardType.NUMBER,
                 autofocus=True,
-                error=wrong or _field_problem(action, "amount"),
+                error=wrong or field_problem(action, "amount"),
                 on_submit=lambda _: action.run(),
             ),
             text_field(text("money.note"), note, set_note, app, max_length=200),
@@ -125,7 +126,7 @@ def RecordTrade() -> ft.View:
             fields[name],
             lambda value: set_fields({**fields, name: value}),
             app,
-            error=wrong.get(name) or _field_problem(action, name),
+            error=wrong.get(name) or field_problem(action, name),
             **more,
         )
 
@@ -286,13 +287,3 @@ def _read_trade(
         return None, wrong
     quantity, price, cost = (numbers[name] or Decimal(0) for name in ("quantity", "price", "cost"))
     return Trade(side, symbol, quantity, price, cost), {}
-
-
-def _field_problem(action: Action, name: str) -> str | None:
-    """Return what the server found wrong with a field of the form."""
-    if action.problem is None:
-        return None
-    for field, message in action.problem.fields.items():
-        if field == name or field.endswith(f".{name}"):
-            return message[:1].upper() + message[1:]
-    return None

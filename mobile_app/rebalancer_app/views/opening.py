@@ -19,6 +19,7 @@ from rebalancer_app.model.numbers import read_number
 from rebalancer_app.model.targets import TargetSum, add_targets, suggest_targets
 from rebalancer_app.state import AppState, use_app
 from rebalancer_app.views.frame import detail_view, go
+from rebalancer_app.views.preferences import CURRENCIES
 from rebalancer_app.views.resources import Action, use_action, use_resource
 from rebalancer_app.views.search import AssetSearch
 from rebalancer_app.views.widgets import (
@@ -34,8 +35,6 @@ from rebalancer_app.views.widgets import (
     text_field,
     words,
 )
-
-CURRENCIES = ("USD", "EUR", "GBP", "CHF", "JPY", "CAD", "AUD")
 
 
 @attrs.frozen

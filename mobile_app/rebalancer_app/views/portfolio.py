@@ -104,6 +104,7 @@ def _actions(id: str, app: AppState) -> ft.Control:
                     small("trade", ft.Icons.SWAP_HORIZ, f"{base}/trade"),
                     small("performance", ft.Icons.SHOW_CHART, f"{base}/performance"),
                     small("activity", ft.Icons.RECEIPT_LONG, f"{base}/activity"),
+                    small("share", ft.Icons.GROUP_OUTLINED, f"{base}/shares"),
                 ],
                 wrap=True,
                 spacing=theme.GRID,

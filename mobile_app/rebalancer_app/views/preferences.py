@@ -1,4 +1,4 @@
-"""What the person has chosen for this device: language, region, appearance."""
+"""What the person has chosen for this device: language, region, currency, appearance."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from rebalancer_app.texts import LANGUAGES
 
 _PREFIX = "rebalancer."
 APPEARANCES = ("system", "light", "dark")
+CURRENCIES = ("USD", "EUR", "GBP", "CHF", "JPY", "CAD", "AUD")
+"""Currencies to choose from, for totals and for new portfolios."""
+
 REGIONS = ("en-GB", "en-US", "de-DE", "de-CH", "fr-FR", "sv-SE")
 
 
@@ -20,11 +23,14 @@ async def load(page: ft.Page, state: AppState) -> None:
     with contextlib.suppress(Exception):  # a device without a store keeps the defaults
         language = await stored.get(f"{_PREFIX}language")
         region = await stored.get(f"{_PREFIX}region")
+        currency = await stored.get(f"{_PREFIX}currency")
         appearance = await stored.get(f"{_PREFIX}appearance")
         if language in LANGUAGES:
             state.language = str(language)
         if region in REGIONS:
             state.region = str(region)
+        if currency in CURRENCIES:
+            state.currency = str(currency)
         if appearance in APPEARANCES:
             set_appearance(page, state, str(appearance))
             page.update()

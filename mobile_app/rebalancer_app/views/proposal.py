@@ -12,6 +12,7 @@ from rebalancer_app.gateway.rebalance import Acceptance, Proposal, Remark
 from rebalancer_app.model.proposal import OrderCard, ProposalScreen, proposal_screen
 from rebalancer_app.state import AppState, now, use_app
 from rebalancer_app.views.bars import before_after_bars
+from rebalancer_app.views.files import SaveButton
 from rebalancer_app.views.frame import detail_view, go
 from rebalancer_app.views.resources import Action, use_action, use_resource
 from rebalancer_app.views.widgets import (
@@ -97,6 +98,7 @@ def ProposalDetail() -> ft.View:
         controls += [quiet(note, app, "body") for note in screen.notes]
         if one.orders:
             controls.append(_copy_button(screen, app))
+            controls.append(_save_button(id, app))
         if screen.can_fill:
             controls.append(
                 primary_button(
@@ -240,6 +242,14 @@ def _copy_button(screen: ProposalScreen, app: AppState) -> ft.Control:
         page.show_dialog(ft.SnackBar(app.texts("proposal.copied")))
 
     return secondary_button(app.texts("proposal.share"), copy, app, icon=ft.Icons.COPY)
+
+
+def _save_button(id: str, app: AppState) -> ft.Control:
+    return SaveButton(
+        app.texts("proposal.save"),
+        f"/session/own/worksheet/{id}",
+        lambda: app.client.download(gateway.WORKSHEET, proposal_id=id),
+    )
 
 
 def _decision(

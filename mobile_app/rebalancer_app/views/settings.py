@@ -16,7 +16,7 @@ from rebalancer_app.model.formats import Formats
 from rebalancer_app.state import AppState, use_app
 from rebalancer_app.texts import LANGUAGES
 from rebalancer_app.views.frame import detail_view, go, tab_view
-from rebalancer_app.views.preferences import APPEARANCES, REGIONS, keep, set_appearance
+from rebalancer_app.views.preferences import APPEARANCES, CURRENCIES, REGIONS, keep, set_appearance
 from rebalancer_app.views.resources import open_page, use_action, use_resource
 from rebalancer_app.views.widgets import (
     card,
@@ -47,7 +47,15 @@ def Settings() -> ft.View:
                 ft.Column(
                     [
                         words(user.name or user.email, app, "lead", strong=True),
-                        quiet(user.email, app),
+                        quiet(
+                            text(
+                                "settings.verified"
+                                if user.email_verified
+                                else "settings.unverified",
+                                email=user.email,
+                            ),
+                            app,
+                        ),
                     ],
                     spacing=2,
                 ),
@@ -62,8 +70,12 @@ def Settings() -> ft.View:
         words(text("settings.security"), app, "lead", strong=True),
         _link("sign_in", "/settings/sign-in", ft.Icons.KEY, app),
         _link("sessions", "/settings/sessions", ft.Icons.DEVICES, app),
+        _link("events", "/settings/events", ft.Icons.HISTORY_TOGGLE_OFF, app),
+        _link("email", "/settings/email", ft.Icons.ALTERNATE_EMAIL, app),
+        _link("password", "/settings/password", ft.Icons.PASSWORD, app),
         words(text("settings.more"), app, "lead", strong=True),
         _link("backtests", "/backtests", ft.Icons.HISTORY, app),
+        _link("shares", "/shares", ft.Icons.GROUP_OUTLINED, app),
         _link("data", "/settings/data", ft.Icons.DOWNLOAD, app),
         secondary_button(text("settings.sign_out"), sign_out, app),
         quiet(text("settings.about"), app),
@@ -217,6 +229,10 @@ def _look(app: AppState) -> list[ft.Control]:
         page.update()
         page.run_task(keep, "appearance", name)
 
+    def currency(name: str) -> None:
+        app.currency = name
+        page.run_task(keep, "currency", name)
+
     chosen = app.region if app.region in REGIONS else "en-GB"
     return [
         choices(
@@ -234,6 +250,13 @@ def _look(app: AppState) -> list[ft.Control]:
             [(one, _region_name(one, app)) for one in REGIONS],
             chosen,
             region,
+            app,
+        ),
+        drop_down(
+            text("settings.currency"),
+            [("", text("settings.currency_any")), *((code, code) for code in CURRENCIES)],
+            app.currency,
+            currency,
             app,
         ),
     ]

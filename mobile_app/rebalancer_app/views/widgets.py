@@ -11,7 +11,7 @@ import flet as ft
 from rebalancer_app import theme
 from rebalancer_app.model.formats import HIDDEN, Change
 from rebalancer_app.state import AppState, now, use_app
-from rebalancer_app.views.resources import Phase, Resource, describe
+from rebalancer_app.views.resources import Action, Phase, Resource, describe
 
 PHONE_WIDTH = 480
 """Largest width of a main button."""
@@ -209,6 +209,16 @@ def text_field(
     )
 
 
+def field_problem(action: Action, name: str) -> str | None:
+    """Return what the server found wrong with a field of the form."""
+    if action.problem is None:
+        return None
+    for field, message in action.problem.fields.items():
+        if field == name or field.endswith(f".{name}"):
+            return message[:1].upper() + message[1:]
+    return None
+
+
 def drop_down(
     label: str,
     options: Sequence[tuple[str, str]],
@@ -283,6 +293,20 @@ def choices(
     )
 
 
+def missing(app: AppState) -> list[ft.Control]:
+    """Return what to show where something does not exist, or no longer does."""
+    page = ft.context.page
+    return [
+        empty(
+            app.texts("missing.title"),
+            app.texts("missing.text"),
+            app.texts("missing.home"),
+            lambda _: page.run_task(page.push_route, "/"),
+            app,
+        )
+    ]
+
+
 def shown(
     resource: Resource[Any],
     content: Callable[[Any], Sequence[ft.Control]],
@@ -309,6 +333,8 @@ def shown(
         return found
     if resource.phase is Phase.OFFLINE:
         icon, message = ft.Icons.CLOUD_OFF, text("app.unreachable")
+    elif resource.problem is not None and resource.problem.status == 404:
+        return missing(app)
     else:
         assert resource.problem is not None
         message = describe(resource.problem, text)

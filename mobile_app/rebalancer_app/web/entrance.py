@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
+import httpx
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from rebalancer_app.gateway import users
+from rebalancer_app.gateway import account, rebalance, users
 from rebalancer_app.gateway.client import Client, Endpoint
-from rebalancer_app.gateway.problems import Offline, Problem
+from rebalancer_app.gateway.problems import Offline, Problem, SignedOut
 from rebalancer_app.gateway.users import Credentials, Login, NewAccount
 from rebalancer_app.web.sessions import WebSession, WebSessions
 
@@ -35,6 +37,14 @@ PERSONAL: Mapping[str, Endpoint[Any]] = {
     "confirm": users.REAUTHENTICATE,
 }
 """What pages with scripts do for a signed-in person, because it needs the browser itself."""
+
+FILES: Mapping[str, Endpoint[Any]] = {
+    "/session/own/export": account.EXPORT,
+    "/session/own/worksheet/{proposal_id:uuid}": rebalance.WORKSHEET,
+}
+"""Files that a browser saves, by path."""
+
+_OF_FILES = ("content-type", "content-disposition")
 
 
 @attrs.frozen
@@ -61,6 +71,7 @@ class Entrance:
             ),
             Route("/session/in/{way}", self.sign_in, methods=["POST"]),
             Route("/session/own/{name}", self.act, methods=["POST"]),
+            *(Route(path, self._saver(FILES[path]), methods=["GET"]) for path in FILES),
         ]
 
     async def sign_in(self, request: Request) -> Response:
@@ -127,16 +138,56 @@ class Entrance:
             return _unreachable()
         return JSONResponse(answer.data if answer.data is not None else {})
 
+    def _saver(self, endpoint: Endpoint[Any]) -> Callable[[Request], Awaitable[Response]]:
+        async def save(request: Request) -> Response:
+            return await self._save(request, endpoint)
+
+        return save
+
+    async def _save(self, request: Request, endpoint: Endpoint[Any]) -> Response:
+        """Pass on a file of the server, part by part."""
+        if request.headers.get("sec-fetch-site") not in (None, "same-origin", "none"):
+            return _refused(request)
+        session = self.sessions.find(request.cookies.get(COOKIE))
+        if session is None:
+            return RedirectResponse("/sign-in", 303)
+        client = self.connect(request, session)
+        async with AsyncExitStack() as stack:
+            try:
+                found = await stack.enter_async_context(
+                    client.stream(endpoint, "*/*", **request.path_params)
+                )
+            except SignedOut:
+                return RedirectResponse("/sign-in", 303)
+            except Problem as problem:
+                if problem.code == "reauthentication_required":
+                    return RedirectResponse("/confirm?next=/settings/data", 303)
+                return problem_response(problem)
+            except Offline:
+                return _unreachable()
+            headers = {name: found.headers[name] for name in _OF_FILES if name in found.headers}
+            return StreamingResponse(
+                _parts(found, stack.pop_all()), headers=headers | {"cache-control": "no-store"}
+            )
+
     async def sign_out(self, request: Request) -> Response:
         """End the session of the browser."""
         if not is_own(request):
             return _refused(request)
         session = self.sessions.find(request.cookies.get(COOKIE))
         if session is not None:
-            await session.sign_out()
+            with suppress(Problem, Offline):  # the session has ended at the server already
+                await session.sign_out()
         response = Response(status_code=204)
         response.delete_cookie(COOKIE, path="/", httponly=True, samesite="lax")
         return response
+
+
+async def _parts(found: httpx.Response, stack: AsyncExitStack) -> AsyncIterator[bytes]:
+    """Yield the body of an answer, and close it at the end or when the browser is gone."""
+    async with stack:
+        async for part in found.aiter_bytes():
+            yield part
 
 
 def problem_response(problem: Problem) -> Response:
