@@ -178,6 +178,7 @@ def test_port_in_use_is_refused(refused, serve):
             {
                 "ENVIRONMENT": "production",
                 "SECRET_KEY": KEY,
+                "ENCRYPTION": "off",
             },
             "demo: the demo account has a public password",
         ),
