@@ -5,12 +5,15 @@ from __future__ import annotations
 import flet as ft
 
 from rebalancer_app import theme
+from rebalancer_app.device import Device
 from rebalancer_app.gateway.client import Client
+from rebalancer_app.platform import platform_owner, platform_secrets
 from rebalancer_app.state import AppState, Current, use_app
 from rebalancer_app.views.account import EmailAddress, Events, Password
 from rebalancer_app.views.activity import Activity, PortfolioActivity
 from rebalancer_app.views.backtests import BacktestDetail, Backtests
 from rebalancer_app.views.data import YourData
+from rebalancer_app.views.entrance import Confirm, SignIn
 from rebalancer_app.views.home import Home
 from rebalancer_app.views.market import AssetDetail, HoldingDetail, Market
 from rebalancer_app.views.money import Deposit, RecordFills, RecordTrade, Withdraw
@@ -65,6 +68,7 @@ ROUTES = [
                 ],
             ),
             ft.Route(path="shares", component=ReceivedShares),
+            ft.Route(path="confirm", component=Confirm),
             ft.Route(
                 path="market",
                 component=Market,
@@ -94,16 +98,32 @@ def NotFound() -> ft.Control:
 @ft.component
 def Root(state: AppState) -> ft.Control:
     """Show the screen of the current route."""
-    return Current(state, lambda: ft.Router(ROUTES, not_found=NotFound, manage_views=True))
+
+    def screen() -> ft.Control:
+        if state.device is not None and not state.signed_in:
+            return SignIn(state.device)
+        return ft.Router(ROUTES, not_found=NotFound, manage_views=True)
+
+    return Current(state, screen)
 
 
-def start(page: ft.Page, client: Client, preferred: str = "") -> AppState:
+def main(page: ft.Page) -> None:
+    """Start the app on a device: it shows the sign-in first."""
+    has_lock = not page.web and page.platform is not ft.PagePlatform.LINUX
+    device = Device(platform_secrets(), platform_owner(has_lock))
+    start(page, Client("http://localhost"), device=device)
+
+
+def start(
+    page: ft.Page, client: Client, preferred: str = "", device: Device | None = None
+) -> AppState:
     """Show the app in a window.
 
     Args:
         page: The window.
         client: The connection of the person.
         preferred: Language tag that the browser prefers; empty: that of the device.
+        device: Signs the person in, outside of a browser.
     """
     locale = page.locale_configuration.current_locale if page.locale_configuration else None
     own = "-".join(filter(None, (locale.language_code, locale.country_code))) if locale else ""
@@ -114,6 +134,8 @@ def start(page: ft.Page, client: Client, preferred: str = "") -> AppState:
         region=region,
         is_dark=page.platform_brightness is ft.Brightness.DARK,
         width=page.width or 390,
+        device=device,
+        signed_in=device is None,
     )
 
     def follow_brightness(_: object) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime
 import flet as ft
 
 from rebalancer_app import theme
+from rebalancer_app.device import Device
 from rebalancer_app.gateway.client import Client
 from rebalancer_app.gateway.users import User
 from rebalancer_app.model.formats import Formats
@@ -29,6 +30,8 @@ class AppState:
         width: Of the window, in logical pixels.
         amounts_hidden: Whether amounts of money are replaced by dots.
         user: The signed-in person; None until known.
+        device: Where the app runs by itself; None in a browser.
+        signed_in: Whether the connection has tokens; always in a browser.
     """
 
     client: Client
@@ -40,6 +43,8 @@ class AppState:
     currency: str = ""
     amounts_hidden: bool = False
     user: User | None = None
+    device: Device | None = None
+    signed_in: bool = True
     changes: int = field(default=0)
 
     @property

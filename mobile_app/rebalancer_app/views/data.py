@@ -43,7 +43,7 @@ def YourData() -> ft.View:
         day = app.formats.day(deletion.erased_after.date())
         controls: list[ft.Control] = [
             words(text("data.scheduled", day=day), app, "lead"),
-            primary_button(text("settings.sign_out"), sign_out, app),
+            primary_button(text("settings.sign_out"), lambda _: sign_out(app), app),
         ]
         return detail_view(ROUTE, text("settings.data"), controls, app)
     controls = [

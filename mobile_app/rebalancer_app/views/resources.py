@@ -15,7 +15,7 @@ import flet as ft
 
 from rebalancer_app.gateway.client import Answer
 from rebalancer_app.gateway.problems import Offline, Problem, SignedOut
-from rebalancer_app.state import use_app
+from rebalancer_app.state import AppState, use_app
 from rebalancer_app.texts import Texts
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ def use_resource(
             found: Any = attrs.asdict(answer, recurse=False) | {"phase": Phase.CONTENT}
         except SignedOut:
             app.user = None
-            leave()
+            leave(app)
             return
         except Problem as problem:
             found = {"phase": Phase.FAILED, "problem": problem}
@@ -147,7 +147,7 @@ def use_action(perform: Callable[[str], Awaitable[None]], *, proof: str | None =
             key.current = ""
         except SignedOut:
             app.user = None
-            leave()
+            leave(app)
         except Problem as refused:
             key.current = ""
             if refused.code == "reauthentication_required" and proof is not None:
@@ -181,9 +181,12 @@ def describe(problem: Problem, texts: Texts) -> str:
     return detail if detail.endswith((".", "!", "?")) else f"{detail}."
 
 
-def leave() -> None:
+def leave(app: AppState) -> None:
     """Lead to the sign-in after the session has ended."""
-    open_page("/sign-in")
+    if app.device is not None:
+        app.signed_in = False
+    else:
+        open_page("/sign-in")
 
 
 def open_page(route: str) -> None:

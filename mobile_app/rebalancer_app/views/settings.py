@@ -77,7 +77,7 @@ def Settings() -> ft.View:
         _link("backtests", "/backtests", ft.Icons.HISTORY, app),
         _link("shares", "/shares", ft.Icons.GROUP_OUTLINED, app),
         _link("data", "/settings/data", ft.Icons.DOWNLOAD, app),
-        secondary_button(text("settings.sign_out"), sign_out, app),
+        secondary_button(text("settings.sign_out"), lambda _: sign_out(app), app),
         quiet(text("settings.about"), app),
     ]
     return tab_view("settings", controls, app)
@@ -92,8 +92,11 @@ def SessionList() -> ft.View:
     found = use_resource(lambda: app.client.call(account.SESSIONS))
 
     async def end(_: str) -> None:
-        if target == "others":
+        if target in ("others", "all"):
             await app.client.call(account.END_OTHERS)
+            if target == "all":
+                sign_out(app)
+                return
         else:
             await app.client.call(account.END_SESSION, id=target)
         found.reload()
@@ -108,6 +111,11 @@ def SessionList() -> ft.View:
         controls: list[ft.Control] = [_session(one, run, app) for one in data.items]
         if action.message:
             controls.append(notice(action.message, app))
+        controls.append(
+            secondary_button(
+                text("settings.end_all"), lambda _: run("all"), app, disabled=action.running
+            )
+        )
         if len(data.items) > 1:
             controls.append(
                 secondary_button(
@@ -169,9 +177,10 @@ def SignInWays() -> ft.View:
         controls: list[ft.Control] = [quiet(text("settings.passkeys_hint"), app, "body")]
         held: Passkeys | None = passkeys.data
         controls += [_passkey(one, run, app) for one in (held.items if held else [])]
-        controls.append(
-            primary_button(text("settings.add_passkey"), lambda _: open_page("/passkey"), app)
-        )
+        if app.device is None:  # passkeys need a browser
+            controls.append(
+                primary_button(text("settings.add_passkey"), lambda _: open_page("/passkey"), app)
+            )
         controls.append(words(text("settings.totp"), app, "lead", strong=True))
         if secret is not None:
             controls += _totp_setup(secret, code, set_code, lambda: run("confirm"), app)
@@ -207,9 +216,14 @@ def SignInWays() -> ft.View:
     )
 
 
-def sign_out(_: object = None) -> None:
-    """End the session of this device."""
-    open_page("/sign-out")
+def sign_out(app: AppState) -> None:
+    """End the session of this device or browser."""
+    if app.device is None:
+        open_page("/sign-out")
+        return
+    ft.context.page.run_task(app.device.sign_out)
+    app.client.forget()
+    app.signed_in = False
 
 
 def _look(app: AppState) -> list[ft.Control]:

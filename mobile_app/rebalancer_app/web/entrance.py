@@ -16,8 +16,9 @@ from starlette.routing import BaseRoute, Route
 from rebalancer_app.gateway import account, rebalance, users
 from rebalancer_app.gateway.client import Client, Endpoint
 from rebalancer_app.gateway.problems import Offline, Problem, SignedOut
+from rebalancer_app.gateway.tokens import Tokens
 from rebalancer_app.gateway.users import Credentials, Login, NewAccount
-from rebalancer_app.web.sessions import WebSession, WebSessions
+from rebalancer_app.web.sessions import WebSessions
 
 COOKIE, DEVICE_COOKIE = "rebalancer_session", "rebalancer_device"
 DEVICE_HEADER = "Device-Token"
@@ -58,7 +59,7 @@ class Entrance:
     """
 
     sessions: WebSessions
-    connect: Callable[[Request, WebSession | None], Client]
+    connect: Callable[[Request, Tokens | None], Client]
     guest: Credentials | None = None
 
     def routes(self) -> list[BaseRoute]:

@@ -21,11 +21,12 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from rebalancer_app.gateway.client import Client
+from rebalancer_app.gateway.tokens import Tokens
 from rebalancer_app.gateway.users import Credentials
 from rebalancer_app.main import start
 from rebalancer_app.web.assets import Assets
 from rebalancer_app.web.entrance import COOKIE, Entrance
-from rebalancer_app.web.sessions import WebSession, WebSessions
+from rebalancer_app.web.sessions import WebSessions
 from rebalancer_app.web.transport import Asgi, InProcessTransport
 
 Scope = MutableMapping[str, Any]
@@ -162,7 +163,7 @@ class WebClient:
             before_main=None,
         ).handle(socket)
 
-    def _connect(self, browser: HTTPConnection, session: WebSession | None) -> Client:
+    def _connect(self, browser: HTTPConnection, session: Tokens | None) -> Client:
         """Return a client that asks the server as the browser would."""
         scope = browser.scope
         passed = {

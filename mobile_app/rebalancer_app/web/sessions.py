@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import hmac
@@ -11,78 +10,17 @@ import logging
 import os
 import secrets
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import attrs
 from cryptography.fernet import Fernet, InvalidToken
 
-from rebalancer_app.gateway import users
 from rebalancer_app.gateway.client import Client
-from rebalancer_app.gateway.problems import Problem, SignedOut
-from rebalancer_app.gateway.users import Login, Refreshing
+from rebalancer_app.gateway.tokens import Tokens
+from rebalancer_app.gateway.users import Login
 
 log = logging.getLogger("rebalancer_app")
-
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
-_EARLY = timedelta(seconds=30)
-"""How long before its end an access token is replaced."""
-
-
-@attrs.define(eq=False)
-class WebSession:
-    """Tokens of one browser; refreshed here only, one refresh at a time.
-
-    Attributes:
-        client: Asks for tokens, without being signed in.
-        refresh: The present refresh token.
-        expires: When it expires.
-        access_token: The present access token; empty before the first refresh after a restart.
-        changed: Called after each refresh.
-        ended: Called when the session has ended.
-    """
-
-    client: Client
-    refresh: str = attrs.field(repr=False)
-    expires: datetime
-    changed: Callable[[], None]
-    ended: Callable[[], None]
-    access_token: str = attrs.field(default="", repr=False)
-    access_ends: datetime = _LONG_AGO
-    _lock: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
-
-    def take(self, login: Login) -> None:
-        """Take over the tokens of a login."""
-        self.refresh, self.expires = login.refresh_token, login.refresh_expires
-        self.access_token = login.access_token
-        self.access_ends = datetime.now(UTC) + timedelta(seconds=login.expires_in)
-
-    async def access(self) -> str:
-        """See `TokenSource.access`."""
-        if datetime.now(UTC) >= self.access_ends - _EARLY:
-            return await self.renew(self.access_token)
-        return self.access_token
-
-    async def renew(self, refused: str) -> str:
-        """See `TokenSource.renew`."""
-        async with self._lock:
-            if self.access_token != refused:
-                return self.access_token
-            try:
-                answer = await self.client.call(users.REFRESH, Refreshing(self.refresh))
-            except SignedOut:
-                self.ended()
-                raise
-            except Problem as problem:
-                raise SignedOut(401, problem.code, problem.detail) from None
-            self.take(answer.data)
-            self.changed()
-            return self.access_token
-
-    async def sign_out(self) -> None:
-        """End the session here and at the server."""
-        self.ended()
-        await self.client.call(users.LOG_OUT, Refreshing(self.refresh))
 
 
 @attrs.define(eq=False)
@@ -100,12 +38,12 @@ class WebSessions:
     secret: bytes = attrs.field(default=b"", repr=False)
     file: Path | None = None
     most: int = 10_000
-    _held: dict[str, WebSession] = attrs.field(factory=dict, init=False)
+    _held: dict[str, Tokens] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._read()
 
-    def open(self, client: Client, login: Login) -> tuple[str, WebSession]:
+    def open(self, client: Client, login: Login) -> tuple[str, Tokens]:
         """Return the cookie of a new session, and the session."""
         cookie = secrets.token_urlsafe(32)
         session = self._add(_digest(cookie), client, login.refresh_token, login.refresh_expires)
@@ -115,7 +53,7 @@ class WebSessions:
         self._write()
         return cookie, session
 
-    def find(self, cookie: str | None) -> WebSession | None:
+    def find(self, cookie: str | None) -> Tokens | None:
         """Return the session of a cookie; None for an unknown one."""
         session = None if not cookie else self._held.get(_digest(cookie))
         if session is not None and session.expires <= datetime.now(UTC):
@@ -123,10 +61,8 @@ class WebSessions:
             return None
         return session
 
-    def _add(self, digest: str, client: Client, refresh: str, expires: datetime) -> WebSession:
-        session = WebSession(
-            client, refresh, expires, self._write, ended=lambda: self._forget(digest)
-        )
+    def _add(self, digest: str, client: Client, refresh: str, expires: datetime) -> Tokens:
+        session = Tokens(client, refresh, expires, self._write, ended=lambda: self._forget(digest))
         self._held[digest] = session
         return session
 
