@@ -140,9 +140,7 @@ def test_appended_entries_are_all_that_is_written(work, ada, reads):
     portfolio = stored_portfolio(work, ada, a_deposit(), a_deposit())
     for _ in range(3):
         reads.clear()
-        with work.begin() as tx:
-            portfolio = with_entries(tx, tx.portfolios.get(portfolio.id), entry := a_deposit(5))
-            tx.portfolios.save(portfolio, entries=[entry])
+        _, portfolio = change_ledger(work, portfolio.id, ada.id, deposit_on(DAY, 5), now=NOW)
         assert reads == []
     assert portfolio.positions.cash == 2015
 
