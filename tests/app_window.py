@@ -67,6 +67,37 @@ class AppWindow:
         self.page.get_by_role("button", name="Sign in", exact=True).click()
         self.wait_for_app()
 
+    def sign_out(self) -> None:
+        """Sign out on the page for it."""
+        self.page.goto(f"{self.address}/sign-out")
+        self.page.get_by_role("button", name="Sign out").click()
+        self.page.wait_for_url(re.compile("/sign-in"))
+
+    def open_tab(self, name: str) -> None:
+        """Open a screen of the navigation."""
+        tab = self.page.get_by_role("tab", name=name).or_(self.button(name)).first
+        tab.wait_for(state="attached")
+        tab.click()
+
+    def enlarge_text(self, factor: float) -> None:
+        """Have the browser show text larger, as a person sets it."""
+        self.page.evaluate(
+            "percent => { document.documentElement.style.fontSize = percent; }",
+            f"{factor * 100:.0f}%",
+        )
+
+    def beyond_edges(self) -> list[str]:
+        """Return what is on the screen and does not fit into its width."""
+        return self.page.evaluate(  # type: ignore[no-any-return]  # JSON, as the script returns it
+            """() => [...document.querySelectorAll('flt-semantics-host flt-semantics')]
+                .filter(node => !node.querySelector('flt-semantics'))
+                .map(node => [node.innerText || node.getAttribute('aria-label'),
+                              node.getBoundingClientRect()])
+                .filter(([text, box]) => text && box.width > 1
+                        && (box.left < -1 || box.right > innerWidth + 1))
+                .map(([text, box]) => `${text} (${box.left} to ${box.right})`)"""
+        )
+
     def button(self, name: str, *, exact: bool = False) -> Locator:
         """Return a button by its words."""
         return self.page.get_by_role("button", name=name, exact=exact).first
@@ -142,12 +173,14 @@ def open_window(
     height: int = 844,
     dark: bool = False,
     locale: str = "en-GB",
+    pixels: float = 1,
 ) -> Iterator[AppWindow]:
-    """Open a window with a session of its own; it must not complain."""
+    """Open a window with a session of its own; ``pixels`` is how many a unit of length has."""
     context = browser.new_context(
         viewport={"width": width, "height": height},
         color_scheme="dark" if dark else "light",
         locale=locale,
+        device_scale_factor=pixels,
         reduced_motion="reduce",
     )
     window = AppWindow(context.new_page(), address)

@@ -11,9 +11,23 @@ from playwright.sync_api import Browser
 from rebalancer.entrypoints.schemas import examples
 from tests.app_window import open_window
 from tests.browser import open_browser, virtual_authenticator
-from tests.e2e.conftest import Running
+from tests.e2e.conftest import Running, serving
 
 EMAIL, PASSWORD = examples.EMAIL, examples.PASSWORD
+ENGLISH = {
+    "Home": "Total value",
+    "Activity": "Search entries",
+    "Market": "Symbol or name",
+    "Risk": "How much risk suits you?",
+    "Settings": "Look",
+}
+GERMAN = {
+    "Start": "Gesamtwert",
+    "Verlauf": "Einträge durchsuchen",
+    "Markt": "Symbol oder Name",
+    "Risiko": "Wie viel Risiko passt zu Ihnen?",
+    "Einstellungen": "Aussehen",
+}
 EXAMPLE = f"/portfolios/{examples.PORTFOLIO}"
 
 
@@ -23,21 +37,32 @@ def browser() -> Iterator[Browser]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[Running]:
+    """Run one server for all tests: each signs in on its own, and the account is big enough."""
+    folder = tmp_path_factory.mktemp("app")
+    env = {
+        "REBALANCER_PRICES": "sample",
+        "REBALANCER_RATE_LIMIT": "0",
+        "REBALANCER_LOGIN_LIMIT": "0",
+        "REBALANCER_JOBS_AT_ONCE": "1",
+        "REBALANCER_CACHE": str(folder),  # of sessions, too
+    }
+    with serving(folder) as serve:
+        running = serve("--upgrade", "--demo", "--app", env=env)
+        # Passkeys need a name.
+        running.address = running.address.replace("127.0.0.1", "localhost")
+        yield running
+
+
 @pytest.fixture
-def server(serve) -> Running:
-    env = {"REBALANCER_PRICES": "sample", "REBALANCER_RATE_LIMIT": "0"}
-    running = serve("--upgrade", "--demo", "--app", env=env)
-    address = running.address.replace("127.0.0.1", "localhost")  # passkeys need a name
-    running.address = address
-    return running
-
-
-def api(server: Running) -> httpx.Client:
+def device(server) -> Iterator[httpx.Client]:
     """Return a client of the API that is signed in as the same person on another device."""
-    client = server.client()
-    login = client.post("/api/users/login", json={"email": EMAIL, "password": PASSWORD})
-    client.headers["Authorization"] = f"Bearer {login.raise_for_status().json()['access_token']}"
-    return client
+    with server.client() as client:
+        login = client.post("/api/users/login", json={"email": EMAIL, "password": PASSWORD})
+        token = login.raise_for_status().json()["access_token"]
+        client.headers["Authorization"] = f"Bearer {token}"
+        yield client
 
 
 def test_from_registration_to_an_executed_rebalance(server, browser) -> None:
@@ -80,29 +105,33 @@ def test_from_registration_to_an_executed_rebalance(server, browser) -> None:
         window.see("Bought")
         assert window.complaints == []
 
+        window.sign_out()
+        page.get_by_role("button", name="Sign in with a passkey").click()
+        window.wait_for_app()
+        window.see("Retirement")
 
-def test_a_change_on_another_device_is_not_overwritten(server, browser) -> None:
+
+def test_a_change_on_another_device_is_not_overwritten(server, device, browser) -> None:
     with open_window(browser, server.address) as window:
         window.sign_in(EMAIL, PASSWORD, f"{EXAMPLE}/targets")
         window.see("Save targets")
-        other = api(server)
-        changed = other.patch(
+        changed = device.patch(
             f"/api{EXAMPLE}",
             json={"name": "Changed elsewhere"},
-            headers={"If-Match": other.get(f"/api{EXAMPLE}").headers["ETag"]},
+            headers={"If-Match": device.get(f"/api{EXAMPLE}").headers["ETag"]},
         )
         assert changed.status_code == 200, changed.text
         window.tap("Save targets")
         window.see("This was changed on another device.")
-        assert other.get(f"/api{EXAMPLE}").json()["name"] == "Changed elsewhere"
+        assert device.get(f"/api{EXAMPLE}").json()["name"] == "Changed elsewhere"
         window.complaints.clear()
 
 
-def test_a_session_that_is_ended_elsewhere_leads_to_the_sign_in(server, browser) -> None:
+def test_a_session_that_is_ended_elsewhere_leads_to_the_sign_in(server, device, browser) -> None:
     with open_window(browser, server.address) as window:
         window.sign_in(EMAIL, PASSWORD, EXAMPLE)
         window.see("Rebalance")
-        assert api(server).delete("/api/users/sessions").json()["ended"] >= 1
+        assert device.delete("/api/users/sessions").json()["ended"] >= 1
         window.tap("Activity")
         window.wait_for_route("/sign-in")
 
@@ -138,24 +167,24 @@ def test_silly_input_gets_a_sentence(server, browser) -> None:
 @pytest.mark.parametrize(
     ("width", "height", "dark", "locale", "words"),
     [
-        (390, 844, False, "en-GB", ("Total value", "Look")),
-        (820, 1180, True, "de-DE", ("Gesamtwert", "Aussehen")),
-        (1440, 900, False, "en-GB", ("Total value", "Look")),
+        (390, 844, False, "en-GB", ENGLISH),
+        (820, 1180, True, "de-DE", GERMAN),
+        (1440, 900, False, "en-GB", ENGLISH),
+        (1440, 900, True, "en-GB", ENGLISH),
     ],
-    ids=["phone", "dark German tablet", "desktop"],
+    ids=["phone", "dark German tablet", "desktop", "dark desktop"],
 )
 def test_every_tab_is_drawn_without_complaint(
     server, browser, width, height, dark, locale, words
 ) -> None:
-    total, look = words
     with open_window(
         browser, server.address, width=width, height=height, dark=dark, locale=locale
     ) as window:
         window.sign_in(EMAIL, PASSWORD)
-        window.see(total)
-        for name in ("activity", "market", "risk", "settings"):
-            window.open(f"/{name}")
-        window.see(look)
+        window.see(next(iter(words.values())))
+        for tab, shown in words.items():
+            window.open_tab(tab)
+            window.see(shown)
         assert window.complaints == []
 
 
@@ -167,3 +196,111 @@ def test_the_keyboard_is_enough_to_reach_a_portfolio(server, browser) -> None:
         target.focus()
         window.page.keyboard.press("Enter")
         window.wait_for_route(EXAMPLE)
+
+
+def test_look_around_opens_the_wanted_screen_and_back_works(server, browser) -> None:
+    with open_window(browser, server.address) as window:
+        window.open(f"{EXAMPLE}/performance?period=max")
+        window.page.get_by_role("button", name="Look around").click()
+        window.wait_for_app()
+        window.wait_for_route(rf"{EXAMPLE}/performance")
+        window.see("Your portfolio")
+        window.tap("Back")
+        window.wait_for_route(rf"{EXAMPLE}$")
+        window.tap("Deposit")
+        window.wait_for_route(rf"{EXAMPLE}/deposit$")
+        window.page.go_back()
+        window.wait_for_route(rf"{EXAMPLE}$")
+        window.see("Allocation against targets")
+        assert window.complaints == []
+
+
+def test_passkey_as_the_second_step_of_a_password(server, browser) -> None:
+    who = {"email": "edith@example.org", "password": "a long sentence is best", "name": "Edith"}
+    with server.client() as client:
+        assert client.post("/api/users/register", json=who).status_code == 201
+    with open_window(browser, server.address) as window, virtual_authenticator(window.page):
+        page = window.page
+        window.sign_in(who["email"], who["password"])
+        window.see("No portfolio yet")
+        page.goto(f"{server.address}/passkey")
+        page.get_by_label("Name of the passkey").fill("Laptop")
+        page.get_by_role("button", name="Add it").click()
+        page.get_by_role("button", name="I have stored them").click()
+        window.wait_for_app()
+        window.sign_out()
+        page.get_by_label("E-mail address").fill(who["email"])
+        page.get_by_label("Password").fill(who["password"])
+        page.get_by_role("button", name="Sign in", exact=True).click()
+        page.get_by_role("button", name="Use a passkey").click()
+        window.wait_for_app()
+        window.see("No portfolio yet")
+
+
+def test_large_text_stays_within_the_window(server, browser) -> None:
+    with open_window(browser, server.address) as window:
+        window.sign_in(EMAIL, PASSWORD)
+        window.see("Total value")
+        window.enlarge_text(2)
+        window.see("Total value")
+        assert window.beyond_edges() == []
+        window.tap("Example")
+        window.see("Allocation against targets")
+        assert window.beyond_edges() == []
+        window.tap("Rebalance")
+        window.see("Work out a proposal")
+        assert window.beyond_edges() == []
+
+
+def test_trades_made_elsewhere_are_recorded_in_parts(server, device, browser) -> None:
+    opened = device.post(
+        "/api/portfolios",
+        json={"name": "Elsewhere", "targets": {"AAPL": 0.5, "KO": 0.4}, "cash": "10000"},
+    )
+    portfolio = opened.raise_for_status().json()["id"]
+    with open_window(browser, server.address) as window:
+        window.sign_in(EMAIL, PASSWORD, f"/portfolios/{portfolio}/rebalance")
+        window.tap("Work out a proposal")
+        window.see("Hold to accept")
+        window.tap("I trade elsewhere")
+        window.see("Record your trades when they are done.")
+        window.tap("Record trades")
+        window.see("Change what differs from the proposal")
+        window.fill("Quantity", "3")
+        window.tap("Record", exact=True)
+        window.see("3 of ")
+    held = device.get(f"/api/portfolios/{portfolio}").json()["holdings"].values()
+    assert 3 in [float(one["quantity"]) for one in held]
+
+
+def test_a_portfolio_is_opened_from_a_file(server, browser) -> None:
+    file = b"symbol,quantity,target\nAAPL,12,40%\nKO,30,50%\nno line\n"
+    with open_window(browser, server.address) as window:
+        window.sign_in(EMAIL, PASSWORD, "/portfolios/new")
+        window.fill("Name", "From a file")
+        with window.page.expect_file_chooser() as chosen:
+            window.tap("Read a file")
+        chosen.value.set_files({"name": "mine.csv", "mimeType": "text/csv", "buffer": file})
+        window.see("2 assets were read.")
+        window.see("Line 4 cannot be read")
+        window.tap("Open a portfolio")
+        window.wait_for_route(r"/portfolios/[0-9a-f-]{36}$")
+        window.see("From a file")
+
+
+def test_a_backtest_is_followed_and_another_is_cancelled(server, device, browser) -> None:
+    with open_window(browser, server.address) as window:
+        window.sign_in(EMAIL, PASSWORD, "/backtests")
+        window.tap("3 years")
+        window.tap("Start the test")
+        window.see("Reward for risk (Sharpe)")
+        long = {"policies": ["hierarchical_risk_parity", "minimum_variance", "risk_parity"]}
+        jobs = [device.post("/api/backtest", json=long).raise_for_status().json() for _ in "ab"]
+        window.tap("Back")
+        window.tap("Start the test")
+        window.see("Waiting")
+        window.tap("Cancel", exact=True)
+        window.see("Cancelled")
+        for job in jobs:
+            device.post(f"/api/jobs/{job['id']}/cancel")
+        assert window.complaints == []
