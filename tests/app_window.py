@@ -54,10 +54,15 @@ class AppWindow:
 
     def wait_for_app(self) -> None:
         """Wait until the app is drawn, and have it describe itself to screen readers."""
-        holder = self.page.locator("flt-semantics-placeholder")
-        holder.wait_for(state="attached")
-        holder.evaluate("node => node.click()")
-        self.page.locator("flt-semantics-host").wait_for(state="attached")
+        # A click that comes before Flutter listens is lost.
+        self.page.wait_for_function(
+            """() => {
+                if (document.querySelector('flt-semantics-host flt-semantics')) return true;
+                document.querySelector('flt-semantics-placeholder')?.click();
+                return false;
+            }""",
+            polling=200,
+        )
 
     def sign_in(self, email: str, password: str, route: str = "/") -> None:
         """Sign in with a password."""

@@ -59,7 +59,9 @@ def find_chromium(
     if may_use_apt is None:
         may_use_apt = os.geteuid() == 0 and shutil.which("apt-get") is not None
     packages = ("--quiet", "--yes", "--no-install-recommends", "chromium")
-    attempts = [[(sys.executable, "-m", "playwright", "install", "chromium")]]
+    attempts: list[list[tuple[str, ...]]] = [
+        [(sys.executable, "-m", "playwright", "install", "chromium")]
+    ]
     if may_use_apt:
         attempts.append([("apt-get", "update", "--quiet"), ("apt-get", "install", *packages)])
     lock = Path(tempfile.gettempdir()) / f"rebalancer-chromium-{os.geteuid()}.lock"
