@@ -192,14 +192,14 @@ def check_address(typed: str) -> str:
     Raises:
         WrongAddress: it is no such address.
     """
-    text = typed.strip().rstrip("/")
+    text = typed.strip()
     parts = urlsplit(text if "://" in text else f"https://{text}")
     try:
         port = parts.port
     except ValueError:
         raise WrongAddress from None
     host = parts.hostname or ""
-    if not host or parts.path or parts.query or parts.username or " " in host:
+    if not host or parts.path.strip("/") or parts.query or parts.username or " " in host:
         raise WrongAddress
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_near(host)):
         raise WrongAddress
