@@ -36,7 +36,7 @@ def test_names_change_with_the_content(tmp_path):
     assert Assets(tmp_path).version != before
 
 
-def test_files_are_kept_for_ever_except_the_service_worker(web):
+def test_files_never_expire_except_the_service_worker(web):
     prefix = web.assets.prefix
     script = get(web, f"{prefix}pages/sign-in.js")
     assert script.headers["cache-control"] == "public, max-age=31536000, immutable"

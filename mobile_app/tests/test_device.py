@@ -90,7 +90,7 @@ def test_another_person_stays_out():
 
 
 @pytest.mark.parametrize("stored", [None, "", "{", "[]", '{"address": "x"}'])
-def test_without_a_stored_login_nobody_is_asked(stored):
+def test_the_owner_is_not_asked_without_a_stored_login(stored):
     async def scenario():
         owner, secrets = Someone(), MemorySecrets()
         if stored is not None:

@@ -247,7 +247,7 @@ def test_signing_out_ends_the_session_here_and_at_the_server(ended_elsewhere):
     run(scenario)
 
 
-def test_a_server_that_fails_is_said_to_be_unreachable():
+def test_a_server_that_fails_is_unreachable():
     async def broken(scope, receive, send):
         raise OSError("no disk")
 
