@@ -77,7 +77,7 @@ class TestHome:
             ({"drift": None}, "", None),
         ],
     )
-    def test_cards_say_how_far_they_have_drifted(self, more, badge, in_band):
+    def test_cards_show_the_drift(self, more, badge, in_band):
         one = attrs.asdict(home().portfolios[0]) | {"id": str(ONE)} | more
         one["changes"] = []
         card = home_screen(home(portfolios=[_plain(one)]), "1Y", BRITISH, EN).cards[0]
@@ -151,7 +151,7 @@ class TestPortfolio:
         assert screen.in_band and screen.drift_badge == DE("home.in_band")
         assert screen.bars[0].low == pytest.approx(0.1)
 
-    def test_prices_that_are_missing_or_old_are_said(self):
+    def test_missing_and_old_prices_have_a_note(self):
         stale = {"AAPL": {**_position(), "stale": True}}
         old = portfolio_screen(portfolio(holdings=stale), BRITISH, EN).rows[0]
         assert old.note == "Price of 2 Jan 2026"
@@ -190,7 +190,7 @@ class TestProposal:
         assert screen.can_decide and not screen.can_fill and screen.state == ""
         assert screen.expires == "Valid for a decision in 5 hours"
         assert screen.sells[0].title == "Sell 2.5 AAPL"
-        assert screen.sells[0].details == "at €100.10, cost €0.25"
+        assert screen.sells[0].details == "at US$100.10, cost €0.25"
         assert screen.buys[0].amount == "€250.25"
         assert screen.not_traded == (("GOLD", "It is within its band."),)
         assert screen.bars[0].shown == "70.0% → 60.0%"
@@ -206,14 +206,14 @@ class TestProposal:
     @pytest.mark.parametrize(
         "stage", ["accepted", "rejected", "expired", "executed", "cancelled", "nothing_to_do"]
     )
-    def test_a_decided_one_says_what_became_of_it(self, stage, language):
+    def test_a_decided_one_shows_its_outcome(self, stage, language):
         one = proposal(stage=stage, decided=NOW.isoformat())
         screen = proposal_screen(one, BRITISH, load_texts(language), NOW)
         assert not screen.can_decide and screen.expires == ""
         assert screen.can_fill == (stage == "accepted")
         assert bool(screen.state) == (stage != "nothing_to_do")
 
-    def test_a_stale_one_says_why(self):
+    def test_a_stale_one_shows_the_reason(self):
         screen = proposal_screen(proposal(stale="the prices are newer"), BRITISH, EN, NOW)
         assert not screen.can_decide and "the prices are newer" in screen.state
 
@@ -571,7 +571,7 @@ class TestAccount:
         ("accepted", "waits", "state"),
         [(None, True, "invited on 2 Jan 2026"), (NOW.isoformat(), False, "since 2 Jan 2026")],
     )
-    def test_shares_say_who_and_what(self, accepted, waits, state):
+    def test_shares_show_person_and_right(self, accepted, waits, state):
         common = HEADER | {"portfolio_id": str(ONE), "right": "read", "accepted": accepted}
         given = given_share(decode(common | {"email": "a@example.org"}, Share), BRITISH, EN)
         assert (given.title, given.details, given.waits) == (
