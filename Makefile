@@ -20,7 +20,7 @@ ENTRY = sed -n '/^$(1)==/,/[^\\]$$/p' $(LOCK)
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo app serve serve-full services test soak check format smoke-live bench lock lock-check sbom audit clean
+.PHONY: help demo app serve serve-full services test soak fuzz check format smoke-live bench lock lock-check sbom audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -110,8 +110,14 @@ check: $(VENV)/dev ## Format, lint, types, architecture, prose
 test: check ## Set up, check, and run all tests
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
-soak: $(VENV)/dev ## Use everything while its parts are killed a hundred times (some minutes)
-	$(BIN)/python -m tests.survival.soak --kills 100
+soak: $(VENV)/dev ## Use everything while its parts fail 160 times, also on SQLite (some minutes)
+	$(BIN)/python -m tests.survival.soak --kills 100 --pairs --starts --migrations 3
+	$(BIN)/python -m tests.survival.soak --kills 40 --sqlite --pairs --starts --full-disk --clock --migrations 3
+	$(BIN)/python -m tests.survival.soak --kills 20 --job-attempts 3
+
+MINUTES ?= 10
+fuzz: $(VENV)/dev ## Send generated sequences of requests to the API over SQLite and Postgres, for MINUTES
+	$(BIN)/python -m tests.fuzzing --minutes $(MINUTES)
 
 format: $(VENV)/dev ## Let ruff rewrite what it can
 	$(BIN)/ruff format .

@@ -6,6 +6,7 @@ its locks. Operations are use cases over an SQLite file and over Postgres on thi
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -38,6 +39,7 @@ from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
 from rebalancer.domain.portfolio.owner import User
+from rebalancer.entrypoints.server import SWITCH_INTERVAL
 from tests.builders import CLASSES, USD, prices
 from tests.servers import Postgres, running
 
@@ -100,6 +102,7 @@ _PRICES, _LISTED = MemoryPrices(MARKET), MemoryInstruments(CLASSES)
 
 def figures() -> Iterator[Figure]:
     """Yield the time of each operation, and of others while a long ledger is replayed."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
     with tempfile.TemporaryDirectory(prefix="rebalancer-bench-") as name, ExitStack() as stack:
         server = stack.enter_context(running(Postgres))
         for kind, url in (
@@ -153,17 +156,15 @@ def _measure(house: House, rounds: int) -> dict[str, float]:
 def _neighbour(house: House, rounds: int) -> float:
     """Measure deposits into a short ledger, while the longest one gets back-dated entries."""
     short, longest = house.portfolios[COUNTS[0]], house.portfolios[COUNTS[-1]]
-    begun, stopped = threading.Event(), threading.Event()
+    stopped = threading.Event()
 
     def occupy() -> None:
         while not stopped.is_set():
             with suppress(Unavailable):
                 _back_dated(house, longest)
-            begun.set()
 
     thread = threading.Thread(target=occupy)
     thread.start()
-    begun.wait()
 
     def deposit() -> None:
         with suppress(Unavailable):  # refused after a long wait

@@ -127,7 +127,7 @@ def test_fewer_keys_are_remembered_than_used(work):
     assert len(cache) == 2
 
 
-def test_index_is_the_same_for_everyone_and_differs_by_purpose(work):
+def test_index_is_the_same_for_all_users_and_differs_by_purpose(work):
     envelope = Envelope(LocalKeys(OLD))
     with work.read() as tx:
         assert envelope.cipher(tx.data_keys, writes=False).index("email", "ada") is None

@@ -19,7 +19,7 @@ def history(first, values, paid=None, index=None):
     )
 
 
-def test_a_deposit_is_no_gain():
+def test_a_deposit_is_not_a_gain():
     one = history("2024-03-01", [100, 210, 231], [100, 200, 200], [1.0, 1.05, 1.155])
     change = one.change(Period.ALL)
     assert change.gain == pytest.approx(31)

@@ -108,7 +108,7 @@ def test_from_registration_to_an_executed_rebalance(server, browser) -> None:
         window.sign_out()
         page.get_by_role("button", name="Sign in with a passkey").click()
         window.wait_for_app()
-        window.see("Total value")
+        window.see("Retirement")
 
 
 def test_a_change_on_another_device_is_not_overwritten(server, device, browser) -> None:
@@ -170,8 +170,9 @@ def test_silly_input_gets_a_sentence(server, browser) -> None:
         (390, 844, False, "en-GB", ENGLISH),
         (820, 1180, True, "de-DE", GERMAN),
         (1440, 900, False, "en-GB", ENGLISH),
+        (1440, 900, True, "en-GB", ENGLISH),
     ],
-    ids=["phone", "dark German tablet", "desktop"],
+    ids=["phone", "dark German tablet", "desktop", "dark desktop"],
 )
 def test_every_tab_is_drawn_without_complaint(
     server, browser, width, height, dark, locale, words

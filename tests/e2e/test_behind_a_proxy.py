@@ -84,7 +84,7 @@ def check_headers(client: httpx.Client) -> None:
     answer = client.get("/health/live", headers={"X-Request-ID": "chosen-by-the-client"})
     assert answer.status_code == 200
     assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
-    assert "max-age" in answer.headers["strict-transport-security"]
+    assert "includeSubDomains" in answer.headers["strict-transport-security"]
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 

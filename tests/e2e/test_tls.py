@@ -46,7 +46,7 @@ def test_server_speaks_tls_and_takes_renewed_files(ca, serve, tmp_path):
     with server.client(verify=trusted) as client:
         answer = client.get("/health/live")
     assert answer.status_code == 200
-    assert answer.headers["strict-transport-security"] == "max-age=31536000"
+    assert answer.headers["strict-transport-security"] == "max-age=31536000; includeSubDomains"
     with server.client(verify=unknown) as client, pytest.raises(httpx.ConnectError):
         client.get("/health/live")
     with httpx.Client(trust_env=False) as client, pytest.raises(httpx.TransportError):

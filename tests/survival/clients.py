@@ -18,12 +18,18 @@ RETRIED = (429, 502, 503, 504)
 """Statuses after which a client repeats its request."""
 
 
+OPENED = 0.01
+"""Share of new portfolios among the requests."""
+
+
 @attrs.define
 class ConfirmedEffects:
     """Effects that the API has confirmed, and its responses.
 
     Attributes:
         deposits: Amounts by portfolio and key.
+        portfolios: Portfolios that were opened.
+        proposals: Proposals that were made.
         executed: Proposals that were accepted and executed.
         jobs: Backtests that were accepted, with their owners.
         edits: Version and name after each edit, by portfolio.
@@ -35,6 +41,8 @@ class ConfirmedEffects:
     """
 
     deposits: dict[tuple[str, str], Decimal] = attrs.field(factory=dict)
+    portfolios: set[str] = attrs.field(factory=set)
+    proposals: set[str] = attrs.field(factory=set)
     executed: set[str] = attrs.field(factory=set)
     jobs: dict[str, str] = attrs.field(factory=dict)
     edits: dict[str, dict[int, str]] = attrs.field(factory=dict)
@@ -120,7 +128,10 @@ class ApiClient:
         }
         opened = self.ask("open", "POST", "/api/portfolios", json=body, headers=self.key())
         assert opened.status_code == 201, opened.text
-        return str(opened.json()["id"])
+        id = str(opened.json()["id"])
+        with self.confirmed.lock:
+            self.confirmed.portfolios.add(id)
+        return id
 
     def deposit(self, portfolio: str) -> None:
         """Deposit a random amount."""
@@ -149,8 +160,12 @@ class ApiClient:
         """Request a proposal and accept it."""
         policy = self.dice.choice(["monthly", "band"])
         body = {"portfolio_id": portfolio, "policy": policy}
-        made = self.ask("predict", "POST", "/api/rebalance/predict", json=body)
-        if made.status_code != 201 or not made.json()["orders"]:
+        made = self.ask("predict", "POST", "/api/rebalance/predict", json=body, headers=self.key())
+        if made.status_code != 201:
+            return
+        with self.confirmed.lock:
+            self.confirmed.proposals.add(made.json()["id"])
+        if not made.json()["orders"]:
             return
         path = f"/api/rebalance/{made.json()['id']}/accept"
         done = self.ask("accept", "POST", path, headers=self.key())
@@ -194,8 +209,10 @@ class ApiClient:
         """
         acts = [self.deposit, self.withdraw, self.rebalance, self.edit]
         while not stop.is_set():
-            if self.dice.random() < jobs:
+            if (chance := self.dice.random()) < jobs:
                 self.backtest()
+            elif chance < jobs + OPENED:
+                self.open()
             else:
                 self.dice.choice(acts)(self.dice.choice(portfolios))
             time.sleep(self.dice.uniform(0, 0.02))

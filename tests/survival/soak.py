@@ -2,8 +2,10 @@
 
 ``python -m tests.survival.soak --kills 100`` stops after that many kills and then checks: every
 deposit and every accepted order is in the ledger exactly once, money adds up to the cent, each
-accepted job was completed, each portfolio of a batch has one proposal, no response was an internal
-error, and the API recovered by itself.
+portfolio and proposal is stored exactly once, each accepted job was completed, each portfolio of a
+batch has one proposal, no session was lost or is alive again, no response was an internal error,
+and the API recovered by itself. Options add SQLite, pairs of kills, kills during starts and the
+migration, a full disk and jumps of the clock; ``make soak`` runs three combinations.
 """
 
 from __future__ import annotations
@@ -36,25 +38,18 @@ from rebalancer.wiring.container import build_container
 from rebalancer.wiring.market import Sources
 from tests.entrypoints.conftest import COMMAND
 from tests.survival.clients import ApiClient, ConfirmedEffects
+from tests.survival.faults import Faults, Plan, interrupt_migrations
+from tests.survival.sessions import SessionClient, SessionLog
 from tests.survival.system import BOOK, BOOK_OWNER, System, running_system, until
 
 USERS, SHARED = 4, 3
 """Number of registered users, and of portfolios of each."""
 
+GUESTS = 2
+"""Clients that register, refresh and log out."""
+
 Fill = tuple[str, str, Decimal, Decimal, Decimal, Decimal]
 """Side, symbol, quantity, price, value and cost of a trade."""
-
-VICTIMS = {
-    "a process of the API": 5,
-    "the API": 3,
-    "a worker": 5,
-    "a process of a worker": 5,
-    "a batch": 4,
-    "postgres": 3,
-    "redis": 3,
-    "mongo": 2,
-}
-"""Parts to kill, with their relative frequencies."""
 
 
 @attrs.define
@@ -67,6 +62,9 @@ class Report:
         recoveries: Seconds until the API was ready again after a server was killed, by server.
         runs: Finished batch runs.
         attempts: Number of jobs by their number of attempts.
+        given_up: Jobs that failed after their last permitted attempt.
+        sessions: Accounts and sessions that the API has confirmed.
+        others: Number of faults other than kills, by name.
         seconds: Duration.
         findings: Violations in words; empty if everything held.
     """
@@ -76,11 +74,25 @@ class Report:
     recoveries: dict[str, list[float]] = attrs.field(factory=dict)
     runs: list[UUID] = attrs.field(factory=list)
     attempts: Counter[int] = attrs.field(factory=Counter)
+    given_up: int = 0
+    sessions: SessionLog = attrs.field(factory=SessionLog)
+    others: Counter[str] = attrs.field(factory=Counter)
     seconds: float = 0.0
     findings: list[str] = attrs.field(factory=list)
 
 
-def soak(folder: Path, *, kills: int, clients: int, seed: int, seconds: float = 0.0) -> Report:
+def soak(
+    folder: Path,
+    *,
+    kills: int,
+    clients: int,
+    seed: int,
+    seconds: float = 0.0,
+    sqlite: bool = False,
+    plan: Plan = Plan(),  # noqa: B008  # frozen
+    migrations: int = 0,
+    job_attempts: int = 50,
+) -> Report:
     """Run clients, kill parts of the system, and check the result.
 
     Args:
@@ -89,9 +101,25 @@ def soak(folder: Path, *, kills: int, clients: int, seed: int, seconds: float = 
         clients: Number of concurrent clients.
         seed: Of the random choices; their timing still differs between runs.
         seconds: Minimum duration.
+        sqlite: Use one file instead of Postgres, Valkey and the MongoDB stand-in.
+        plan: Faults besides single kills.
+        migrations: How often the creation of the tables is killed.
+        job_attempts: Attempts of a job before it has failed.
     """
-    report = Report()
-    with running_system(folder, users=USERS) as system:
+    report, dice = Report(), random.Random(seed)
+
+    def migrate(environment: dict[str, str]) -> None:
+        if migrations:
+            report.kills["a migration"] = interrupt_migrations(environment, migrations, dice)
+
+    with running_system(
+        folder,
+        users=USERS,
+        book=BOOK // 5 if sqlite else BOOK,  # the batch uses the processors of the API
+        sqlite=sqlite,
+        job_attempts=job_attempts,
+        migrate=migrate,
+    ) as system:
         began, stop = time.monotonic(), threading.Event()
         active = [
             ApiClient(system, f"user{n % USERS}@example.org", report.confirmed, seed + n)
@@ -102,15 +130,18 @@ def soak(folder: Path, *, kills: int, clients: int, seed: int, seconds: float = 
         portfolios = {
             client.email: [client.open() for _ in range(SHARED)] for client in active[:USERS]
         }
-        with ThreadPoolExecutor(clients + 1) as threads:
+        guests = [SessionClient(system, report.sessions, seed + n) for n in range(GUESTS)]
+        with ThreadPoolExecutor(clients + GUESTS + 1) as threads:
             work: list[Future[None]] = [
                 threads.submit(client.live, portfolios[client.email], stop) for client in active
             ]
             batches = Batches(system, report)
             if kills:
                 work.append(threads.submit(batches.run, stop))
+                work += [threads.submit(guest.live, stop) for guest in guests]
+            faults = Faults(system, plan, batches.kill, dice)
             try:
-                _kill(system, batches, report, kills, random.Random(seed))
+                faults.cause(kills)
                 time.sleep(max(0.0, seconds - (time.monotonic() - began)))
                 system.wait()
                 until(report.confirmed.of_each_kind, "an effect of each kind", 180)
@@ -123,14 +154,18 @@ def soak(folder: Path, *, kills: int, clients: int, seed: int, seconds: float = 
                     error = TimeoutError("it does not stop")
                 if error is not None:
                     report.findings.append(f"a client ended with {error!r}")
-        for client in active:
+        for client in (*active, *guests):
             client.http.close()
+        report.sessions.check(system)
         report.seconds = time.monotonic() - began
+        report.kills += faults.kills
+        report.others += faults.others
+        report.recoveries |= faults.recoveries
         for one in (system.api, *system.workers):
             report.findings += [
                 f"{one.name} has ended by itself, with code {code}" for code in one.failures
             ]
-        _check(system, report)
+        _check(system, report, job_attempts)
     return report
 
 
@@ -172,40 +207,10 @@ class Batches:
         return True
 
 
-def _kill(
-    system: System, batches: Batches, report: Report, kills: int, dice: random.Random
-) -> None:
-    """Kill one part after another at random moments."""
-    names, weights = list(VICTIMS), list(VICTIMS.values())
-    while sum(report.kills.values()) < kills:
-        time.sleep(dice.uniform(0.1, 1.2))
-        name = dice.choices(names, weights)[0]
-        if name in system.servers:
-            server = system.servers[name]
-            server.kill()
-            time.sleep(dice.uniform(0.0, 1.5))
-            server.start()
-            back = system.wait(("ok", "degraded"))
-            report.recoveries.setdefault(name, []).append(back)
-        elif name == "a batch":
-            if not batches.kill():
-                continue
-        elif not {
-            "the API": system.api.kill,
-            "a process of the API": lambda: system.api.kill_a_child(dice),
-            "a worker": dice.choice(system.workers).kill,
-            "a process of a worker": lambda: dice.choice(system.workers).kill_a_child(dice),
-        }[name]():
-            continue
-        report.kills[name] += 1
-        if sys.stderr.isatty():
-            print(f"\r{sum(report.kills.values())} of {kills} kills", end="", file=sys.stderr)
-
-
-def _check(system: System, report: Report) -> None:
+def _check(system: System, report: Report, job_attempts: int) -> None:
     """Compare the confirmed effects with the stored data."""
     confirmed, findings = report.confirmed, report.findings
-    findings += confirmed.wrong
+    findings += confirmed.wrong + report.sessions.wrong
     wired = build_container(Sources(), settings=system.settings())
     work = wired.get(UnitOfWork)
 
@@ -224,19 +229,52 @@ def _check(system: System, report: Report) -> None:
         stored = {str(job.id): job for job in tx.jobs.page(limit=100_000)}
         for id in confirmed.jobs:
             job = stored.get(id)
-            if job is None or job.state is not JobState.SUCCEEDED or job.result is None:
+            if job and job.state is JobState.FAILED and job.attempts >= job_attempts:
+                report.given_up += 1
+            elif job is None or job.state is not JobState.SUCCEEDED or job.result is None:
                 state = job and (job.state.value, job.error)
                 findings.append(f"job {id} was accepted and is {state}")
             elif reports.get(job.id).document["result"] != job.result:
                 findings.append(f"job {id} has another report than result")
         report.attempts.update(job.attempts for job in stored.values())
+        owners: list[UUID] = []
         for number in range(USERS):
             user = tx.users.by_email(f"user{number}@example.org")
             assert user is not None
-            for portfolio in tx.portfolios.page(user.id, limit=100):
+            for portfolio in tx.portfolios.page(user.id, limit=100_000):
                 check_portfolio(tx, portfolio, confirmed, findings)
-        check_runs(tx, report)
+            owners.append(user.id)
+        check_counts(tx, owners, confirmed, findings)
+        findings += [
+            f"account {email} was registered and is lost"
+            for email in report.sessions.accounts
+            if tx.users.by_email(email) is None
+        ]
+        check_runs(tx, report, book=system.book)
     wired.close()
+
+
+def check_counts(
+    tx: Transaction, owners: list[UUID], confirmed: ConfirmedEffects, findings: list[str]
+) -> None:
+    """Check that exactly the confirmed portfolios and proposals are stored."""
+    portfolios = Counter(
+        str(one.id) for owner in owners for one in tx.portfolios.page(owner, limit=100_000)
+    )
+    proposals = Counter(
+        str(one.id)
+        for owner in owners
+        for one in tx.proposals.page(owner, limit=100_000)
+        if one.run is None
+    )
+    for what, stored, promised in (
+        ("portfolios", portfolios, Counter(confirmed.portfolios)),
+        ("proposals", proposals, Counter(confirmed.proposals)),
+    ):
+        if extra := stored - promised:
+            findings.append(f"{extra.total()} {what} are stored twice or were never confirmed")
+        if lost := promised - stored:
+            findings.append(f"{lost.total()} {what} were confirmed and are lost")
 
 
 def check_portfolio(
@@ -309,7 +347,7 @@ def check_runs(tx: Transaction, report: Report, *, book: int = BOOK) -> None:
         report.runs.append(run)
         mine = ended.proposed + ended.nothing + ended.failed
         # The shared portfolios are part of the run, too.
-        if not book <= mine <= book + USERS * SHARED or count != book:
+        if not book <= mine <= book + len(report.confirmed.portfolios) or count != book:
             report.findings.append(f"run {run} has {count} proposals of {book}, and counts {mine}")
 
 
@@ -330,11 +368,21 @@ def show(report: Report, console: Console) -> None:
         table.add_row(what, str(len(took)), f"{p50:.0f}", f"{p99:.0f}", text)
     console.print(table)
     confirmed = report.confirmed
+    sessions = report.sessions
+    console.print(
+        f"{len(sessions.accounts)} registrations, "
+        + ", ".join(f"{count} {name}" for name, count in sorted(sessions.counts.items()))
+        + "; "
+        + (", ".join(f"{count} {name}" for name, count in sorted(report.others.items())) or "no")
+        + " other faults"
+    )
     console.print(
         f"{sum(report.kills.values())} kills in {report.seconds:.0f} s: "
-        f"{len(confirmed.deposits)} flows, {len(confirmed.executed)} rebalances, "
+        f"{len(confirmed.portfolios)} portfolios, {len(confirmed.deposits)} flows, "
+        f"{len(confirmed.proposals)} proposals, {len(confirmed.executed)} rebalances, "
         f"{sum(map(len, confirmed.edits.values()))} edits, {len(confirmed.jobs)} backtests "
-        f"(attempts {dict(sorted(report.attempts.items()))}), {len(report.runs)} batch runs; "
+        f"(attempts {dict(sorted(report.attempts.items()))}, {report.given_up} given up), "
+        f"{len(report.runs)} batch runs; "
         + (
             f"{len(report.findings)} confirmed effects are broken"
             if report.findings
@@ -352,8 +400,17 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=12, help="concurrent clients; default: 12")
     parser.add_argument("--seconds", type=float, default=0.0, help="minimum duration")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="default: the time")
+    parser.add_argument("--sqlite", action="store_true", help="one file instead of servers")
+    parser.add_argument("--pairs", action="store_true", help="also kill two parts at once")
+    parser.add_argument("--starts", action="store_true", help="also kill what is starting")
+    parser.add_argument("--full-disk", action="store_true", help="also refuse writes; SQLite only")
+    parser.add_argument("--clock", action="store_true", help="also let the clock jump")
+    parser.add_argument("--migrations", type=int, default=0, help="kills of the first migration")
+    parser.add_argument("--job-attempts", type=int, default=50, help="default: 50")
     parser.add_argument("--keep", type=Path, help="folder for logs; default: a temporary one")
     asked = parser.parse_args()
+    if asked.full_disk and not asked.sqlite:
+        parser.error("--full-disk needs --sqlite")
     with tempfile.TemporaryDirectory(prefix="rebalancer-soak-") as temporary:
         folder = asked.keep or Path(temporary)
         with suppress(FileExistsError):
@@ -364,6 +421,15 @@ def main() -> int:
             clients=asked.clients,
             seed=asked.seed,
             seconds=asked.seconds,
+            sqlite=asked.sqlite,
+            plan=Plan(
+                pairs=asked.pairs,
+                starts=asked.starts,
+                full_disk=asked.full_disk,
+                clock=asked.clock,
+            ),
+            migrations=asked.migrations,
+            job_attempts=asked.job_attempts,
         )
     print(f"seed {asked.seed}")
     show(report, Console(width=150))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,9 +30,12 @@ from tests.builders import USD, as_csv, prices
 from tests.contracts.stores import a_deposit, a_managed, a_user
 from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
 from tests.servers import Mongo, Postgres, Server, Valkey, running
+from tests.survival.shifted import SHIFT_FILE, set_shift
 
-TIMEOUT = 60.0
-"""Seconds within which every part must recover."""
+ROOT = Path(__file__).parents[2]
+
+TIMEOUT = 180.0
+"""Seconds within which every part must recover, even on a busy machine."""
 
 PASSWORD = "correct horse battery staple"
 BOOK_OWNER = "book@example.org"
@@ -63,7 +68,7 @@ class Supervised:
     def _log(self) -> Path:
         return self._folder / f"{self.name}.log"
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
         """Return whether the current process has logged that it is ready."""
         with self._log.open("rb") as log:
             log.seek(self._log_start)
@@ -91,14 +96,19 @@ class Supervised:
                 watchdog.release(self.process)
                 # While it starts, the database may be down, or a killed predecessor may still hold
                 # its port. Once it is ready, it must survive all that.
-                if code != -signal.SIGKILL and self._is_ready():
+                if code != -signal.SIGKILL and self.is_ready():
                     self.failures.append(code)
                 self._start()
             time.sleep(0.1)
 
-    def kill(self) -> bool:
-        """Kill the process; return False if it has just started or has already ended."""
-        if self.process.poll() is not None or time.monotonic() < self._started + _START:
+    def kill(self, *, starting: bool = False) -> bool:
+        """Kill the process; return False if it has ended, or has just started.
+
+        Args:
+            starting: Also kill a process that has just started.
+        """
+        early = time.monotonic() < self._started + _START and not starting
+        if self.process.poll() is not None or early:
             return False
         self.process.kill()
         return True
@@ -132,7 +142,12 @@ class Supervised:
 
 @attrs.define
 class System:
-    """The running servers, API and workers, and their addresses."""
+    """The running servers, API and workers, and their addresses.
+
+    Attributes:
+        book: Portfolios of a user who never logs in.
+        jumps: How often the clock has jumped.
+    """
 
     folder: Path
     servers: dict[str, Server]
@@ -140,6 +155,13 @@ class System:
     address: str
     api: Supervised
     workers: list[Supervised]
+    book: int
+    jumps: int = 0
+
+    @property
+    def shift(self) -> Path:
+        """Return the file with the shift of the clock."""
+        return self.folder / "shift"
 
     def client(self) -> httpx.Client:
         """Return a client of the API that ignores proxy settings."""
@@ -173,7 +195,14 @@ def until(condition: Callable[[], object], what: str, timeout: float = TIMEOUT) 
 
 @contextmanager
 def running_system(
-    folder: Path, *, users: int, workers: int = 2, book: int = BOOK
+    folder: Path,
+    *,
+    users: int,
+    workers: int = 2,
+    book: int = BOOK,
+    sqlite: bool = False,
+    job_attempts: int = 50,
+    migrate: Callable[[dict[str, str]], None] = lambda _: None,
 ) -> Iterator[System]:
     """Start the complete system with users and portfolios; stop it at the end.
 
@@ -182,45 +211,64 @@ def running_system(
         users: Number of registered users: user0@example.org and so on.
         workers: Number of worker processes.
         book: Number of portfolios of a user who never logs in.
+        sqlite: Use one file instead of servers, and the processes of the API as workers.
+        job_attempts: Attempts of a job before it has failed.
+        migrate: Called with the environment before the tables are created.
     """
     with ExitStack() as stack:
-        servers = {
-            kind.name: stack.enter_context(running(kind)) for kind in (Postgres, Valkey, Mongo)
-        }
         port = free_port()
+        servers: dict[str, Server] = {}
+        if sqlite:
+            workers = 0
+            urls = {
+                "DATABASE_URL": f"sqlite:///{folder / 'rebalancer.db'}",
+                "PRICES": str(folder / "prices.csv"),
+            }
+        else:
+            servers = {
+                kind.name: stack.enter_context(running(kind)) for kind in (Postgres, Valkey, Mongo)
+            }
+            urls = {
+                "DATABASE_URL": servers["postgres"].url,
+                "REDIS_URL": servers["redis"].url,
+                "MONGO_URL": f"{servers['mongo'].url}rebalancer",
+            }
+        unlimited = ("PORTFOLIOS", "PROPOSALS", "PROPOSALS_A_DAY", "JOBS", "MEGABYTES_A_DAY")
         environment = ENVIRONMENT | {
-            "REBALANCER_DATABASE_URL": servers["postgres"].url,
-            "REBALANCER_REDIS_URL": servers["redis"].url,
-            "REBALANCER_MONGO_URL": f"{servers['mongo'].url}rebalancer",
+            **{f"REBALANCER_{name}": url for name, url in urls.items()},
+            **{f"REBALANCER_MOST_{name}": "0" for name in (*unlimited, "REGISTRATIONS_A_DAY")},
             "REBALANCER_RATE_LIMIT": "0",
             "REBALANCER_LOGIN_LIMIT": "0",
-            "REBALANCER_MOST_PROPOSALS": "0",
-            "REBALANCER_MOST_PROPOSALS_A_DAY": "0",
-            "REBALANCER_MOST_MEGABYTES_A_DAY": "0",
-            "REBALANCER_JOB_ATTEMPTS": "50",
+            "REBALANCER_JOB_ATTEMPTS": str(job_attempts),
             "REBALANCER_HOST": "127.0.0.1",
             "REBALANCER_PORT": str(port),
             "REBALANCER_LOG_LEVEL": "info",
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
+            SHIFT_FILE: str(folder / "shift"),
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         }
+        set_shift(folder / "shift", 0.0)
         (folder / "prices.csv").write_text(as_csv(prices(5, 300)), encoding="utf-8")
-        for command in (["db", "upgrade"], ["market", "import", "--prices", "prices.csv"]):
+        migrate(environment)
+        imported = ["market", "import", "--prices", "prices.csv"]
+        for command in (["db", "upgrade"], *([] if sqlite else [imported])):
             done = subprocess.run(
                 [COMMAND, *command], env=environment, cwd=folder, capture_output=True, text=True
             )
             assert done.returncode == 0, done.stderr
         _fill(Settings.read(environment), users, book)
-        api = Supervised("api", [COMMAND, "serve", "--workers", "2"], environment, folder)
+        program = [sys.executable, "-m", "tests.survival.shifted"]
+        api = Supervised("api", [*program, "serve", "--workers", "2"], environment, folder)
         stack.callback(api.stop)
         crew = []
         for number in range(workers):
             worker = Supervised(
-                f"worker-{number}", [COMMAND, "worker", "--concurrency", "1"], environment, folder
+                f"worker-{number}", [*program, "worker", "--concurrency", "1"], environment, folder
             )
             crew.append(worker)
             stack.callback(worker.stop)
-        made = System(folder, servers, environment, f"http://127.0.0.1:{port}", api, crew)
+        made = System(folder, servers, environment, f"http://127.0.0.1:{port}", api, crew, book)
         made.wait()
         yield made
 

@@ -1,4 +1,4 @@
-"""A short soak for each test run; `make soak` is the long one.
+"""Short soaks for each test run; `make soak` runs long ones.
 
 ``SOAK=3`` in the environment makes these three times as long.
 """
@@ -10,18 +10,37 @@ import time
 
 from rich.console import Console
 
-from tests.survival.soak import VICTIMS, show, soak
+from tests.survival.faults import VICTIMS, Plan
+from tests.survival.soak import show, soak
 
 TIMES = int(os.environ.get("SOAK", "1"))
 
 
 def test_confirmed_effects_survive_kills(tmp_path):
-    report = soak(tmp_path, kills=len(VICTIMS) * TIMES, clients=6, seed=int(time.time()))
+    kills, plan = len(VICTIMS) * TIMES, Plan(pairs=True, starts=True)
+    report = soak(tmp_path, kills=kills, clients=6, seed=int(time.time()), plan=plan)
     show(report, Console(width=150))  # pytest prints it on failure
     assert report.findings == []
-    assert sum(report.kills.values()) == len(VICTIMS) * TIMES
+    assert sum(report.kills.values()) >= kills
     assert report.confirmed.executed and report.confirmed.deposits and report.confirmed.jobs
     assert report.runs
+
+
+def test_confirmed_effects_survive_on_sqlite(tmp_path):
+    kills, plan = 5 * TIMES, Plan(starts=True, full_disk=True, clock=True)
+    report = soak(
+        tmp_path,
+        kills=kills,
+        clients=4,
+        seed=int(time.time()),
+        sqlite=True,
+        plan=plan,
+        migrations=1,
+    )
+    show(report, Console(width=150))
+    assert report.findings == []
+    assert sum(report.kills.values()) >= kills
+    assert report.sessions.counts["refreshes"] and report.sessions.counts["logouts"]
 
 
 def test_fifty_clients_share_portfolios_without_lost_updates(tmp_path):

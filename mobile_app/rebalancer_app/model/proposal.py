@@ -157,7 +157,7 @@ def proposal_screen(one: Proposal, formats: Formats, texts: Texts, now: datetime
 
 
 def policy_name(policy: str, texts: Texts) -> str:
-    """Return the name of a policy for people; its own name where the app has none."""
+    """Return the name of a policy for people; its own name where the app does not have one."""
     bare = policy.partition(":")[0]
     return texts.find(f"policy.{bare}") or policy
 

@@ -76,7 +76,7 @@ def AssetDetail() -> ft.View:
 
 @ft.component
 def HoldingDetail() -> ft.View:
-    """Show a holding: its price, and what the last proposals said about it."""
+    """Show a holding: its price, and what the last proposals advised."""
     app = use_app()
     text = app.texts
     parameters = ft.use_route_params()

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import attrs
 import httpx
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
@@ -21,6 +21,9 @@ from rebalancer_app.gateway.users import Credentials, Login, NewAccount
 from rebalancer_app.web.sessions import WebSessions
 
 COOKIE, DEVICE_COOKIE = "rebalancer_session", "rebalancer_device"
+SECURE_PREFIX = "__Host-"
+"""Browsers accept a cookie with this prefix only over TLS, and from this host alone."""
+
 DEVICE_HEADER = "Device-Token"
 _TEN_YEARS = 10 * 365 * 24 * 3600
 
@@ -91,7 +94,7 @@ class Entrance:
 
     async def _enter(self, request: Request, endpoint: Endpoint[Any], body: Any) -> Response:
         client = self.connect(request, None)
-        device = request.cookies.get(DEVICE_COOKIE)
+        device = read_cookie(request, DEVICE_COOKIE)
         headers = {DEVICE_HEADER: device} if device else {}
         try:
             answer = await client.call(endpoint, body, headers=headers)
@@ -105,16 +108,16 @@ class Entrance:
         if isinstance(login, NewAccount):
             shown["recovery_codes"] = login.recovery_codes
         response = JSONResponse(shown)
-        common: dict[str, Any] = {
-            "httponly": True,
-            "secure": request.url.scheme == "https",
-            "path": "/",
-        }
+        secure = is_secure(request)
+        prefix = SECURE_PREFIX if secure else ""
+        common: dict[str, Any] = {"httponly": True, "secure": secure, "path": "/"}
         # Lax: a link in a mail opens the app signed in; requests of other sites are refused anyway.
-        response.set_cookie(COOKIE, cookie, expires=login.refresh_expires, samesite="lax", **common)
+        response.set_cookie(
+            prefix + COOKIE, cookie, expires=login.refresh_expires, samesite="lax", **common
+        )
         if login.device_token is not None:
             response.set_cookie(
-                DEVICE_COOKIE,
+                prefix + DEVICE_COOKIE,
                 login.device_token,
                 max_age=_TEN_YEARS,
                 samesite="strict",
@@ -126,7 +129,7 @@ class Entrance:
         """Do something for the signed-in person."""
         endpoint = PERSONAL.get(str(request.path_params["name"]))
         body = await _read(request)
-        session = self.sessions.find(request.cookies.get(COOKIE))
+        session = self.sessions.find(read_cookie(request, COOKIE))
         if endpoint is None or body is None:
             return _refused(request)
         if session is None:
@@ -149,7 +152,7 @@ class Entrance:
         """Pass on a file of the server, part by part."""
         if request.headers.get("sec-fetch-site") not in (None, "same-origin", "none"):
             return _refused(request)
-        session = self.sessions.find(request.cookies.get(COOKIE))
+        session = self.sessions.find(read_cookie(request, COOKIE))
         if session is None:
             return RedirectResponse("/sign-in", 303)
         client = self.connect(request, session)
@@ -175,12 +178,15 @@ class Entrance:
         """End the session of the browser."""
         if not is_own(request):
             return _refused(request)
-        session = self.sessions.find(request.cookies.get(COOKIE))
+        session = self.sessions.find(read_cookie(request, COOKIE))
         if session is not None:
             with suppress(Problem, Offline):  # the session has ended at the server already
                 await session.sign_out()
         response = Response(status_code=204)
         response.delete_cookie(COOKIE, path="/", httponly=True, samesite="lax")
+        response.delete_cookie(
+            SECURE_PREFIX + COOKIE, path="/", secure=True, httponly=True, samesite="lax"
+        )
         return response
 
 
@@ -189,6 +195,16 @@ async def _parts(found: httpx.Response, stack: AsyncExitStack) -> AsyncIterator[
     async with stack:
         async for part in found.aiter_bytes():
             yield part
+
+
+def is_secure(request: Request) -> bool:
+    """Return whether the browser uses TLS, which may end at a proxy; its origin shows that."""
+    return request.url.scheme == "https" or request.headers.get("origin", "").startswith("https:")
+
+
+def read_cookie(connection: HTTPConnection, name: str) -> str | None:
+    """Return a cookie of this client; one that was set over TLS has precedence."""
+    return connection.cookies.get(SECURE_PREFIX + name) or connection.cookies.get(name)
 
 
 def problem_response(problem: Problem) -> Response:

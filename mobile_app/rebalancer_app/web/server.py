@@ -25,7 +25,7 @@ from rebalancer_app.gateway.tokens import Tokens
 from rebalancer_app.gateway.users import Credentials
 from rebalancer_app.main import start
 from rebalancer_app.web.assets import Assets
-from rebalancer_app.web.entrance import COOKIE, Entrance
+from rebalancer_app.web.entrance import COOKIE, Entrance, read_cookie
 from rebalancer_app.web.sessions import WebSessions
 from rebalancer_app.web.transport import Asgi, InProcessTransport
 
@@ -37,9 +37,6 @@ OPEN_PAGES = ("sign-in", "register", "forgotten-password", "reset-password", "co
 
 OWN_PAGES = ("passkey", "confirm")
 """Pages for a signed-in person, which use what only a page with scripts can."""
-
-KEPT_SECONDS = 600
-"""How long the state of a window outlasts its connection, such as a phone's in the pocket."""
 
 _POLICY = "; ".join(
     (
@@ -145,7 +142,7 @@ class WebClient:
 
     def _to_sign_in(self, request: Request) -> Response | None:
         """Lead to the sign-in and then back; None for a browser that is signed in."""
-        if self.sessions.find(request.cookies.get(COOKIE)) is not None:
+        if self.sessions.find(read_cookie(request, COOKIE)) is not None:
             return None
         wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"/sign-in?next={quote(wanted, safe='')}", 303)
@@ -153,7 +150,7 @@ class WebClient:
     async def _socket(self, socket: WebSocket) -> None:
         """Run the app for a browser that is signed in; the browser shows what it draws."""
         origin = urlsplit(socket.headers.get("origin", ""))
-        session = self.sessions.find(socket.cookies.get(COOKIE))
+        session = self.sessions.find(read_cookie(socket, COOKIE))
         if session is None or origin.netloc != socket.headers.get("host"):
             await socket.close(4401)
             return
@@ -164,7 +161,6 @@ class WebClient:
             executor=app_manager.executor,
             main=_run,
             before_main=None,
-            session_timeout_seconds=KEPT_SECONDS,
         ).handle(socket)
 
     def _connect(self, browser: HTTPConnection, session: Tokens | None) -> Client:

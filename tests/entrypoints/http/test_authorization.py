@@ -394,7 +394,7 @@ def test_foreign_and_unknown_ids_get_the_same_answer(world: World, name: str) ->
 
 
 @pytest.mark.parametrize("name", [name for name in ROUTES if ROUTES[name].right != "public"])
-def test_api_keys_allow_what_their_scopes_say(world: World, name: str) -> None:
+def test_api_keys_allow_what_their_scopes_list(world: World, name: str) -> None:
     world.api.work.reset(copy.copy(world.work))
     needed = next((scope for scope, names in SCOPES.items() if name in names), None)
     before, route = world.protected(), ROUTES[name]

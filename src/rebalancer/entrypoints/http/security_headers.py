@@ -25,7 +25,7 @@ _ALWAYS = (
 _NO_STORE = (b"cache-control", b"no-store")
 
 
-_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
+_TRANSPORT = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 """Lets browsers connect with TLS alone for a year; only for the host itself."""
 
 
