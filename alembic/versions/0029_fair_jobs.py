@@ -10,14 +10,62 @@ down_revision = "0028"
 branch_labels = None
 depends_on = None
 
+INDEX = "ix_jobs_owner_started"
+STATES = "state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled', 'dead')"
+
 
 def upgrade() -> None:
     """Migrate to this revision; older versions, which may run meanwhile, take no turns."""
-    op.add_column("jobs", sa.Column("started", Moment(), nullable=True))
-    op.create_index("ix_jobs_owner_started", "jobs", ["owner", "started"])
+    with _changed(_jobs()) as jobs:
+        jobs.add_column(_column())
+        jobs.create_index(op.f(INDEX), ["owner", "started"])
 
 
 def downgrade() -> None:
     """Migrate back."""
-    op.drop_index("ix_jobs_owner_started", "jobs")
-    op.drop_column("jobs", "started")
+    with _changed(_jobs(_column(), sa.Index(INDEX, "owner", "started"))) as jobs:
+        jobs.drop_index(op.f(INDEX))
+        jobs.drop_column("started")
+
+
+def _column() -> sa.Column:
+    return sa.Column("started", Moment())
+
+
+def _changed(table):
+    """Change the table in place; SQLite recreates it, so that its text is that of a new one."""
+    recreates = op.get_bind().dialect.name == "sqlite"
+    return op.batch_alter_table(
+        "jobs", copy_from=table, recreate="always" if recreates else "never"
+    )
+
+
+def _jobs(*more: sa.Column | sa.Index) -> sa.Table:
+    """Return the table before this revision, with more columns and indexes."""
+    return sa.Table(
+        "jobs",
+        sa.MetaData(),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("owner", sa.Uuid()),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("request", sa.JSON(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("progress", sa.Float(), nullable=False),
+        sa.Column("result", sa.JSON()),
+        sa.Column("error", sa.Text()),
+        sa.Column("created", Moment(), nullable=False),
+        sa.Column("finished", Moment()),
+        sa.Column("due", Moment(), nullable=False, server_default="1970-01-01 00:00:00"),
+        sa.Column("attempts", sa.Integer(), nullable=False, server_default="0"),
+        sa.Column("spared", sa.Integer(), nullable=False, server_default="0"),
+        sa.Column("alive", Moment()),
+        sa.Column("cancelling", sa.Boolean(), nullable=False, server_default=sa.false()),
+        *more,
+        sa.CheckConstraint("progress >= 0 AND progress <= 1", name=op.f("ck_jobs_progress")),
+        sa.CheckConstraint("spared >= 0 AND spared <= attempts", name=op.f("ck_jobs_attempts")),
+        sa.CheckConstraint(STATES, name=op.f("ck_jobs_state")),
+        sa.ForeignKeyConstraint(["owner"], ["users.id"], name=op.f("fk_jobs_owner")),
+        sa.Index("ix_jobs_state_created", "state", "created"),
+        sa.Index("ix_jobs_owner_created_id", "owner", "created", "id"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
+    )
