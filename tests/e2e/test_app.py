@@ -14,16 +14,17 @@ from tests.browser import open_browser, virtual_authenticator
 from tests.e2e.conftest import Running, serving
 
 EMAIL, PASSWORD = examples.EMAIL, examples.PASSWORD
+ROUTES = ("/", "/activity", "/market", "/risk", "/settings")
 ENGLISH = {
     "Home": "Total value",
-    "Activity": "Search entries",
+    "Activity": "Example",
     "Market": "Symbol or name",
     "Risk": "How much risk suits you?",
     "Settings": "Look",
 }
 GERMAN = {
     "Start": "Gesamtwert",
-    "Verlauf": "Einträge durchsuchen",
+    "Verlauf": "Example",
     "Markt": "Symbol oder Name",
     "Risiko": "Wie viel Risiko passt zu Ihnen?",
     "Einstellungen": "Aussehen",
@@ -182,8 +183,9 @@ def test_every_tab_is_drawn_without_complaint(
     ) as window:
         window.sign_in(EMAIL, PASSWORD)
         window.see(next(iter(words.values())))
-        for tab, shown in words.items():
+        for (tab, shown), route in zip(words.items(), ROUTES, strict=True):
             window.open_tab(tab)
+            window.wait_for_route(f"{route}$")
             window.see(shown)
         assert window.complaints == []
 
