@@ -92,7 +92,8 @@ ROUTES = [
 @ft.component
 def NotFound() -> ft.Control:
     """Show that no screen belongs to the route; the router makes a view of it."""
-    return ft.SafeArea(ft.Column(missing(use_app())))
+    app = use_app()
+    return ft.SafeArea(ft.Container(ft.Column(missing(app)), bgcolor=app.colors.ground))
 
 
 @ft.component

@@ -17,6 +17,7 @@ from rebalancer_app.views.frame import detail_view, go
 from rebalancer_app.views.resources import use_action, use_resource
 from rebalancer_app.views.widgets import (
     card,
+    failure,
     field_problem,
     notice,
     primary_button,
@@ -67,9 +68,8 @@ def Password() -> ft.View:
         secret("account.current", current, "current_password", ft.AutofillHint.PASSWORD),
         secret("account.new", fresh, "new_password", ft.AutofillHint.NEW_PASSWORD),
     ]
-    if action.message:
-        controls.append(notice(action.message, app, icon=ft.Icons.ERROR_OUTLINE))
-    elif done:
+    controls += failure(action, app, "current_password", "new_password")
+    if done and not action.message:
         controls.append(
             notice(text("account.password_done"), app, icon=ft.Icons.CHECK_CIRCLE_OUTLINE)
         )
@@ -120,9 +120,8 @@ def EmailAddress() -> ft.View:
             ),
             quiet(text("account.email_hint"), app),
         ]
-        if action.message:
-            controls.append(notice(action.message, app, icon=ft.Icons.ERROR_OUTLINE))
-        elif done:
+        controls += failure(action, app, "email")
+        if done and not action.message:
             controls.append(notice(done, app, icon=ft.Icons.CHECK_CIRCLE_OUTLINE))
         controls.append(
             primary_button(

@@ -22,6 +22,7 @@ from rebalancer_app.views.widgets import (
     empty,
     icon_button,
     notice,
+    question,
     quiet,
     secondary_button,
     shown,
@@ -169,12 +170,11 @@ def _void_dialog(
     app: AppState,
 ) -> ft.AlertDialog:
     text = app.texts
-    return ft.AlertDialog(
-        title=words(text("activity.void_question"), app, "title", strong=True),
-        content=words(text("activity.void_text", title=row.title), app),
-        actions=[
-            ft.TextButton(text("dialog.cancel"), on_click=lambda _: correct(None)),
-            ft.FilledButton(text("activity.void_now"), on_click=lambda _: run()),
-        ],
-        on_dismiss=lambda _: correct(None),
+    return question(
+        text("activity.void_question"),
+        words(text("activity.void_text", title=row.title), app),
+        text("activity.void_now"),
+        run,
+        lambda: correct(None),
+        app,
     )

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import cast
 
 import flet as ft
 
 from rebalancer_app.gateway import account
 from rebalancer_app.gateway.account import Deletion
-from rebalancer_app.state import AppState, use_app
+from rebalancer_app.state import use_app
 from rebalancer_app.views.files import SaveButton
 from rebalancer_app.views.frame import detail_view
 from rebalancer_app.views.resources import use_action
 from rebalancer_app.views.settings import sign_out
 from rebalancer_app.views.widgets import (
-    notice,
+    failure,
     primary_button,
+    question,
     quiet,
     secondary_button,
     words,
@@ -38,7 +38,11 @@ def YourData() -> ft.View:
         set_deletion((await app.client.call(account.DELETE)).data)
 
     action = use_action(delete, proof=ROUTE)
-    ft.use_dialog(_question(action.run, ask, app) if asking else None)
+    content = words(text("data.question_text"), app)
+    dialog = question(
+        text("data.question"), content, text("data.delete"), action.run, lambda: ask(False), app
+    )
+    ft.use_dialog(dialog if asking else None)
     if deletion is not None:
         day = app.formats.day(deletion.erased_after.date())
         controls: list[ft.Control] = [
@@ -59,21 +63,5 @@ def YourData() -> ft.View:
         quiet(text("data.delete_hint"), app, "body"),
         secondary_button(text("data.delete"), lambda _: ask(True), app, disabled=action.running),
     ]
-    if action.message:
-        controls.append(notice(action.message, app))
+    controls += failure(action, app)
     return detail_view(ROUTE, text("settings.data"), controls, app)
-
-
-def _question(
-    run: Callable[[], None], ask: Callable[[bool], None], app: AppState
-) -> ft.AlertDialog:
-    text = app.texts
-    return ft.AlertDialog(
-        title=words(text("data.question"), app, "title", strong=True),
-        content=words(text("data.question_text"), app),
-        actions=[
-            ft.TextButton(text("dialog.cancel"), on_click=lambda _: ask(False), autofocus=True),
-            ft.FilledButton(text("data.delete"), on_click=lambda _: run()),
-        ],
-        on_dismiss=lambda _: ask(False),
-    )

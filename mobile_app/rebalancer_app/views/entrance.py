@@ -16,6 +16,7 @@ from rebalancer_app.state import AppState, use_app
 from rebalancer_app.views.frame import detail_view, go
 from rebalancer_app.views.resources import describe, use_action
 from rebalancer_app.views.widgets import (
+    failure,
     notice,
     primary_button,
     quiet,
@@ -142,8 +143,7 @@ def Confirm() -> ft.View:
         _password_field(password, set_password, lambda _: action.run(), app),
         text_field(text("entrance.code_optional"), code, set_code, app),
     ]
-    if action.message:
-        controls.append(notice(action.message, app, icon=ft.Icons.ERROR_OUTLINE))
+    controls += failure(action, app)
     controls.append(
         primary_button(
             text("settings.totp_confirm"), lambda _: action.run(), app, disabled=action.running

@@ -22,6 +22,7 @@ from rebalancer_app.views.resources import use_action, use_resource
 from rebalancer_app.views.widgets import (
     card,
     choices,
+    failure,
     field_problem,
     notice,
     primary_button,
@@ -83,7 +84,7 @@ def _money_view(kind: str) -> ft.View:
                 on_submit=lambda _: action.run(),
             ),
             text_field(text("money.note"), note, set_note, app, max_length=200),
-            *([notice(action.message, app)] if action.message else []),
+            *failure(action, app, "amount"),
             primary_button(
                 text(f"money.{kind}"), lambda _: action.run(), app, disabled=action.running
             ),
@@ -153,8 +154,7 @@ def RecordTrade() -> ft.View:
                 on_change=lambda event: confirm(bool(event.control.value)),
             )
         )
-    if action.message:
-        controls.append(notice(action.message, app))
+    controls += failure(action, app, *fields)
     controls.append(
         primary_button(text("money.record"), lambda _: action.run(), app, disabled=action.running)
     )

@@ -186,6 +186,13 @@ def _explanation(
     return ft.AlertDialog(
         title=words(f"{figure.name}: {figure.value}", app, "title", strong=True),
         content=words(figure.meaning, app),
-        actions=[ft.TextButton(app.texts("dialog.close"), on_click=lambda _: explain(None))],
+        actions=[
+            ft.TextButton(
+                app.texts("dialog.close"),
+                on_click=lambda _: explain(None),
+                height=theme.TOUCH_TARGET,
+                autofocus=True,
+            )
+        ],
         on_dismiss=lambda _: explain(None),
     )

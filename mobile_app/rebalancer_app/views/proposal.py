@@ -20,6 +20,7 @@ from rebalancer_app.views.widgets import (
     content_width,
     notice,
     primary_button,
+    question,
     quiet,
     secondary_button,
     shown,
@@ -300,14 +301,13 @@ def _accept_dialog(
     one: Proposal, on_paper: Action, ask: Callable[[str], None], app: AppState
 ) -> ft.AlertDialog:
     text = app.texts
-    return ft.AlertDialog(
-        title=words(text("proposal.accept_question"), app, "title", strong=True),
-        content=words(text("proposal.accept_text", day=app.formats.day(one.as_of)), app),
-        actions=[
-            ft.TextButton(text("dialog.cancel"), on_click=lambda _: ask("")),
-            ft.FilledButton(text("proposal.accept_now"), on_click=lambda _: on_paper.run()),
-        ],
-        on_dismiss=lambda _: ask(""),
+    return question(
+        text("proposal.accept_question"),
+        words(text("proposal.accept_text", day=app.formats.day(one.as_of)), app),
+        text("proposal.accept_now"),
+        on_paper.run,
+        lambda: ask(""),
+        app,
     )
 
 
@@ -319,12 +319,11 @@ def _reject_dialog(
     app: AppState,
 ) -> ft.AlertDialog:
     text = app.texts
-    return ft.AlertDialog(
-        title=words(text("proposal.reject_question"), app, "title", strong=True),
-        content=text_field(text("proposal.reject_reason"), remark, set_remark, app),
-        actions=[
-            ft.TextButton(text("dialog.cancel"), on_click=lambda _: ask("")),
-            ft.FilledButton(text("proposal.reject"), on_click=lambda _: refusal.run()),
-        ],
-        on_dismiss=lambda _: ask(""),
+    return question(
+        text("proposal.reject_question"),
+        text_field(text("proposal.reject_reason"), remark, set_remark, app),
+        text("proposal.reject"),
+        refusal.run,
+        lambda: ask(""),
+        app,
     )

@@ -19,8 +19,8 @@ from rebalancer_app.views.widgets import (
     card,
     choices,
     empty,
+    failure,
     field_problem,
-    notice,
     primary_button,
     quiet,
     secondary_button,
@@ -81,9 +81,7 @@ def PortfolioShares() -> ft.View:
             ),
             quiet(text("shares.hint"), app),
         ]
-        message = inviting.message or withdrawing.message
-        if message:
-            controls.append(notice(message, app, icon=ft.Icons.ERROR_OUTLINE))
+        controls += failure(inviting, app, "email") or failure(withdrawing, app)
         controls.append(
             primary_button(
                 text("shares.invite"),
@@ -144,8 +142,7 @@ def ReceivedShares() -> ft.View:
                 )
             ]
         controls: list[ft.Control] = []
-        if action.message:
-            controls.append(notice(action.message, app, icon=ft.Icons.ERROR_OUTLINE))
+        controls += failure(action, app)
         for one in page.items:
             id, row = str(one.id), received_share(one, app.formats, text)
             buttons: list[tuple[str, Callable[[], None]]] = []

@@ -219,6 +219,48 @@ def field_problem(action: Action, name: str) -> str | None:
     return None
 
 
+def failure(action: Action, app: AppState, *fields: str) -> list[ft.Control]:
+    """Return why a write failed, unless fields of the form show it.
+
+    Args:
+        action: The write.
+        app: State of the app.
+        fields: Names of the fields that show their own problems.
+    """
+    if not action.message:
+        return []
+    if action.problem is not None and action.problem.fields:
+        named = {field.rpartition(".")[2] for field in action.problem.fields}
+        if named <= set(fields):
+            return []
+    return [notice(action.message, app, icon=ft.Icons.ERROR_OUTLINE)]
+
+
+def question(
+    title: str,
+    content: ft.Control,
+    action: str,
+    run: Callable[[], None],
+    close: Callable[[], None],
+    app: AppState,
+) -> ft.AlertDialog:
+    """Return a dialog that asks before something is done; the focus is on the way back."""
+    return ft.AlertDialog(
+        title=words(title, app, "title", strong=True),
+        content=content,
+        actions=[
+            ft.TextButton(
+                app.texts("dialog.cancel"),
+                on_click=lambda _: close(),
+                height=theme.TOUCH_TARGET,
+                autofocus=True,
+            ),
+            ft.FilledButton(action, on_click=lambda _: run(), height=theme.TOUCH_TARGET),
+        ],
+        on_dismiss=lambda _: close(),
+    )
+
+
 def drop_down(
     label: str,
     options: Sequence[tuple[str, str]],

@@ -123,8 +123,11 @@ class WebClient:
         await self._pages(scope, receive, _with_headers(send))
 
     async def _sign_out(self, request: Request) -> Response:
-        """Show the page that ends the session; only its script can, as it needs this site."""
-        return _html(self.assets.page("sign-out"))
+        """Show the page that ends the session; it does so at once if the app has opened it."""
+        page = self.assets.page("sign-out")
+        if request.headers.get("sec-fetch-site") == "same-origin":
+            page = page.replace("<body>", "<body data-own>")
+        return _html(page)
 
     async def _file(self, request: Request) -> Response:
         name = str(request.path_params["name"])

@@ -9,4 +9,4 @@ async function signOut() {
 whenSubmitted(document.getElementById("sign-out-form"), signOut);
 
 // From the app itself, one tap is enough; a link on another site must not sign anybody out.
-if (document.referrer.startsWith(location.origin)) signOut().catch((error) => show(error.message));
+if (document.body.hasAttribute("data-own")) signOut().catch((error) => show(error.message));
