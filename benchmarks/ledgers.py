@@ -156,15 +156,17 @@ def _measure(house: House, rounds: int) -> dict[str, float]:
 def _neighbour(house: House, rounds: int) -> float:
     """Measure deposits into a short ledger, while the longest one gets back-dated entries."""
     short, longest = house.portfolios[COUNTS[0]], house.portfolios[COUNTS[-1]]
-    stopped = threading.Event()
+    begun, stopped = threading.Event(), threading.Event()
 
     def occupy() -> None:
         while not stopped.is_set():
             with suppress(Unavailable):
                 _back_dated(house, longest)
+            begun.set()
 
     thread = threading.Thread(target=occupy)
     thread.start()
+    begun.wait()
 
     def deposit() -> None:
         with suppress(Unavailable):  # refused after a long wait

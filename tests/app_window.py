@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import attrs
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Error, Locator, Page
+
+PICTURES = Path(__file__).parent.parent / "out/failed-windows"
+"""Where windows of failed tests are kept."""
 
 PATIENCE = 90_000
 """Milliseconds, far more than needed: on a busy machine only a failure waits that long."""
@@ -191,5 +195,11 @@ def open_window(
     window = AppWindow(context.new_page(), address)
     try:
         yield window
+    except Exception as error:
+        picture = PICTURES / f"{uuid4().hex[:12]}.png"
+        with suppress(Error):
+            window.shoot(picture)
+            error.add_note(f"The window is in {picture}; it complained: {window.complaints}")
+        raise
     finally:
         context.close()

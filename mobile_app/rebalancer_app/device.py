@@ -45,7 +45,7 @@ class Owner(Protocol):
 
 
 class WrongAddress(Exception):
-    """This is not the address of a server that can be used."""
+    """The typed address cannot be used."""
 
 
 @attrs.define
@@ -69,7 +69,7 @@ class MemorySecrets:
 
 @attrs.frozen
 class NoQuestion:
-    """Takes everybody for the owner, where the device cannot ask."""
+    """Accepts every person as the owner, where the device cannot ask."""
 
     async def confirm(self, reason: str) -> bool:
         """See `Owner.confirm`."""
@@ -190,16 +190,16 @@ def check_address(typed: str) -> str:
     Plain HTTP is for servers on this device or in a private network.
 
     Raises:
-        WrongAddress: it is no such address.
+        WrongAddress: the address cannot be used.
     """
-    text = typed.strip().rstrip("/")
+    text = typed.strip()
     parts = urlsplit(text if "://" in text else f"https://{text}")
     try:
         port = parts.port
     except ValueError:
         raise WrongAddress from None
     host = parts.hostname or ""
-    if not host or parts.path or parts.query or parts.username or " " in host:
+    if not host or parts.path.strip("/") or parts.query or parts.username or " " in host:
         raise WrongAddress
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_near(host)):
         raise WrongAddress

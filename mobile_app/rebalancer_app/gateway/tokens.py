@@ -13,7 +13,7 @@ from rebalancer_app.gateway.client import Client
 from rebalancer_app.gateway.problems import Problem, SignedOut
 from rebalancer_app.gateway.users import Login, Refreshing
 
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _EARLY = timedelta(seconds=30)
 """How long before its end an access token is replaced."""
 

@@ -10,7 +10,7 @@ import attrs
 
 from rebalancer_app.gateway.performance import Line, Performance
 from rebalancer_app.model.charts import Chart, money_chart, share_chart
-from rebalancer_app.model.formats import Formats
+from rebalancer_app.model.formats import HIDDEN, Formats
 from rebalancer_app.texts import Texts
 
 PERIODS = ("1M", "YTD", "1Y", "max")
@@ -59,9 +59,9 @@ class PerformanceScreen:
 
 
 def performance_screen(
-    one: Performance, period: str, formats: Formats, texts: Texts
+    one: Performance, period: str, formats: Formats, texts: Texts, *, hidden: bool = False
 ) -> PerformanceScreen:
-    """Return what to show of a performance over a period."""
+    """Return what to show of a performance over a period; ``hidden`` replaces amounts by dots."""
     row = first_row(one.dates, period)
     dates = one.dates[row:]
     rows = _thin(len(dates))
@@ -79,12 +79,14 @@ def performance_screen(
     index = growth(one.portfolio.values, one.contributions)
 
     def money(amount: float) -> str:
-        return formats.money(Decimal(str(round(amount, 2))), one.currency)
+        return HIDDEN if hidden else formats.money(Decimal(str(round(amount, 2))), one.currency)
 
     return PerformanceScreen(
-        gain=formats.signed_money(Decimal(str(round(one.gain, 2))), one.currency),
+        gain=HIDDEN
+        if hidden
+        else formats.signed_money(Decimal(str(round(one.gain, 2))), one.currency),
         contributed=texts("performance.of_contributions", amount=money(one.contributed)),
-        chart=money_chart(chosen, lines, one.currency, formats, texts),
+        chart=None if hidden else money_chart(chosen, lines, one.currency, formats, texts),
         drawdowns=share_chart(
             chosen,
             [(texts("performance.drawdown"), part(drawdowns(index)))],

@@ -114,7 +114,7 @@ def portfolio_screen(
         bars=bars,
         scale=scale,
         rows=tuple(
-            _row(symbol, position, one, formats, texts, money)
+            _row(symbol, position, one, formats, texts, money, hidden)
             for symbol, position in one.holdings.items()
         ),
         notes=tuple(one.notes),
@@ -181,6 +181,7 @@ def _row(
     formats: Formats,
     texts: Texts,
     money: Callable[[Decimal | None], str],
+    hidden: bool,
 ) -> HoldingRow:
     target = one.targets.get(symbol, 0.0)
     drift = None if held.weight is None else held.weight - target
@@ -192,7 +193,7 @@ def _row(
         note = ""
     return HoldingRow(
         symbol=symbol,
-        quantity=formats.quantity(held.quantity),
+        quantity=HIDDEN if hidden else formats.quantity(held.quantity),
         price=formats.money(held.price, held.currency or one.currency),
         value=money(held.value),
         weight=formats.percent(held.weight),

@@ -44,7 +44,7 @@ def PortfolioPerformance() -> ft.View:
     ft.use_dialog(None if explained is None else _explanation(explained, explain, app))
 
     def content(one: Performance) -> Sequence[ft.Control]:
-        screen = performance_screen(one, period, app.formats, text)
+        screen = performance_screen(one, period, app.formats, text, hidden=app.amounts_hidden)
         colors = [app.colors.accent, *app.colors.series[:2], app.colors.quiet]
         return [
             ft.Column(

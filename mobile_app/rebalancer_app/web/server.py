@@ -38,6 +38,9 @@ OPEN_PAGES = ("sign-in", "register", "forgotten-password", "reset-password", "co
 OWN_PAGES = ("passkey", "confirm")
 """Pages for a signed-in person, which use what only a page with scripts can."""
 
+KEPT_SECONDS = 600
+"""How long the state of a window outlasts its connection, such as a phone's in the pocket."""
+
 _POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -164,6 +167,7 @@ class WebClient:
             executor=app_manager.executor,
             main=_run,
             before_main=None,
+            session_timeout_seconds=KEPT_SECONDS,
         ).handle(socket)
 
     def _connect(self, browser: HTTPConnection, session: Tokens | None) -> Client:
