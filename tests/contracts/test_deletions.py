@@ -11,6 +11,7 @@ from rebalancer.adapters.memory.reports import MemoryReports
 from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.adapters.sql.deletions import personal_rows
 from rebalancer.adapters.sql.engine import reading
+from rebalancer.adapters.sql.reports import SqlReports
 from rebalancer.adapters.sql.tables import metadata
 from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.application.account_deletion import EraseAccounts
@@ -116,9 +117,10 @@ def planted(work, reports, number):
 
 @pytest.mark.parametrize("records", [None, timedelta(days=3650)], ids=["removed", "kept"])
 def test_erased_account_leaves_nothing_personal(work, records):
+    reports = MemoryReports()
     if isinstance(work, SqlWork):  # in plain text, so that all that is left can be read
         work = attrs.evolve(work, encryption=NoEncryption())
-    reports = MemoryReports()
+        reports = SqlReports(work.engine)  # in the same database, as without MongoDB
     ada, portfolio, _ = planted(work, reports, 1)
     bob, other, _ = planted(work, reports, 2)
     with work.begin() as tx:  # shares of both, and an event about one by the other

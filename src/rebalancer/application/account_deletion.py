@@ -101,13 +101,17 @@ class EraseAccounts:
 
     def _erase(self, deletion: Deletion, now: datetime) -> bool:
         owner = deletion.owner
+        with self.work.read() as tx:
+            if not _is_due(tx.deletions.find(owner), now):
+                return False
+        # Reports may be in another database, or in this one, where a second writer would wait for
+        # the transaction below. The deletion is still due if the rest fails.
+        self.reports.delete_of(str(owner))
         with self.work.begin() as tx:
             user = tx.users.get(owner)  # before the deletion: logins lock in this order
             current = tx.deletions.find(owner)
-            if current is None or current.due > now:
-                return False  # it was cancelled
-            # Reports may be in another database. The deletion is still due if the rest fails.
-            self.reports.delete_of(str(owner))
+            if current is None or not _is_due(current, now):
+                return False
             keeps = self.terms.records is not None and current.anonymized is None
             self._erase_rows(tx, user, current, keeps=keeps, now=now)
         log.info("account %s was erased; records %s", owner, "kept" if keeps else "removed")
@@ -129,3 +133,8 @@ class EraseAccounts:
         )
         tx.audit.erase_origins(involved=user.id)
         erase_key(tx, user.id)  # at last: what was written here had the key
+
+
+def _is_due(deletion: Deletion | None, now: datetime) -> bool:
+    """Return whether the account is to be erased; a deletion that was cancelled does not exist."""
+    return deletion is not None and deletion.due <= now
