@@ -3,6 +3,7 @@
 import attrs
 import pytest
 
+from rebalancer.domain.accounts.deletion import Deletion
 from rebalancer.domain.accounts.roles import Role
 from rebalancer.domain.errors import Conflict, NotFound
 from tests.contracts.stores import HOUR, NOW, a_user, race, stored_user
@@ -34,8 +35,10 @@ def test_users_are_listed_oldest_first(work):
         assert tx.users.page(after=a_user().id, limit=9) == []
 
 
-def test_disabled_operators_do_not_count(work):
-    operator = stored_user(work, role=Role.OPERATOR)
+def test_operators_that_are_disabled_or_to_be_deleted_do_not_count(work):
+    operator, leaving = (stored_user(work, role=Role.OPERATOR) for _ in range(2))
+    with work.begin() as tx:
+        tx.deletions.save(Deletion(leaving.id, requested=NOW, due=NOW + HOUR))
     stored_user(work, role=Role.OPERATOR, disabled=NOW)
     stored_user(work, role=Role.ADVISER)
     for begin in (work.begin, work.read):

@@ -34,6 +34,7 @@ from rebalancer.adapters.memory.synchronization import (
 from rebalancer.adapters.memory.usage import MemoryUsage
 from rebalancer.application.not_found import NOT_FOUND, require
 from rebalancer.application.ports.store import Transaction
+from rebalancer.domain.accounts.deletion import Deletion
 from rebalancer.domain.accounts.roles import Role
 from rebalancer.domain.accounts.sessions import Session
 from rebalancer.domain.accounts.shares import Right, only_the_owner
@@ -86,7 +87,7 @@ class MemoryWork:
 def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
     shares = MemoryPortfolioShares(tables["shares"], tables["users"], tables["closed"])
     return Transaction(
-        users=MemoryUsers(tables["users"]),
+        users=MemoryUsers(tables["users"], tables["deletions"]),
         tokens=MemoryRefreshTokens(tables["tokens"]),
         passkeys=MemoryPasskeys(tables["passkeys"]),
         totp=MemoryTotpSecrets(tables["totp"]),
@@ -127,6 +128,7 @@ class MemoryProbe:
 @attrs.frozen
 class MemoryUsers:
     rows: dict[UUID, User]
+    deletions: dict[UUID, Deletion]
 
     def add(self, user: User) -> None:
         if self.by_email(user.email) is not None:
@@ -159,7 +161,9 @@ class MemoryUsers:
         return frozenset(
             user.id
             for user in self.rows.values()
-            if user.role is Role.OPERATOR and user.disabled is None
+            if user.role is Role.OPERATOR
+            and user.disabled is None
+            and user.id not in self.deletions
         )
 
 

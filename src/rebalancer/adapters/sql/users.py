@@ -11,7 +11,7 @@ from sqlalchemy import Row, delete, insert, select, tuple_, update
 from rebalancer.adapters.sql.rows import SESSIONS, TOKENS, USERS, user_row
 from rebalancer.adapters.sql.sealed import has_text, open_row, seal_row
 from rebalancer.adapters.sql.statements import SqlStore, delete_unlocked, lock_rows, replace_row
-from rebalancer.adapters.sql.tables import refresh_tokens, sessions, users
+from rebalancer.adapters.sql.tables import account_deletions, refresh_tokens, sessions, users
 from rebalancer.application.not_found import require
 from rebalancer.domain.accounts.roles import Role
 from rebalancer.domain.accounts.sessions import IDLE_LIFETIME, Session
@@ -54,7 +54,10 @@ class SqlUsers(SqlStore):
         query = select(users.c.id, users.c.disabled).where(users.c.role == Role.OPERATOR.value)
         query = query.order_by(users.c.id)  # one order of locks
         rows = self.connection.execute(lock_rows(query) if self.locks else query)
-        return frozenset(row.id for row in rows if row.disabled is None)
+        enabled = frozenset(row.id for row in rows if row.disabled is None)
+        owner = account_deletions.c.owner  # after the locks, as a request to delete takes them, too
+        leaving = self.connection.scalars(select(owner).where(owner.in_(enabled)))
+        return enabled.difference(leaving)
 
     def _row_of(self, user: User) -> dict[str, Any]:
         return seal_row(self.cipher, users, user_row(user))

@@ -55,9 +55,10 @@ class Users(Protocol):
         """Return users, oldest first, beginning after the id ``after``; of all roles when None."""
 
     def enabled_operators(self) -> frozenset[UUID]:
-        """Return the operators that are not disabled, locked in a writing transaction.
+        """Return the operators that stay: neither disabled nor to be deleted.
 
-        So only one of several transactions at a time can decide by their number.
+        All operators are locked in a writing transaction, so that only one of several
+        transactions at a time can decide by their number.
         """
 
 
