@@ -151,7 +151,8 @@ def _everything(error):
     return formatter.formatException((type(error), error, error.__traceback__))
 
 
-def test_commit_in_sqlite_waits_for_the_disk(stores_of):
+def test_commit_in_sqlite_waits_for_the_disk_and_deletions_overwrite(stores_of):
     with stores_of("sqlite").engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA secure_delete").scalar() == 1
