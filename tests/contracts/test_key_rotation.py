@@ -22,6 +22,7 @@ from tests.contracts.stores import (
     a_passkey,
     a_session,
     a_totp,
+    a_user,
     stored_portfolio,
     stored_user,
 )
@@ -119,6 +120,18 @@ def test_first_rotation_encrypts_what_is_plain_and_the_last_gives_it_back(engine
     assert read(engine, NoEncryption(), users) == before
     with SqlWork(engine).read() as tx:
         assert tx.data_keys.counts() == {}
+
+
+def test_process_without_keys_finds_and_adds_no_accounts(engine):
+    users = fill(SqlWork(engine))
+    rotate(engine, envelope(OLD))
+    work = SqlWork(engine)
+    for ask in (
+        lambda tx: tx.users.by_email(users[0].email),
+        lambda tx: tx.users.add(a_user(email=users[0].email)),  # its index would not be unique
+    ):
+        with pytest.raises(KeyUnavailable), work.begin() as tx:
+            ask(tx)
 
 
 def test_interrupted_rotation_continues(engine):

@@ -65,6 +65,8 @@ def test_texts_are_encrypted_renewed_and_decrypted_while_the_database_is_in_use(
         for command in (("serve", "--port", "0"), ("worker",), ("user", "list")):
             result = rebalancer(*command, env=missing)
             assert result.code != 0 and "encryption key" in result.stderr, result
+        found = rebalancer("db", "check", env=missing)
+        assert found.code == 3 and "encryption key" in found.stdout
 
     renewed = rebalancer("db", "rotate-keys", env=keys_of(new, old))
     assert renewed.code == 0 and "renewed 2 data keys" in renewed.stdout

@@ -63,8 +63,13 @@ class CheckKeys:
 
 @attrs.frozen
 class PlainText:
-    """The cipher of a store without keys: texts pass through; see `FieldCipher`."""
+    """The cipher of a store without keys: texts pass through; see `FieldCipher`.
 
+    Attributes:
+        keys: Stored data keys. While there are any, texts cannot be found without their key.
+    """
+
+    keys: DataKeys | None = None
     seals: bool = False
 
     def seal(self, owner: UUID, field: str, text: str) -> str:
@@ -82,7 +87,13 @@ class PlainText:
         return sealed
 
     def index(self, purpose: str, text: str) -> None:
-        """Return None: nothing is indexed."""
+        """Return None: nothing is indexed.
+
+        Raises:
+            KeyUnavailable: some texts are indexed, so a look-up could miss them.
+        """
+        if self.keys is not None and self.keys.counts():
+            raise _no_keys()
 
 
 PLAIN_TEXT = PlainText()
@@ -97,7 +108,7 @@ class NoEncryption:
 
     def cipher(self, keys: DataKeys, *, writes: bool) -> FieldCipher:
         """Return the cipher that does nothing."""
-        return PLAIN_TEXT
+        return PlainText(keys)
 
     def check(self, keys: DataKeys) -> None:
         """Check that nothing is encrypted.

@@ -212,7 +212,10 @@ def seal_row(
     """
     personal = PERSONAL[table.name]
     if not cipher.seals:
-        return row if personal.index is None else row | {personal.index: None}
+        if personal.index is None:
+            return row
+        index_of(cipher, table, row[personal.names[0]])  # refuses to add what it could not find
+        return row | {personal.index: None}
     who = owner or owner_of(personal, row)
     sealed = dict(row)
     for name in personal.names:

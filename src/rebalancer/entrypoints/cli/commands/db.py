@@ -97,7 +97,7 @@ def current(as_json: bool) -> None:
 @db.command()
 @json_option
 def check(as_json: bool) -> int:
-    """Check the tables against their definition, and every ledger against its portfolio.
+    """Check the tables against their definition, every ledger against its portfolio, and the keys.
 
     Each finding is printed on a line; any finding makes the exit code 3. Imported assets without a
     current price are named, too, but do not count as findings.
@@ -106,11 +106,17 @@ def check(as_json: bool) -> int:
     Example:
       rebalancer db check
     """
+    from rebalancer.application.encryption import CheckKeys, KeyUnavailable
     from rebalancer.application.health import describe_withheld
     from rebalancer.application.stored_market import StoredMarket
 
     wired, database = _open_database()
     found, outdated = database.findings(), database.revision() != database.newest()
+    if not outdated:
+        try:
+            wired.get(CheckKeys)()
+        except KeyUnavailable as error:
+            found = [*found, str(error)]
     if as_json:
         print_json(found)
     else:
