@@ -330,9 +330,10 @@ def test_restored_database_can_be_changed(whole, empty, kind):
     with work.begin() as tx:
         rich = max(tx.portfolios.chunk(), key=lambda portfolio: portfolio.version)
         ledger = tx.portfolios.ledger(rich.id)
+        entries = ledger.entries  # read while the transaction is open
         tx.portfolios.save(rich.book(ledger.extended_by([deposit]), NOW + HOUR), entries=[deposit])
     with work.read() as tx:
-        assert tx.portfolios.ledger(rich.id).entries == (*ledger.entries, deposit)
+        assert tx.portfolios.ledger(rich.id).entries == (*entries, deposit)
     assert target.findings() == []
 
 

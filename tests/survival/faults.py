@@ -119,8 +119,10 @@ class Faults:
         process = system.api if name.endswith("the API") else self.dice.choice(system.workers)
         if name.startswith("a process"):
             return process.kill_a_child(self.dice)
-        self.others["kills during start"] += self.plan.starts and not process.is_ready()
-        return process.kill(starting=self.plan.starts)
+        starting = self.plan.starts and not process.is_ready()
+        killed = process.kill(starting=self.plan.starts)
+        self.others["kills during start"] += killed and starting
+        return killed
 
     def _jump(self) -> None:
         """Set the clock to a wrong time, or back to the right one."""

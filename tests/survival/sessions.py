@@ -62,8 +62,16 @@ class SessionLog:
         with system.client() as client:
 
             def status(method: str, path: str, **options: Any) -> int:
-                return client.request(method, path, **options).status_code
+                latest = time.monotonic() + TIMEOUT
+                while True:  # the API may have been killed a moment ago
+                    try:
+                        return client.request(method, path, **options).status_code
+                    except httpx.ConnectError:
+                        if time.monotonic() > latest:
+                            raise
+                        time.sleep(0.1)
 
+            system.wait()
             time.sleep(LOOK)
             for tokens in self.ended:
                 header = {"Authorization": f"Bearer {tokens.access}"}

@@ -57,7 +57,7 @@ class Supervised:
     def __init__(self, name: str, command: list[str], environment: dict[str, str], folder: Path):
         self.name = name
         self._command, self._environment, self._folder = command, environment, folder
-        self._stopping = False
+        self._stopping = self._killed_early = False
         self.failures: list[int] = []
         self._started, self._log_start = 0.0, 0
         self._start()
@@ -107,9 +107,16 @@ class Supervised:
         Args:
             starting: Also kill a process that has just started.
         """
-        early = time.monotonic() < self._started + _START and not starting
-        if self.process.poll() is not None or early:
+        early = time.monotonic() < self._started + _START
+        if self.process.poll() is not None or (early and not starting):
             return False
+        if starting and not self.is_ready():
+            # Once in a row, or a busy machine would never have it started.
+            if self._killed_early:
+                return False
+            self._killed_early = True
+        else:
+            self._killed_early = False
         self.process.kill()
         return True
 

@@ -18,6 +18,8 @@ WITHOUT_A_VALUE = (
     "/api/risk",
     "/api/backtest",
     "/api/jobs",
+    "/api/operators",
+    "/api/portfolios/{portfolio_id:uuid}/shares",
     "/api/rebalance/{proposal_id:uuid}/reject",
     "/api/rebalance/{proposal_id:uuid}/cancel",
 )
