@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from rebalancer.adapters.sql.tables import Moment
+from rebalancer.domain.errors import Conflict
 
 revision = "0017"
 down_revision = "0016"
@@ -35,7 +36,7 @@ def downgrade() -> None:
     """Migrate back; encrypted texts must have been decrypted before, which no migration can do."""
     connection = op.get_bind()
     if connection.execute(sa.text("SELECT count(*) FROM data_keys")).scalar():
-        raise RuntimeError(
+        raise Conflict(
             "the database has encrypted texts; decrypt them first with REBALANCER_ENCRYPTION=off "
             "and `rebalancer db rotate-keys`"
         )

@@ -67,6 +67,7 @@ def test_texts_are_encrypted_renewed_and_decrypted_while_the_database_is_in_use(
             assert result.code != 0 and "encryption key" in result.stderr, result
         found = rebalancer("db", "check", env=missing)
         assert found.code == 3 and "encryption key" in found.stdout
+    assert rebalancer("db", "downgrade", "0016", "--yes", env=keys_of(old)).refused("rotate-keys")
 
     renewed = rebalancer("db", "rotate-keys", env=keys_of(new, old))
     assert renewed.code == 0 and "renewed 2 data keys" in renewed.stdout
