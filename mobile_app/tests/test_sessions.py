@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 from fake_server import EMAIL, PASSWORD, FakeServer
+from starlette.websockets import WebSocket
 
 from rebalancer_app.gateway import users
 from rebalancer_app.gateway.client import Client
 from rebalancer_app.gateway.problems import SignedOut
 from rebalancer_app.gateway.users import Credentials
+from rebalancer_app.web.server import window_of
 from rebalancer_app.web.sessions import WebSessions
 
 
@@ -117,5 +119,20 @@ def test_signing_out_ends_the_login_at_the_server():
         await session.sign_out()
         assert sessions.find(cookie) is None
         assert server.refresh == set()
+
+    asyncio.run(scenario())
+
+
+def test_a_window_is_resumed_with_the_same_sign_in_alone():
+    async def scenario():
+        server = FakeServer()
+        sessions = WebSessions(connect(server))
+        (cookie, first), (_, second) = [await sign_in(server, sessions) for _ in range(2)]
+        scope = {"type": "websocket", "path": "/ws", "headers": [(b"host", b"localhost")]}
+
+        def path(session):
+            return window_of(WebSocket(scope, None, None), session).url.path
+
+        assert path(first) == path(sessions.find(cookie)) != path(second)
 
     asyncio.run(scenario())

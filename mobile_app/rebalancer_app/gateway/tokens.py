@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import attrs
 
@@ -28,6 +29,7 @@ class Tokens:
         expires: When it expires.
         access_token: The present access token; empty before the first refresh after a restart.
         changed: Called after each refresh.
+        id: Tells this sign-in from others while the process runs.
         ended: Called when the session has ended.
     """
 
@@ -38,6 +40,7 @@ class Tokens:
     ended: Callable[[], None]
     access_token: str = attrs.field(default="", repr=False)
     access_ends: datetime = _LONG_AGO
+    id: str = attrs.field(factory=lambda: uuid4().hex, init=False)
     _lock: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
 
     def take(self, login: Login) -> None:

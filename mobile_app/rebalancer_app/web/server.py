@@ -168,7 +168,7 @@ class WebClient:
             main=_run,
             before_main=None,
             session_timeout_seconds=KEPT_SECONDS,
-        ).handle(socket)
+        ).handle(window_of(socket, session))
 
     def _connect(self, browser: HTTPConnection, session: Tokens | None) -> Client:
         """Return a client that asks the server as the browser would."""
@@ -191,6 +191,16 @@ class WebClient:
         """Return a client for sessions that were read from their file."""
         transport = InProcessTransport(self.server, ("127.0.0.1", 0))
         return Client("http://localhost", transport=transport)
+
+
+def window_of(socket: WebSocket, session: Tokens) -> WebSocket:
+    """Return a socket whose window can be resumed with the same sign-in alone.
+
+    Flet finds a window by the path of its socket and by an id that the browser's tab keeps, also
+    when another person signs in there.
+    """
+    scope = {**socket.scope, "path": f"/{session.id}/ws", "root_path": ""}
+    return WebSocket(scope, socket.receive, socket.send)
 
 
 async def _run(page: ft.Page) -> None:
