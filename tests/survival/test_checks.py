@@ -14,7 +14,7 @@ from rebalancer.domain.rebalancing.lifecycle import Stage
 from tests.contracts.stores import NOW, a_deposit, a_fill, a_managed, a_proposal, a_run, a_user
 from tests.survival import soak
 from tests.survival.clients import ConfirmedEffects
-from tests.survival.soak import Report, check_portfolio, check_runs
+from tests.survival.soak import Report, check_counts, check_portfolio, check_runs
 
 
 @pytest.fixture
@@ -151,3 +151,21 @@ def test_second_proposal_of_a_run_is_found(work):
     with work.read() as tx:
         check_runs(tx, report, book=1)
     assert any("two proposals" in finding for finding in report.findings)
+
+
+def test_lost_and_repeated_portfolios_and_proposals_are_found(work):
+    portfolio = stored(work)
+    record = a_proposal(portfolio)
+    with work.begin() as tx:
+        tx.proposals.add([record])
+    both = ConfirmedEffects(portfolios={str(portfolio.id)}, proposals={str(record.id)})
+    more = ConfirmedEffects(
+        portfolios={str(portfolio.id), "lost"}, proposals={str(record.id), "lost"}
+    )
+    found: dict[str, list[str]] = {"held": [], "extra": [], "lost": []}
+    with work.read() as tx:
+        for name, confirmed in (("held", both), ("extra", ConfirmedEffects()), ("lost", more)):
+            check_counts(tx, [portfolio.owner], confirmed, found[name])
+    assert found["held"] == []
+    assert ["never confirmed" in text for text in found["extra"]] == [True, True]
+    assert ["are lost" in text for text in found["lost"]] == [True, True]
