@@ -6,7 +6,6 @@ its locks. Operations are use cases over an SQLite file and over Postgres on thi
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -39,7 +38,6 @@ from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
 from rebalancer.domain.portfolio.owner import User
-from rebalancer.entrypoints.server import SWITCH_INTERVAL
 from tests.builders import CLASSES, USD, prices
 from tests.servers import Postgres, running
 
@@ -102,7 +100,6 @@ _PRICES, _LISTED = MemoryPrices(MARKET), MemoryInstruments(CLASSES)
 
 def figures() -> Iterator[Figure]:
     """Yield the time of each operation, and of others while a long ledger is replayed."""
-    sys.setswitchinterval(SWITCH_INTERVAL)
     with tempfile.TemporaryDirectory(prefix="rebalancer-bench-") as name, ExitStack() as stack:
         server = stack.enter_context(running(Postgres))
         for kind, url in (

@@ -41,6 +41,7 @@ def load(stored: dict[str, Any]) -> ProposalRecord:
         remark="",
         run=None,
         cancelled=None,
+        actor=None,
     )
     return PROPOSALS.from_row(row)
 

@@ -351,7 +351,8 @@ def test_empty_database_is_backed_up_and_restored(empty, tmp_path, to):
 def test_backup_is_a_snapshot_during_writes(empty, tmp_path, kind):
     source, target = empty(kind), empty("sqlite")
     rich = filled(source.engine)
-    before, work, written = contents(source), SqlWork(source.engine), []
+    work = SqlWork(source.engine, source.encryption)
+    before, written = contents(source), []
 
     def write(done, total):
         """Add a user and a deposit between two tables of the backup."""

@@ -7,7 +7,6 @@ import logging
 import logging.config
 import socket
 import ssl
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -30,13 +29,6 @@ if TYPE_CHECKING:
 
 GRACE_PERIOD = 10
 """Seconds that a worker process has for its requests after SIGTERM."""
-
-SWITCH_INTERVAL = 0.0005
-"""Seconds after which a thread that computes leaves the interpreter to others.
-
-A request that reads the database waits that long at each statement while another one adds up a long
-ledger; Python's default is 0.005.
-"""
 
 _ACCESS = "rebalancer.access"
 
@@ -104,7 +96,6 @@ def application(
 
     settings = attrs.evolve(Settings.read(), port=port)  # as bound, which links and passkeys need
     app = create_api(settings)
-    sys.setswitchinterval(SWITCH_INTERVAL)
     end_with_parent(GRACE_PERIOD)
     busy = BusyConnections()
     ConnectionGuard(port, limits, busy).start()
