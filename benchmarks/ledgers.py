@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from uuid import UUID, uuid4
@@ -144,7 +145,7 @@ def _measure(house: House, rounds: int) -> dict[str, float]:
     ):
         for count, portfolio in house.portfolios.items():
             found[f"{what}, {count:,} entries"] = min(
-                _time(lambda run=operation, id=portfolio: run(house, id)) for _ in range(rounds)
+                _time(partial(operation, house, portfolio)) for _ in range(rounds)
             )
     found[_NEIGHBOUR] = _neighbour(house, max(4, 2 * rounds))
     return found

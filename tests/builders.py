@@ -255,7 +255,7 @@ def a_book(
     if limits is None:
         return book
     none = attrs.evolve(Limits.none(book), bind=True)
-    bounds = {
+    bounds: dict[str, Any] = {
         name: np.broadcast_to(np.array(value), getattr(none, name).shape)
         for name, value in limits.items()
     }

@@ -351,18 +351,17 @@ def test_empty_database_is_backed_up_and_restored(empty, tmp_path, to):
 def test_backup_is_a_snapshot_during_writes(empty, tmp_path, kind):
     source, target = empty(kind), empty("sqlite")
     rich = filled(source.engine)
-    work = SqlWork(source.engine, source.encryption)
+    work = SqlWork(source.engine)
     before, written = contents(source), []
 
     def write(done, total):
-        """Add a user and a deposit between two tables of the backup."""
+        """Add a portfolio and a deposit between two tables of the backup."""
         with work.begin() as tx:
             portfolio = tx.portfolios.get(rich.id, owner=rich.owner)
-            entry, newcomer = a_deposit(), a_user()
+            entry = a_deposit()
             ledger = tx.portfolios.ledger(rich.id).extended_by([entry])
             tx.portfolios.save(portfolio.book(ledger, NOW), entries=[entry])
-            tx.users.add(newcomer)
-            tx.portfolios.add(a_managed(newcomer.id), [])
+            tx.portfolios.add(a_managed(rich.owner), [])
         written.append(entry)
 
     source.backup(tmp_path / "all", progress=write)
