@@ -1,10 +1,12 @@
 """Shared portfolios in every store."""
 
+from datetime import timedelta
 from uuid import uuid4
 
 import attrs
 import pytest
 
+from rebalancer.domain.accounts.deletion import Deletion
 from rebalancer.domain.accounts.roles import Role
 from rebalancer.domain.accounts.shares import Right
 from rebalancer.domain.errors import NotAllowed, NotFound
@@ -129,6 +131,16 @@ def test_disabled_account_shares_nothing(work, portfolio, adviser, ada):
     stored_share(work, portfolio, adviser)
     with work.begin() as tx:
         tx.users.save(attrs.evolve(ada, disabled=NOW))
+    expect(work, NotFound, "portfolio_not_found", id=portfolio.id, actor=adviser)
+    with work.read() as tx:
+        assert tx.portfolios.shared_page(adviser.id, limit=9) == []
+        assert tx.shares.received(adviser.id, limit=9) == []
+
+
+def test_account_that_is_about_to_be_deleted_shares_nothing(work, portfolio, adviser, ada):
+    stored_share(work, portfolio, adviser)
+    with work.begin() as tx:
+        tx.deletions.save(Deletion(ada.id, requested=NOW, due=NOW + timedelta(days=14)))
     expect(work, NotFound, "portfolio_not_found", id=portfolio.id, actor=adviser)
     with work.read() as tx:
         assert tx.portfolios.shared_page(adviser.id, limit=9) == []

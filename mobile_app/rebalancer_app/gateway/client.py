@@ -19,6 +19,9 @@ from rebalancer_app.gateway.problems import Offline, Problem, SignedOut
 
 T = TypeVar("T")
 
+MOST_KNOWN = 100
+"""Answers that are remembered."""
+
 ATTEMPTS = 3
 """Attempts at a request whose answer was lost; a write is repeated with the same key."""
 
@@ -165,8 +168,15 @@ class Client:
             decoded = decode(json.loads(response.content, parse_float=Decimal), endpoint.answer)
         answer: Answer[T] = Answer(decoded, response.headers.get("ETag"), datetime.now(UTC))
         if endpoint.method == "GET":
-            self._known[name] = answer
+            self._remember(name, answer)
         return answer
+
+    def _remember(self, name: str, answer: Answer[Any]) -> None:
+        """Remember an answer for the time without a connection; the oldest one gives way."""
+        self._known.pop(name, None)
+        self._known[name] = answer
+        if len(self._known) > MOST_KNOWN:
+            self._known.pop(next(iter(self._known)))
 
     async def follow(self, endpoint: Endpoint[T], **path: Any) -> AsyncIterator[T]:
         """Yield the data of server-sent events until the server ends the stream.

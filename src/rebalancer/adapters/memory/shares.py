@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -20,6 +20,7 @@ class MemoryPortfolioShares:
     rows: dict[UUID, Share]
     users: Mapping[UUID, User]
     closed: Mapping[UUID, datetime]
+    deletions: Container[UUID]
 
     def add(self, share: Share) -> None:
         self.rows[share.id] = share
@@ -81,7 +82,8 @@ class MemoryPortfolioShares:
     def _is_effective(self, share: Share) -> bool:
         owner = self.users.get(share.owner)
         is_disabled = owner is not None and owner.disabled is not None
-        return share.portfolio not in self.closed and not is_disabled
+        is_suspended = is_disabled or share.owner in self.deletions
+        return share.portfolio not in self.closed and not is_suspended
 
     def _sorted(self, shares: list[Share]) -> list[Share]:
         def age(share: Share) -> Any:

@@ -85,7 +85,9 @@ class MemoryWork:
 
 
 def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
-    shares = MemoryPortfolioShares(tables["shares"], tables["users"], tables["closed"])
+    shares = MemoryPortfolioShares(
+        tables["shares"], tables["users"], tables["closed"], tables["deletions"]
+    )
     return Transaction(
         users=MemoryUsers(tables["users"], tables["deletions"]),
         tokens=MemoryRefreshTokens(tables["tokens"]),

@@ -10,13 +10,18 @@ from sqlalchemy import Connection, Row, Select, delete, insert, or_, select, tup
 from rebalancer.adapters.sql.rows import SHARES
 from rebalancer.adapters.sql.sealed import open_row, seal_row
 from rebalancer.adapters.sql.statements import SqlStore, lock_rows, replace_row
-from rebalancer.adapters.sql.tables import portfolio_shares, portfolios, users
+from rebalancer.adapters.sql.tables import account_deletions, portfolio_shares, portfolios, users
 from rebalancer.application.not_found import require
 from rebalancer.domain.accounts.roles import Role
 from rebalancer.domain.accounts.shares import Right, Share, check_right
 
 _RECIPIENT = users.alias("recipient")
 _OWNER = users.alias("share_owner")
+_OWNER_IS_ACTIVE = (
+    _OWNER.c.disabled.is_(None),
+    _OWNER.c.id.not_in(select(account_deletions.c.owner)),
+)
+"""Shares of an account that is disabled, or about to be deleted, are suspended."""
 
 
 class SqlPortfolioShares(SqlStore):
@@ -55,7 +60,7 @@ class SqlPortfolioShares(SqlStore):
             .where(
                 table.recipient == recipient,
                 portfolios.c.closed.is_(None),
-                _OWNER.c.disabled.is_(None),
+                *_OWNER_IS_ACTIVE,
             )
         )
         if after is not None:
@@ -89,7 +94,7 @@ def shared_with(actor: Any) -> Select[Any]:
             table.recipient == actor,
             table.accepted.is_not(None),
             portfolios.c.closed.is_(None),
-            _OWNER.c.disabled.is_(None),
+            *_OWNER_IS_ACTIVE,
         )
     )
 

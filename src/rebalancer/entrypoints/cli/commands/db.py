@@ -145,8 +145,11 @@ def backup(file: Path, as_json: bool) -> None:
       rebalancer db backup "rebalancer-$(date +%F).jsonl.gz"
       REBALANCER_DATABASE_URL=postgresql://user@host/rebalancer rebalancer db backup all.jsonl.gz
     """
+    from rebalancer.application.encryption import CheckKeys
+
     settings().check_encryption()
-    _, database = _open_database()
+    wired, database = _open_database()
+    wired.get(CheckKeys)()  # with another key the file would need both
     with stages() as begin:
         rows = database.backup(file, progress=begin("Writing", "rows"))
     _print_rows(rows, file, as_json, "Wrote", "to")
