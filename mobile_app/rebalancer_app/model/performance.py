@@ -46,10 +46,15 @@ class MonthCell:
 
 @attrs.frozen
 class PerformanceScreen:
-    """Everything on the screen."""
+    """Everything on the screen.
+
+    Attributes:
+        since: Day from which all figures count; only the charts follow the period.
+    """
 
     gain: str
     contributed: str
+    since: str
     chart: Chart | None
     drawdowns: Chart | None
     figures: tuple[Figure, ...]
@@ -86,6 +91,7 @@ def performance_screen(
         if hidden
         else formats.signed_money(Decimal(str(round(one.gain, 2))), one.currency),
         contributed=texts("performance.of_contributions", amount=money(one.contributed)),
+        since=texts("performance.since", day=formats.day(one.first)),
         chart=None if hidden else money_chart(chosen, lines, one.currency, formats, texts),
         drawdowns=share_chart(
             chosen,

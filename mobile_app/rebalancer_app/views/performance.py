@@ -62,6 +62,7 @@ def PortfolioPerformance() -> ft.View:
                 app,
                 label=text("home.period"),
             ),
+            words(screen.since, app, "lead", strong=True),
             _figures(screen, explain, app),
             _comparisons(screen, app),
             *_drawdowns(screen, app),
