@@ -72,7 +72,7 @@ def test_cpu_build_of_another_version_is_a_problem():
 
 def test_every_installation_uses_the_lock_file():
     recipes = re.findall(r"^\t.*\$\((?:INSTALL|UV)\).*", MAKEFILE, re.MULTILINE)
-    assert len(recipes) == 4
+    assert len(recipes) == 5
     assert all("$(LOCKED)" in line or "$(WITH_TORCH)" in line for line in recipes), recipes
 
 

@@ -87,6 +87,7 @@ def test_job_is_shown(quickly, a_job):
         "error": "the exchange is on fire",
         "attempts": 3,
         "spared": 0,
+        "started": None,
         "alive": None,
         "cancelling": False,
         "finished": job.finished.isoformat(),

@@ -40,7 +40,6 @@ def test_confirmed_effects_survive_on_sqlite(tmp_path):
     show(report, Console(width=150))
     assert report.findings == []
     assert sum(report.kills.values()) >= kills
-    assert report.sessions.counts["refreshes"] and report.sessions.counts["logouts"]
 
 
 def test_fifty_clients_share_portfolios_without_lost_updates(tmp_path):

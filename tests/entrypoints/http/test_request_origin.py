@@ -62,11 +62,15 @@ def test_unknown_address_is_left_out():
     assert ask(peer="testclient")[0].address is None
 
 
-def test_answers_and_log_lines_of_a_request_have_its_id_and_user(api, caplog):
+def test_answers_and_log_lines_of_a_request_have_its_id_and_user(api, caplog, monkeypatch):
     ada = api.register()
     lines = []
     with caplog.at_level(logging.INFO, "rebalancer.access"):
-        caplog.handler.format = lambda record: lines.append(JsonLines().format(record)) or ""
+        monkeypatch.setattr(
+            caplog.handler,
+            "format",
+            lambda record: lines.append(JsonLines().format(record)) or "",
+        )
         answer = ada.get("/api/users/profile")
         refused = api.client.get("/api/users/profile")
     first, second = map(json.loads, lines)

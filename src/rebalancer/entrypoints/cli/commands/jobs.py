@@ -213,7 +213,7 @@ def _job_document(job: Job) -> dict[str, Any]:
     found = attrs.asdict(job, recurse=False)
     for name, shown in _STORED_NAMES.items():
         found[shown] = found.pop(name)
-    for name in ("created", "due", "alive", "finished"):
+    for name in ("created", "due", "started", "alive", "finished"):
         found[name] = found[name] and found[name].isoformat()
     return {
         **found,
