@@ -20,6 +20,7 @@ NOT_YET = {
     "passkey_not_found",
     "proof_missing",
     "second_factor_missing",
+    "session_not_found",
     "share_not_found",
     "wrong_code",
 }
@@ -55,9 +56,11 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
         if (method, path) not in ONLINE
     ]
 
-    def place(one: tuple[str, str, Any]) -> tuple[bool, int]:
+    def place(one: tuple[str, str, Any]) -> tuple[bool, bool, int]:
         late = next((at + 1 for at, end in enumerate(LATER) if one[1].endswith(end)), 0)
-        return one[0] == "delete", late
+        ends_logins = one[1] == "/api/users/account"
+        is_delete = one[0] == "delete"
+        return ends_logins, is_delete, -one[1].count("/") if is_delete else late
 
     yield from sorted(found, key=place)
 
