@@ -17,6 +17,7 @@ RUN /opt/build/bin/uv pip install --no-cache --compile-bytecode --require-hashes
 COPY README.md LICENSE ./
 COPY alembic ./alembic
 COPY src ./src
+COPY mobile_app ./mobile_app
 RUN /opt/build/bin/uv pip install --no-cache --compile-bytecode --no-deps \
     --build-constraints requirements.lock .
 
