@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import attrs
 from playwright.sync_api import Browser, Error, Locator, Page
+from playwright.sync_api import TimeoutError as Late
 
 PICTURES = Path(__file__).parent.parent / "out/failed-windows"
 """Where windows of failed tests are kept."""
@@ -20,6 +21,19 @@ PATIENCE = 90_000
 
 _EXPECTED = ("WebGL", "GPU stall", "Injecting <script>", "Flutter app loaded", "favicon")
 """What a browser without a graphics card reports."""
+
+
+_IS_DRAWN = """() => {
+    const host = document.querySelector('flt-semantics-host');
+    if (!host || !host.querySelector('flt-semantics')) {
+        document.querySelector('flt-semantics-placeholder')?.click();
+        return false;
+    }
+    const labels = [...host.querySelectorAll('[aria-label]')];
+    const said = host.innerText + labels.map(node => node.getAttribute('aria-label')).join('');
+    return said.trim() !== '' && !said.includes('Working...');
+}"""
+"""Whether something of the app is on the screen; before that its frame says that it works."""
 
 
 @attrs.define
@@ -57,16 +71,19 @@ class AppWindow:
             self.wait_for_app()
 
     def wait_for_app(self) -> None:
-        """Wait until the app is drawn, and have it describe itself to screen readers."""
-        # A click that comes before Flutter listens is lost.
-        self.page.wait_for_function(
-            """() => {
-                if (document.querySelector('flt-semantics-host flt-semantics')) return true;
-                document.querySelector('flt-semantics-placeholder')?.click();
-                return false;
-            }""",
-            polling=200,
-        )
+        """Wait until the app is drawn, and have it describe itself to screen readers.
+
+        A window that shows nothing for long is loaded again, as a person would do: on a busy
+        machine its socket may be lost while it opens.
+        """
+        for patience in (45_000, 45_000, PATIENCE):
+            try:
+                # A click that comes before Flutter listens is lost.
+                self.page.wait_for_function(_IS_DRAWN, polling=200, timeout=patience)
+                return
+            except Late:
+                self.page.reload()
+        raise AssertionError("the app shows nothing")
 
     def sign_in(self, email: str, password: str, route: str = "/") -> None:
         """Sign in with a password."""
