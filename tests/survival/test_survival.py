@@ -32,7 +32,7 @@ def test_confirmed_effects_survive_on_sqlite(tmp_path):
         tmp_path,
         kills=kills,
         clients=4,
-        seed=int(time.time()),
+        seed=7,
         sqlite=True,
         plan=plan,
         migrations=1,
