@@ -49,8 +49,9 @@ class Running:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """Return its log records; each line is JSON."""
-        return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
+        """Return its log records, which are lines of JSON; mails are printed between them."""
+        text = self.log.read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
 @contextmanager

@@ -149,7 +149,8 @@ def backup(file: Path, as_json: bool) -> None:
 
     settings().check_encryption()
     wired, database = _open_database()
-    wired.get(CheckKeys)()  # with another key the file would need both
+    if database.revision() == database.newest():
+        wired.get(CheckKeys)()  # with another key the file would need both
     with stages() as begin:
         rows = database.backup(file, progress=begin("Writing", "rows"))
     _print_rows(rows, file, as_json, "Wrote", "to")
