@@ -76,7 +76,7 @@ class NoQuestion:
         return True
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Device:
     """Signs a person in on this device; the refresh token is in the key store alone.
 

@@ -16,7 +16,7 @@ from rebalancer_app.texts import Texts, load_texts
 
 
 @ft.observable
-@dataclass
+@dataclass(repr=False)  # it would show a whole server
 class AppState:
     """State of one window or device; components that read it are drawn again when it changes.
 

@@ -12,7 +12,8 @@ from rebalancer_app.gateway import users
 from rebalancer_app.gateway.client import Client
 from rebalancer_app.gateway.problems import SignedOut
 from rebalancer_app.gateway.users import Credentials
-from rebalancer_app.web.server import window_of
+from rebalancer_app.state import AppState
+from rebalancer_app.web.server import fresh_window
 from rebalancer_app.web.sessions import WebSessions
 
 
@@ -123,16 +124,19 @@ def test_signing_out_ends_the_login_at_the_server():
     asyncio.run(scenario())
 
 
-def test_a_window_is_resumed_with_the_same_sign_in_alone():
+def test_a_connection_never_finds_the_window_of_another():
+    scope = {"type": "websocket", "path": "/ws", "headers": [(b"host", b"localhost")]}
+    socket = WebSocket(scope, None, None)
+    assert fresh_window(socket).url.path != fresh_window(socket).url.path
+
+
+def test_a_log_of_the_state_shows_neither_the_server_nor_tokens():
     async def scenario():
         server = FakeServer()
         sessions = WebSessions(connect(server))
-        (cookie, first), (_, second) = [await sign_in(server, sessions) for _ in range(2)]
-        scope = {"type": "websocket", "path": "/ws", "headers": [(b"host", b"localhost")]}
-
-        def path(session):
-            return window_of(WebSocket(scope, None, None), session).url.path
-
-        assert path(first) == path(sessions.find(cookie)) != path(second)
+        _, session = await sign_in(server, sessions)
+        state = repr(AppState(Client("http://localhost", tokens=session)))
+        assert len(state) < 100
+        assert session.access_token not in state
 
     asyncio.run(scenario())

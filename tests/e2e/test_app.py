@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import httpx
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, WebSocketRoute
 
 from rebalancer.entrypoints.schemas import examples
 from tests.app_window import open_window
@@ -113,18 +114,20 @@ def test_from_registration_to_an_executed_rebalance(server, browser) -> None:
 
 
 def test_a_change_on_another_device_is_not_overwritten(server, device, browser) -> None:
+    opened = device.post("/api/portfolios", json={"name": "Shared", "targets": {"KO": 0.9}})
+    shared = f"/portfolios/{opened.raise_for_status().json()['id']}"
     with open_window(browser, server.address) as window:
-        window.sign_in(EMAIL, PASSWORD, f"{EXAMPLE}/targets")
+        window.sign_in(EMAIL, PASSWORD, f"{shared}/targets")
         window.see("Save targets")
         changed = device.patch(
-            f"/api{EXAMPLE}",
+            f"/api{shared}",
             json={"name": "Changed elsewhere"},
-            headers={"If-Match": device.get(f"/api{EXAMPLE}").headers["ETag"]},
+            headers={"If-Match": device.get(f"/api{shared}").headers["ETag"]},
         )
         assert changed.status_code == 200, changed.text
         window.tap("Save targets")
         window.see("This was changed on another device.")
-        assert device.get(f"/api{EXAMPLE}").json()["name"] == "Changed elsewhere"
+        assert device.get(f"/api{shared}").json()["name"] == "Changed elsewhere"
         window.complaints.clear()
 
 
@@ -138,15 +141,24 @@ def test_a_session_that_is_ended_elsewhere_leads_to_the_sign_in(server, device, 
 
 
 def test_a_lost_connection_comes_back(server, browser) -> None:
+    sockets: list[WebSocketRoute] = []
+
+    def connect(socket: WebSocketRoute) -> None:
+        socket.connect_to_server()
+        sockets.append(socket)
+
     with open_window(browser, server.address) as window:
+        window.page.route_web_socket(re.compile("/ws$"), connect)
         window.sign_in(EMAIL, PASSWORD, EXAMPLE)
-        window.see("Rebalance")
-        window.page.context.set_offline(True)
-        window.page.wait_for_timeout(1500)
-        window.page.context.set_offline(False)
-        window.open(EXAMPLE)
         window.tap("Deposit")
         window.see("Amount in USD")
+        sockets[0].close()
+        while len(sockets) < 2:
+            window.page.wait_for_timeout(50)
+        window.wait_for_app()
+        window.see("Amount in USD")
+        window.tap("Back")
+        window.see("Allocation against targets")
 
 
 def test_silly_input_gets_a_sentence(server, browser) -> None:
@@ -297,7 +309,7 @@ def test_a_backtest_is_followed_and_another_is_cancelled(server, device, browser
         window.tap("Start the test")
         window.see("Reward for risk (Sharpe)")
         long = {"policies": ["hierarchical_risk_parity", "minimum_variance", "risk_parity"]}
-        jobs = [device.post("/api/backtest", json=long).raise_for_status().json() for _ in "ab"]
+        jobs = [device.post("/api/backtest", json=long).raise_for_status().json() for _ in range(8)]
         window.tap("Back")
         window.tap("Start the test")
         window.see("Waiting")

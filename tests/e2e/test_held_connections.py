@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
+import websockets.sync.client
 
 from tests.e2e.conftest import TIMEOUT, Running
 from tests.hostile import HOLDING, LIVE, LOGIN, Attack, holding, probe
@@ -120,3 +121,20 @@ def test_silent_connections_are_closed_where_http_2_is_on(serve: Callable[..., R
     settings = answer_to(running, HTTP_2)
     assert settings[3] == "\x04"
     assert answer_to(running, b"") == answer_to(running, b"P") == ""
+
+
+def test_a_window_of_the_app_may_be_idle(serve: Callable[..., Running]) -> None:
+    impatient = UNLIMITED | {"REBALANCER_IDLE_TIMEOUT": "1"}
+    running = serve("--upgrade", "--demo", "--app", env=impatient)
+    with running.client(headers={"Origin": running.address}) as browser:
+        assert browser.post("/session/in/guest", json={}).is_success
+        cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    with websockets.sync.client.connect(
+        f"{running.address.replace('http', 'ws')}/ws",
+        origin=websockets.Origin(running.address),
+        additional_headers={"Cookie": cookies},
+        ping_interval=None,
+        close_timeout=1,
+    ) as window:
+        time.sleep(7)  # the server looks for idle connections every five seconds
+        assert window.ping().wait(TIMEOUT)

@@ -86,7 +86,7 @@ class File:
     data: bytes
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Client:
     """Sends requests to one server for one person.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
 
 import attrs
 
@@ -19,7 +18,7 @@ _EARLY = timedelta(seconds=30)
 """How long before its end an access token is replaced."""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Tokens:
     """Tokens of one login; refreshed here only, one refresh at a time.
 
@@ -29,18 +28,16 @@ class Tokens:
         expires: When it expires.
         access_token: The present access token; empty before the first refresh after a restart.
         changed: Called after each refresh.
-        id: Tells this sign-in from others while the process runs.
         ended: Called when the session has ended.
     """
 
     client: Client
-    refresh: str = attrs.field(repr=False)
+    refresh: str
     expires: datetime
     changed: Callable[[], None]
     ended: Callable[[], None]
-    access_token: str = attrs.field(default="", repr=False)
+    access_token: str = ""
     access_ends: datetime = _LONG_AGO
-    id: str = attrs.field(factory=lambda: uuid4().hex, init=False)
     _lock: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
 
     def take(self, login: Login) -> None:

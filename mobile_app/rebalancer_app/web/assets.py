@@ -43,7 +43,9 @@ class Assets:
     """
 
     folder: Path = attrs.field(factory=lambda: Path(flet_web.get_package_web_dir()))
-    _packed: dict[str, tuple[bytes, bytes | None]] = attrs.field(factory=dict, init=False)
+    _packed: dict[str, tuple[bytes, bytes | None]] = attrs.field(
+        factory=dict, init=False, repr=False
+    )
 
     @cached_property
     def files(self) -> Mapping[str, Path]:

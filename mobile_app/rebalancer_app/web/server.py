@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
+from uuid import uuid4
 
 import attrs
 import flet as ft
@@ -37,9 +38,6 @@ OPEN_PAGES = ("sign-in", "register", "forgotten-password", "reset-password", "co
 
 OWN_PAGES = ("passkey", "confirm")
 """Pages for a signed-in person, which use what only a page with scripts can."""
-
-KEPT_SECONDS = 600
-"""How long the state of a window outlasts its connection, such as a phone's in the pocket."""
 
 _POLICY = "; ".join(
     (
@@ -76,7 +74,7 @@ _browser: ContextVar[tuple[Client, str]] = ContextVar("browser")
 """The connection of a new window's person, and the language tag that the browser prefers."""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class WebClient:
     """Serves pages, files and the app's socket; passes the rest to the server.
 
@@ -167,8 +165,8 @@ class WebClient:
             executor=app_manager.executor,
             main=_run,
             before_main=None,
-            session_timeout_seconds=KEPT_SECONDS,
-        ).handle(window_of(socket, session))
+            session_timeout_seconds=0,
+        ).handle(fresh_window(socket))
 
     def _connect(self, browser: HTTPConnection, session: Tokens | None) -> Client:
         """Return a client that asks the server as the browser would."""
@@ -193,13 +191,15 @@ class WebClient:
         return Client("http://localhost", transport=transport)
 
 
-def window_of(socket: WebSocket, session: Tokens) -> WebSocket:
-    """Return a socket whose window can be resumed with the same sign-in alone.
+def fresh_window(socket: WebSocket) -> WebSocket:
+    """Return a socket under a path of its own, so that Flet starts the app afresh on it.
 
-    Flet finds a window by the path of its socket and by an id that the browser's tab keeps, also
-    when another person signs in there.
+    Flet 1.0 finds the window of a lost connection by the socket's path and an id that the tab
+    keeps, also when another person signs in there. It then sends components in place of what they
+    draw, and the browser shows nothing. The browser names its route, so a fresh start opens the
+    same screen with present data.
     """
-    scope = {**socket.scope, "path": f"/{session.id}/ws", "root_path": ""}
+    scope = {**socket.scope, "path": f"/{uuid4().hex}/ws", "root_path": ""}
     return WebSocket(scope, socket.receive, socket.send)
 
 

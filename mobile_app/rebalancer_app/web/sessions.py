@@ -23,7 +23,7 @@ from rebalancer_app.gateway.users import Login
 log = logging.getLogger("rebalancer_app")
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class WebSessions:
     """All sessions of this process, by the digest of their cookie.
 
@@ -35,7 +35,7 @@ class WebSessions:
     """
 
     connect: Callable[[], Client]
-    secret: bytes = attrs.field(default=b"", repr=False)
+    secret: bytes = b""
     file: Path | None = None
     most: int = 10_000
     _held: dict[str, Tokens] = attrs.field(factory=dict, init=False)

@@ -10,7 +10,7 @@ from litestar import Request
 from litestar.types import ASGIApp, Receive, Send
 
 from rebalancer.domain.errors import RebalancerError
-from rebalancer.entrypoints.connections import BusyConnections
+from rebalancer.entrypoints.connections import BusyConnections, Peer
 from rebalancer.entrypoints.http.bodies import Unsupported
 from rebalancer.entrypoints.http.errors import BodyTimeout, to_problem
 from rebalancer.entrypoints.schemas.decoding import Malformed
@@ -28,13 +28,13 @@ def track_busy(app: ASGIApp, busy: BusyConnections) -> ASGIApp:
     """
 
     async def tracked(scope: Any, receive: Receive, send: Send) -> None:
-        peer = tuple(scope.get("client") or ())
+        peer = _peer_of(scope)
+        if peer is None or scope["type"] not in ("http", "websocket"):
+            await app(scope, receive, send)
+            return
         if scope["type"] == "websocket":
             with busy.open(peer):
                 await app(scope, receive, send)
-            return
-        if scope["type"] != "http" or not peer:
-            await app(scope, receive, send)
             return
         is_busy = not _announces_body(scope)
         if is_busy:
@@ -125,6 +125,12 @@ def _fault_of(scope: Any) -> RebalancerError | None:
     if encoding not in (b"", b"identity"):
         return Unsupported("compressed bodies are not supported; send the JSON as it is")
     return None
+
+
+def _peer_of(scope: Any) -> Peer | None:
+    """Return the client's address and port; None if the server does not know it."""
+    client = scope.get("client")
+    return None if client is None else (str(client[0]), int(client[1]))  # granian: a str for sockets
 
 
 def _announces_body(scope: Any) -> bool:
