@@ -130,7 +130,9 @@ def _fault_of(scope: Any) -> RebalancerError | None:
 def _peer_of(scope: Any) -> Peer | None:
     """Return the client's address and port; None if the server does not know it."""
     client = scope.get("client")
-    return None if client is None else (str(client[0]), int(client[1]))  # granian: a str for sockets
+    return (
+        None if client is None else (str(client[0]), int(client[1]))
+    )  # granian: a str for sockets
 
 
 def _announces_body(scope: Any) -> bool:
