@@ -1,0 +1,46 @@
+"""Reading statements of brokers and other tools."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from rebalancer.domain.portfolio.statements import Statement
+
+
+class StatementReader(Protocol):
+    """Reads one layout; it never guesses, and a file of another layout is not recognised.
+
+    Attributes:
+        name: Stable name in snake case, such as ``ibkr_flex``.
+        title: Name for people, such as ``Interactive Brokers Flex Query (XML)``.
+    """
+
+    name: str
+    title: str
+
+    def recognises(self, head: bytes, file_name: str) -> bool:
+        """Return whether a file is of this layout.
+
+        Args:
+            head: The first 64 KiB of the file, or all of it.
+            file_name: Its name, which may be empty or wrong.
+        """
+
+    def read(self, data: bytes) -> Statement:
+        """Return all transactions of a file, with remarks for lines that cannot be read.
+
+        Raises:
+            InvalidRequest: the file as a whole cannot be read: damaged, encrypted, or with external
+                entities; the message names the remedy.
+        """
+
+
+class StatementReaders(Protocol):
+    """All readers."""
+
+    def all(self) -> Sequence[StatementReader]:
+        """Return the readers, the most specific first."""
+
+    def find(self, data: bytes, file_name: str) -> StatementReader | None:
+        """Return the reader that recognises a file; None if there is no such reader."""
