@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,35 +38,49 @@ def tls_proxy(port: int, certificate: Path, *, starts_plain: bool = False) -> It
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     open_sockets: list[socket.socket] = []
+    threads: list[threading.Thread] = []
+    stopped = threading.Event()
+
+    def start(target: Callable[..., None], *args: socket.socket) -> threading.Thread:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        threads.append(thread)
+        thread.start()
+        return thread
 
     def serve(client: socket.socket) -> None:
-        with suppress(OSError):
+        with suppress(OSError), client:
             if starts_plain:
                 assert client.recv(8, socket.MSG_WAITALL) == SSL_REQUEST
                 client.sendall(b"S")
-            secured = context.wrap_socket(client, server_side=True)
-            server = socket.create_connection(("127.0.0.1", port))
-            open_sockets.extend((secured, server))
-            threading.Thread(target=_copy, args=(server, secured), daemon=True).start()
-            _copy(secured, server)
+            with (
+                context.wrap_socket(client, server_side=True) as secured,
+                socket.create_connection(("127.0.0.1", port)) as server,
+            ):
+                open_sockets.extend((secured, server))
+                if not stopped.is_set():
+                    back = start(_copy, server, secured)
+                    _copy(secured, server)
+                    back.join()
 
     def accept() -> None:
         with suppress(OSError):
             while True:
                 client, _ = listener.accept()
                 open_sockets.append(client)
-                threading.Thread(target=serve, args=(client,), daemon=True).start()
+                start(serve, client)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=accept, daemon=True).start()
+        start(accept)
         try:
             yield int(listener.getsockname()[1])
         finally:
+            stopped.set()
             listener.shutdown(socket.SHUT_RDWR)
             for one in open_sockets:
                 with suppress(OSError):
                     one.shutdown(socket.SHUT_RDWR)
-                one.close()
+            for thread in threads:
+                thread.join(10)
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:

@@ -15,7 +15,11 @@ import pytest
 from tests.e2e.conftest import TIMEOUT, Running
 
 ACCOUNT = {"email": "ada@example.org", "password": "correct horse battery staple"}
-UNLIMITED = {"REBALANCER_RATE_LIMIT": "0", "REBALANCER_LOGIN_LIMIT": "0"}
+UNLIMITED = {
+    "REBALANCER_RATE_LIMIT": "0",
+    "REBALANCER_LOGIN_LIMIT": "0",
+    "REBALANCER_IDLE_TIMEOUT": "600",  # a flooded machine may pause a client
+}
 
 
 @pytest.fixture
