@@ -1,6 +1,7 @@
 """Contract of `Deletions`, and the proof that an erased account leaves nothing personal."""
 
 from datetime import timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import attrs
@@ -24,7 +25,7 @@ from rebalancer.domain.accounts.guessing import Failures, KnownDevice
 from rebalancer.domain.accounts.mail import MailKind
 from rebalancer.domain.accounts.shares import Right, Share
 from rebalancer.domain.audit.events import Action, Origin
-from rebalancer.domain.errors import NotFound
+from rebalancer.domain.errors import NotFound, Unavailable
 from tests.contracts.stores import (
     HOUR,
     NOW,
@@ -140,6 +141,36 @@ def test_erased_account_leaves_nothing_personal(work, records):
         assert trail[0].action == Action.ACCOUNT_DELETED
         assert {event.origin.address for event in trail} == {None}
         assert tx.audit.verify().faults == ()
+
+
+def test_no_file_of_sqlite_keeps_an_erased_text(stores_of):
+    work = attrs.evolve(stores_of("sqlite"), encryption=NoEncryption())
+    reports = SqlReports(work.engine)
+    ada, _, _ = planted(work, reports, 1)
+    scheduled(work, ada.id)
+    path = Path(work.engine.url.database)
+    text = f"{PLANTED}1".encode()
+    assert text in path.with_name(f"{path.name}-wal").read_bytes()
+    assert erase(work, reports=reports) == 1
+    left = [file.name for file in path.parent.iterdir() if text in file.read_bytes()]
+    assert left == []
+
+
+def test_an_account_that_cannot_be_erased_does_not_keep_others(work):
+    ada, bob = (planted(work, MemoryReports(), number)[0] for number in (1, 2))
+    for one in (ada, bob):
+        scheduled(work, one.id)
+
+    class Failing(MemoryReports):
+        def delete_of(self, owner):
+            if owner == str(ada.id):
+                raise Unavailable("the disk is full", code="test_disk_full")
+            super().delete_of(owner)
+
+    with pytest.raises(Unavailable, match="1 of 2 accounts cannot be erased now"):
+        erase(work, reports=Failing())
+    assert find(work, ada.id) is not None
+    assert find(work, bob.id) is None
 
 
 def test_required_records_are_anonymized_until_their_time_is_over(work):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from datetime import datetime
+from uuid import UUID
 
 import attrs
 
@@ -21,7 +22,7 @@ from rebalancer.domain.accounts.mail import MailKind
 from rebalancer.domain.accounts.roles import Role
 from rebalancer.domain.accounts.sessions import Bearer
 from rebalancer.domain.audit.events import Action
-from rebalancer.domain.errors import Conflict, RebalancerError
+from rebalancer.domain.errors import Conflict, RebalancerError, Unavailable
 from rebalancer.domain.jobs.job import JobChanged, JobState
 from rebalancer.domain.portfolio.owner import User
 
@@ -88,15 +89,26 @@ class EraseAccounts:
     batch: int = 100
 
     def __call__(self, now: datetime) -> int:
-        """Return how many accounts were erased; one that fails is logged and tried again later."""
+        """Return how many accounts were erased; one that fails does not keep others.
+
+        Raises:
+            Unavailable: some could not be erased; call again soon.
+        """
         with self.work.read() as tx:
             due = tx.deletions.due(now, limit=self.batch)
         erased = 0
+        failures: dict[UUID, RebalancerError] = {}
         for deletion in due:
             try:
                 erased += self._erase(deletion, now)
             except RebalancerError as error:
-                log.warning("account %s cannot be erased now: %s", deletion.owner, error)
+                failures[deletion.owner] = error
+        if failures:
+            owner, error = next(iter(failures.items()))
+            raise Unavailable(
+                f"{len(failures)} of {len(due)} accounts cannot be erased now; {owner}: {error}",
+                code="erasure_delayed",
+            )
         return erased
 
     def _erase(self, deletion: Deletion, now: datetime) -> bool:

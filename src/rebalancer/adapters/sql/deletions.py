@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import attrs
 from sqlalchemy import ColumnElement, Table, delete, or_, select, update
 
 from rebalancer.adapters.sql.engine import upsert
@@ -33,7 +35,18 @@ _RECORDS = (users, portfolios, ledger_entries, proposals, batch_failures)
 """Tables that stay, without names, where the law demands it."""
 
 
+@attrs.frozen
 class SqlDeletions(SqlStore):
+    """See `Deletions`.
+
+    Attributes:
+        after_erasure: Called once an erasure has been committed.
+        after_commit: Collects what is called after the transaction.
+    """
+
+    after_erasure: Callable[[], None] = lambda: None
+    after_commit: list[Callable[[], None]] = attrs.field(factory=list)
+
     def save(self, deletion: Deletion) -> None:
         upsert(self.connection, account_deletions, [DELETIONS.to_row(deletion)])
 
@@ -59,6 +72,7 @@ class SqlDeletions(SqlStore):
                 self.connection.execute(delete(table).where(rows))
         if keep_records:
             self._anonymize(user, now)
+        self.after_commit.append(self.after_erasure)
 
     def _anonymize(self, user: User, now: datetime) -> None:
         row = user_row(anonymous(user, now)) | {"email_index": None}

@@ -297,6 +297,17 @@ def open_connection(engine: Engine) -> Connection:
         raise _ERRORS["no connection"]() from None
 
 
+def clear_log(engine: Engine) -> None:
+    """Empty SQLite's write-ahead log, which keeps deleted rows until they are overwritten.
+
+    Other processes that are reading or writing delay it until the log is next copied.
+    """
+    if engine.dialect.name == "sqlite":
+        with suppress(RebalancerError), open_connection(engine) as connection:
+            driver: Any = connection.connection.driver_connection
+            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+
+
 def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows, at least one and all with the same columns; replace those with the same key."""
     insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from threading import Lock
 from typing import Any
 from uuid import UUID
@@ -18,7 +19,7 @@ from rebalancer.adapters.sql.batch_runs import SqlBatchRuns
 from rebalancer.adapters.sql.checkpoints import LedgerRules, find_wrong_checkpoints
 from rebalancer.adapters.sql.data_keys import SqlDataKeys
 from rebalancer.adapters.sql.deletions import SqlDeletions
-from rebalancer.adapters.sql.engine import LOCK_TIMEOUT, reading, writing
+from rebalancer.adapters.sql.engine import LOCK_TIMEOUT, clear_log, reading, writing
 from rebalancer.adapters.sql.factors import SqlPasskeys, SqlRecoveryCodes, SqlTotpSecrets
 from rebalancer.adapters.sql.guessing import SqlKnownDevices, SqlLoginFailures
 from rebalancer.adapters.sql.idempotency_keys import SqlIdempotencyKeys
@@ -163,6 +164,7 @@ def _stores(work: SqlWork, connection: Connection, *, locks: bool) -> Transactio
     """Return all stores; with ``locks``, rows that are read by id stay locked until the end."""
     data_keys = SqlDataKeys(connection, locks)
     cipher = work.encryption.cipher(data_keys, writes=locks)
+    after_commit: list[Callable[[], None]] = []
     return Transaction(
         users=SqlUsers(connection, locks, cipher),
         tokens=SqlRefreshTokens(connection, locks),
@@ -185,10 +187,13 @@ def _stores(work: SqlWork, connection: Connection, *, locks: bool) -> Transactio
         syncs=SqlSyncStates(connection, locks),
         tasks=SqlScheduledTasks(connection, locks),
         data_keys=data_keys,
-        deletions=SqlDeletions(connection, locks, cipher),
+        deletions=SqlDeletions(
+            connection, locks, cipher, partial(clear_log, work.engine), after_commit
+        ),
         usage=SqlUsage(connection, locks),
         audit=SqlAuditTrail(connection, locks, cipher),
         probe=SqlProbe(connection),
+        after_commit=after_commit,
     )
 
 
