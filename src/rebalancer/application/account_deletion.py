@@ -104,9 +104,9 @@ class EraseAccounts:
             except RebalancerError as error:
                 failures[deletion.owner] = error
         if failures:
-            owner, error = next(iter(failures.items()))
+            owner, first = next(iter(failures.items()))
             raise Unavailable(
-                f"{len(failures)} of {len(due)} accounts cannot be erased now; {owner}: {error}",
+                f"{len(failures)} of {len(due)} accounts cannot be erased now; {owner}: {first}",
                 code="erasure_delayed",
             )
         return erased
