@@ -9,15 +9,15 @@ from rebalancer.domain.portfolio.statements import Statement
 
 
 class StatementReader(Protocol):
-    """Reads one layout; it never guesses, and a file of another layout is not recognised.
+    """Reads one layout; it never guesses, and a file of another layout is not recognised."""
 
-    Attributes:
-        name: Stable name in snake case, such as ``ibkr_flex``.
-        title: Name for people, such as ``Interactive Brokers Flex Query (XML)``.
-    """
+    @property
+    def name(self) -> str:
+        """Stable name in snake case, such as ``ibkr_flex``."""
 
-    name: str
-    title: str
+    @property
+    def title(self) -> str:
+        """Name for people, such as ``Interactive Brokers Flex Query (XML)``."""
 
     def recognises(self, head: bytes, file_name: str) -> bool:
         """Return whether a file is of this layout.
