@@ -12,6 +12,8 @@ from uuid import uuid4
 import attrs
 from playwright.sync_api import Browser, Error, Locator, Page
 
+from rebalancer_app.texts import Texts, load_texts
+
 PICTURES = Path(__file__).parent.parent / "out/failed-windows"
 """Where windows of failed tests are kept."""
 
@@ -42,11 +44,13 @@ class AppWindow:
     Attributes:
         page: The window.
         address: Of the server.
+        texts: In the language of the browser.
         complaints: Errors and warnings that the console showed.
     """
 
     page: Page
     address: str
+    texts: Texts = attrs.field(factory=lambda: load_texts("en"))
     complaints: list[str] = attrs.field(factory=list)
 
     def __attrs_post_init__(self) -> None:
@@ -77,15 +81,15 @@ class AppWindow:
     def sign_in(self, email: str, password: str, route: str = "/") -> None:
         """Sign in with a password."""
         self.open(route)
-        self.page.get_by_label("E-mail address").fill(email)
-        self.page.get_by_label("Password").fill(password)
-        self.page.get_by_role("button", name="Sign in", exact=True).click()
+        self.page.get_by_label(self.texts("entrance.email")).fill(email)
+        self.page.get_by_label(self.texts("settings.password")).fill(password)
+        self.page.get_by_role("button", name=self.texts("entrance.sign_in"), exact=True).click()
         self.wait_for_app()
 
     def sign_out(self) -> None:
         """Sign out on the page for it."""
         self.page.goto(f"{self.address}/sign-out")
-        self.page.get_by_role("button", name="Sign out").click()
+        self.page.get_by_role("button", name=self.texts("settings.sign_out")).click()
         self.page.wait_for_url(re.compile("/sign-in"))
 
     def open_tab(self, name: str) -> None:
@@ -200,7 +204,7 @@ def open_window(
         device_scale_factor=pixels,
         reduced_motion="reduce",
     )
-    window = AppWindow(context.new_page(), address)
+    window = AppWindow(context.new_page(), address, load_texts(locale[:2]))
     try:
         yield window
     except Exception as error:

@@ -116,7 +116,12 @@ def main(page: ft.Page) -> None:
 
 
 def start(
-    page: ft.Page, client: Client, preferred: str = "", device: Device | None = None
+    page: ft.Page,
+    client: Client,
+    preferred: str = "",
+    device: Device | None = None,
+    *,
+    language: str = "",
 ) -> AppState:
     """Show the app in a window.
 
@@ -125,13 +130,14 @@ def start(
         client: The connection of the person.
         preferred: Language tag that the browser prefers; empty: that of the device.
         device: Signs the person in, outside of a browser.
+        language: Of the texts; empty: that of the preferred tag.
     """
     locale = page.locale_configuration.current_locale if page.locale_configuration else None
     own = "-".join(filter(None, (locale.language_code, locale.country_code))) if locale else ""
     region = preferred or own or "en-GB"
     state = AppState(
         client,
-        language=region[:2],
+        language=language or region[:2],
         region=region,
         is_dark=page.platform_brightness is ft.Brightness.DARK,
         width=page.width or 390,

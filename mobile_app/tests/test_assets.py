@@ -96,10 +96,3 @@ def test_nothing_is_fetched_from_another_host(web):
         for font in one["fonts"]:
             assert f"assets/{font['asset']}" in web.assets.files
     assert (APP / "fonts/Inter-Regular.otf").exists()
-
-
-@pytest.mark.parametrize("name", ["sign-in", "register", "confirm", "app", "sign-out"])
-def test_pages_name_the_files_of_this_version(web, name):
-    page = web.assets.page(name)
-    assert web.assets.prefix in page
-    assert "{static}" not in page and "{accent}" not in page and "{guest}" not in page

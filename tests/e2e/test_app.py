@@ -177,6 +177,22 @@ def test_silly_input_gets_a_sentence(server, browser) -> None:
         window.see("finer than the smallest amount")
 
 
+def test_problems_before_the_sign_in_are_in_the_language_of_the_browser(server, browser) -> None:
+    with open_window(browser, server.address, locale="de-DE") as window:
+        page = window.page
+        window.open("/register")
+        page.get_by_text("Lieber ein Passwort").click()
+        page.get_by_label("E-Mail-Adresse").fill("keine")
+        page.get_by_label("Passwort").fill("kurz")
+        page.get_by_role("button", name="Konto anlegen").click()
+        page.get_by_text("Das ist keine E-Mail-Adresse.").wait_for()
+        page.get_by_text("Ein Passwort hat 15 bis 128 Zeichen.").wait_for()
+        page.get_by_label("E-Mail-Adresse").fill("greta@example.org")
+        page.get_by_label("Passwort").fill("passwordpassword")
+        page.get_by_role("button", name="Konto anlegen").click()
+        page.get_by_text("Dieses Passwort ist leicht zu erraten").wait_for()
+
+
 @pytest.mark.parametrize(
     ("width", "height", "dark", "locale", "words"),
     [

@@ -27,6 +27,11 @@ class Problem(Exception):
     retry_after: float | None = None
     members: Mapping[str, object] = attrs.field(factory=dict)
 
+    @property
+    def only_field(self) -> str:
+        """Return the field that the code concerns; empty if it is none, or several."""
+        return next(iter(self.fields)) if len(self.fields) == 1 else ""
+
     def __str__(self) -> str:
         return self.detail
 

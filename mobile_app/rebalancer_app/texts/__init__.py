@@ -32,6 +32,20 @@ class Texts:
         """Return a text without values; None if the language lacks this name."""
         return self.words.get(name)
 
+    def describe(self, code: str, field: str = "", seconds: float | None = None) -> str | None:
+        """Return a sentence for a problem of the server; None if the language lacks one.
+
+        Args:
+            code: Of the problem.
+            field: Path of the only field that it concerns; empty: of none, or of several.
+            seconds: After which another attempt makes sense; None if unknown.
+        """
+        name = field.rpartition(".")[2]
+        found = self.find(f"problem.{code}.{name}") or self.find(f"problem.{code}")
+        if found is None or "{seconds}" not in found:
+            return found
+        return None if seconds is None else found.replace("{seconds}", f"{seconds:.0f}")
+
 
 @cache
 def load_texts(language: str) -> Texts:

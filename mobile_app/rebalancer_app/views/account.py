@@ -59,7 +59,7 @@ def Password() -> ft.View:
             can_reveal_password=True,
             autofill_hints=[hint],
             autofocus=name == "current_password",
-            error=field_problem(action, name),
+            error=field_problem(action, name, app),
             on_submit=lambda _: action.run(),
         )
 
@@ -115,7 +115,7 @@ def EmailAddress() -> ft.View:
                 keyboard_type=ft.KeyboardType.EMAIL,
                 autofill_hints=[ft.AutofillHint.EMAIL],
                 autofocus=True,
-                error=field_problem(action, "email"),
+                error=field_problem(action, "email", app),
                 on_submit=lambda _: action.run(),
             ),
             quiet(text("account.email_hint"), app),

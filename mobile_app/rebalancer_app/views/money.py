@@ -80,7 +80,7 @@ def _money_view(kind: str) -> ft.View:
                 app,
                 keyboard_type=ft.KeyboardType.NUMBER,
                 autofocus=True,
-                error=wrong or field_problem(action, "amount"),
+                error=wrong or field_problem(action, "amount", app),
                 on_submit=lambda _: action.run(),
             ),
             text_field(text("money.note"), note, set_note, app, max_length=200),
@@ -127,7 +127,7 @@ def RecordTrade() -> ft.View:
             fields[name],
             lambda value: set_fields({**fields, name: value}),
             app,
-            error=wrong.get(name) or field_problem(action, name),
+            error=wrong.get(name) or field_problem(action, name, app),
             **more,
         )
 

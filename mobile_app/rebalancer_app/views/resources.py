@@ -174,7 +174,7 @@ def use_action(perform: Callable[[str], Awaitable[None]], *, proof: str | None =
 
 def describe(problem: Problem, texts: Texts) -> str:
     """Return why the server refused something, as a sentence for the person."""
-    known = texts.find(f"problem.{problem.code}")
+    known = texts.describe(problem.code, problem.only_field, problem.retry_after)
     if known is not None:
         return known
     detail = problem.detail[:1].upper() + problem.detail[1:]

@@ -69,7 +69,7 @@ def PortfolioShares() -> ft.View:
                 set_email,
                 app,
                 keyboard_type=ft.KeyboardType.EMAIL,
-                error=field_problem(inviting, "email"),
+                error=field_problem(inviting, "email", app),
                 on_submit=lambda _: inviting.run(),
             ),
             choices(

@@ -209,12 +209,15 @@ def text_field(
     )
 
 
-def field_problem(action: Action, name: str) -> str | None:
+def field_problem(action: Action, name: str, app: AppState) -> str | None:
     """Return what the server found wrong with a field of the form."""
-    if action.problem is None:
+    problem = action.problem
+    if problem is None:
         return None
-    for field, message in action.problem.fields.items():
+    for field, message in problem.fields.items():
         if field == name or field.endswith(f".{name}"):
+            if problem.only_field and (known := app.texts.describe(problem.code, field)):
+                return known
             return message[:1].upper() + message[1:]
     return None
 

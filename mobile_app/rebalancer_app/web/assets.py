@@ -115,17 +115,6 @@ addEventListener("pageshow", (event) => {{
 }});
 """
 
-    def page(self, name: str, *, has_guest: bool = False) -> str:
-        """Return a page, with the addresses of the files that it uses.
-
-        Args:
-            name: Of its file, without the suffix.
-            has_guest: Whether the page offers an account for looking around.
-        """
-        text = (OWN / f"{name}.html").read_text(encoding="utf-8")
-        text = text.replace("{guest}", "" if has_guest else "hidden")
-        return text.replace("{static}", self.prefix).replace("{accent}", theme.LIGHT.accent)
-
 
 def _fonts(manifest: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the fonts that the app loads at its start: its own, and Flutter's for icons."""

@@ -27,6 +27,7 @@ from rebalancer_app.gateway.users import Credentials
 from rebalancer_app.main import start
 from rebalancer_app.web.assets import Assets
 from rebalancer_app.web.entrance import COOKIE, Entrance, read_cookie
+from rebalancer_app.web.pages import APP, Pages, accepted_languages, choose_language
 from rebalancer_app.web.sessions import WebSessions
 from rebalancer_app.web.transport import Asgi, InProcessTransport
 
@@ -71,7 +72,7 @@ _PASSED = (b"x-forwarded-for", b"x-request-id", b"user-agent", b"accept-language
 """Headers of the browser that the server sees, too."""
 
 _browser: ContextVar[tuple[Client, str]] = ContextVar("browser")
-"""The connection of a new window's person, and the language tag that the browser prefers."""
+"""The connection of a new window's person, and the languages that the browser accepts."""
 
 
 @attrs.define(eq=False, repr=False)
@@ -91,12 +92,14 @@ class WebClient:
     guest: Credentials | None = None
     sessions: WebSessions = attrs.field(init=False)
     assets: Assets = attrs.field(factory=Assets, init=False)
-    _pages: Starlette = attrs.field(init=False)
+    pages: Pages = attrs.field(init=False)
+    _routes: Starlette = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.sessions = WebSessions(self._unsigned, self.secret, self.file)
         entrance = Entrance(self.sessions, self._connect, self.guest)
-        self._pages = Starlette(
+        self.pages = Pages(self.assets.prefix, has_guest=self.guest is not None)
+        self._routes = Starlette(
             routes=[
                 Route("/sign-out", self._sign_out),
                 Route("/static/{version}/{name:path}", self._file),
@@ -121,28 +124,35 @@ class WebClient:
         if any(path == one or path.startswith(f"{one}/") for one in SERVER_PATHS):
             await self.server(scope, receive, send)
             return
-        await self._pages(scope, receive, _with_headers(send))
+        await self._routes(scope, receive, _with_headers(send))
 
     async def _sign_out(self, request: Request) -> Response:
         """Show the page that ends the session; it does so at once if the app has opened it."""
-        page = self.assets.page("sign-out")
-        if request.headers.get("sec-fetch-site") == "same-origin":
-            page = page.replace("<body>", "<body data-own>")
-        return _html(page)
+        is_own = request.headers.get("sec-fetch-site") == "same-origin"
+        return self._html(request, "sign-out", is_own=is_own)
 
     async def _file(self, request: Request) -> Response:
         name = str(request.path_params["name"])
         return await asyncio.to_thread(self.assets.respond, request, name)
 
     async def _page(self, request: Request) -> Response:
-        name = request.url.path.strip("/")
-        return _html(self.assets.page(name, has_guest=self.guest is not None))
+        return self._html(request, request.url.path.strip("/"))
 
     async def _own_page(self, request: Request) -> Response:
         return self._to_sign_in(request) or await self._page(request)
 
     async def _app(self, request: Request) -> Response:
-        return self._to_sign_in(request) or _html(self.assets.page("app"))
+        return self._to_sign_in(request) or self._html(request, APP)
+
+    def _html(self, request: Request, name: str, *, is_own: bool = False) -> Response:
+        """Return a page in the language that the browser prefers."""
+        language = choose_language(request.headers.get("accept-language", ""))
+        headers = {
+            "cache-control": "no-cache",
+            "content-language": language,
+            "vary": "accept-language",
+        }
+        return HTMLResponse(self.pages.render(name, language, is_own=is_own), headers=headers)
 
     def _to_sign_in(self, request: Request) -> Response | None:
         """Lead to the sign-in and then back; None for a browser that is signed in."""
@@ -158,8 +168,8 @@ class WebClient:
         if session is None or origin.netloc != socket.headers.get("host"):
             await socket.close(4401)
             return
-        preferred = socket.headers.get("accept-language", "").partition(",")[0].partition(";")[0]
-        _browser.set((self._connect(socket, session), preferred.strip()))
+        accepted = socket.headers.get("accept-language", "")
+        _browser.set((self._connect(socket, session), accepted))
         await FletApp(
             loop=asyncio.get_running_loop(),
             executor=app_manager.executor,
@@ -205,8 +215,9 @@ def fresh_window(socket: WebSocket) -> WebSocket:
 
 async def _run(page: ft.Page) -> None:
     """Start the app in a new window of a browser."""
-    client, preferred = _browser.get()
-    start(page, client, preferred)
+    client, accepted = _browser.get()
+    region = next((tag for tag in accepted_languages(accepted) if tag != "*"), "")
+    start(page, client, region, language=choose_language(accepted) if region else "")
 
 
 def _with_headers(send: Any) -> Any:
@@ -216,10 +227,6 @@ def _with_headers(send: Any) -> Any:
         await send(message)
 
     return wrapped
-
-
-def _html(text: str) -> Response:
-    return HTMLResponse(text, headers={"cache-control": "no-cache"})
 
 
 logging.getLogger("flet").setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-import { send, show, whenSubmitted } from "./forms.js";
+import { send, show, whenSubmitted, word } from "./forms.js";
 
 const token = new URLSearchParams(location.hash.slice(1)).get("token") || "";
 history.replaceState(null, "", location.pathname);
@@ -6,5 +6,5 @@ history.replaceState(null, "", location.pathname);
 whenSubmitted(document.getElementById("verify-form"), async (form) => {
   await send("/api/users/email/verify", { token });
   form.hidden = true;
-  show("The address is confirmed. You can sign in.", "done");
+  show(word("email_confirmed"), "done");
 });

@@ -9,19 +9,45 @@ export function next() {
   return own ? wanted : "/";
 }
 
+const words = JSON.parse(document.body.dataset.words);
+
+/** Return a text in the language of the page. */
+export function word(name) {
+  return words[name];
+}
+
 /** Show a message at the form, or hide it when the text is empty. */
 export function show(text, kind = "problem") {
   const line = document.getElementById("message");
   line.textContent = text;
   line.className = kind;
   line.hidden = !text;
+  if (text) line.scrollIntoView({ block: "nearest" });
 }
 
-/** Return a sentence from what the server answers. */
-export function sentence(told) {
-  const detail = (told && told.detail) || "This did not work. Try again.";
-  const text = detail.charAt(0).toUpperCase() + detail.slice(1);
-  return /[.!?]$/.test(text) ? text : text + ".";
+/** Return a sentence for a problem in the language of the page; undefined without one. */
+function known(code, field, seconds) {
+  const name = String(field ?? "").split(".").pop();
+  const found = word(`problem.${code}.${name}`) ?? word(`problem.${code}`);
+  if (!found || !found.includes("{seconds}")) return found;
+  return seconds ? found.replace("{seconds}", seconds) : undefined;
+}
+
+/** Return a text of the server, which is English, as a sentence. */
+function finish(text) {
+  const begun = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(begun) ? begun : begun + ".";
+}
+
+/** Return what is wrong, from the answer of the server and its header Retry-After. */
+export function sentence(told, seconds = null) {
+  const faults = told.errors ?? Object.keys(told.fields ?? {}).map((field) => ({ field }));
+  if (faults.length > 1 && told.errors) {
+    const each = (one) => known(one.code, one.field) ?? finish(`${one.field}: ${one.message}`);
+    return faults.map(each).join(" ");
+  }
+  const field = faults.length === 1 ? faults[0].field : "";
+  return known(told.code, field, seconds) ?? finish(told.detail || word("failed"));
 }
 
 /** Send a body; resolve to the answer, or throw an Error with the server's answer in `told`. */
@@ -34,7 +60,7 @@ export async function send(path, body = {}) {
       body: JSON.stringify(body),
     });
   } catch {
-    throw new Error("The server cannot be reached. Check your connection.");
+    throw new Error(word("problem.unreachable"));
   }
   const text = await response.text();
   let told = {};
@@ -44,7 +70,7 @@ export async function send(path, body = {}) {
     told = {};
   }
   if (response.ok) return told;
-  const error = new Error(sentence(told));
+  const error = new Error(sentence(told, response.headers.get("Retry-After")));
   error.told = told;
   error.status = response.status;
   throw error;
@@ -86,8 +112,8 @@ export async function createPasskey(options) {
 /** Return a sentence for what a browser reports about a passkey. */
 export function passkeyFailure(error) {
   if (error.told || !(error instanceof DOMException)) return error.message;
-  if (error.name === "InvalidStateError") return "This device has a passkey for this account already.";
-  return "The passkey was not used. Try again, or choose another way.";
+  if (error.name === "InvalidStateError") return word("passkey_here");
+  return word("passkey_unused");
 }
 
 /** Show recovery codes, and resolve when they have been stored. */

@@ -1,4 +1,6 @@
-import { createPasskey, next, passkeyFailure, passkeysWork, send, show, showCodes, whenSubmitted } from "./forms.js";
+import {
+  createPasskey, next, passkeyFailure, passkeysWork, send, show, showCodes, whenSubmitted, word,
+} from "./forms.js";
 
 const form = document.getElementById("register-form");
 const passkey = document.getElementById("passkey");
@@ -33,7 +35,7 @@ whenSubmitted(form, async () => {
   const told = await send("/api/users/register", { ...account, name: name.value });
   if (told.status === "check_mail") {
     form.hidden = true;
-    show("Look into your mail: a link confirms the address.", "done");
+    show(word("check_mail"), "done");
     return;
   }
   await send("/session/in/password", account);

@@ -1,4 +1,4 @@
-import { send, show, whenSubmitted } from "./forms.js";
+import { send, show, whenSubmitted, word } from "./forms.js";
 
 const token = new URLSearchParams(location.hash.slice(1)).get("token") || "";
 history.replaceState(null, "", location.pathname);
@@ -6,5 +6,5 @@ history.replaceState(null, "", location.pathname);
 whenSubmitted(document.getElementById("reset-form"), async (form) => {
   await send("/api/users/password/reset", { token, new_password: form.elements.password.value });
   form.hidden = true;
-  show("The password is changed. Sign in with it.", "done");
+  show(word("password_reset"), "done");
 });

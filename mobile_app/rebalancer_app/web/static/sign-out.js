@@ -1,8 +1,8 @@
-import { show, whenSubmitted } from "./forms.js";
+import { show, whenSubmitted, word } from "./forms.js";
 
 async function signOut() {
   const response = await fetch("/session", { method: "DELETE" });
-  if (!response.ok) throw new Error("This did not work. Try again.");
+  if (!response.ok) throw new Error(word("failed"));
   location.replace("/sign-in");
 }
 
