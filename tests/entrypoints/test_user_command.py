@@ -5,8 +5,12 @@ import sys
 
 import pytest
 
+from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.work import SqlWork
+from rebalancer.application.account_records import read_records
+from rebalancer.entrypoints.account_file import account_lines
+from tests.contracts.stores import NOW, a_deposit, a_managed, a_user
 
 ADA, BOB = "ada@example.org", "bob@example.org"
 
@@ -115,3 +119,26 @@ def test_unknown_account_is_refused(store, command):
 
 def test_unknown_role_is_refused(store):
     assert store("user", "role", ADA, "king", "--yes").refused("king")
+
+
+def test_exported_account_is_imported_into_an_empty_installation(store, tmp_path, events):
+    account = MemoryWork()
+    with account.begin() as tx:
+        tx.users.add(ada := a_user(email=ADA))
+        portfolio = a_managed(ada.id, [deposit := a_deposit(1000, note="=1+1")])
+        tx.portfolios.add(portfolio, [deposit])
+    with account.read() as tx:
+        data = b"".join(account_lines(read_records(tx, ada.id), NOW))
+    file = tmp_path / "account.jsonl"
+    file.write_bytes(data[:-5])
+    assert store("user", "import-export", file, "--email", ADA).refused("account.jsonl, line 5")
+    file.write_bytes(data)
+    told = store("user", "import-export", file, "--email", "eve@example.org")
+    assert told.refused("no user is registered as eve@example.org")
+    told = store("user", "import-export", file, "--email", BOB)
+    assert told.stdout == f"Imported for {BOB}: 1 portfolio, 1 entry, 0 proposals, 0 shares.\n"
+    assert store("user", "import-export", file, "--email", ADA).refused("exist here already")
+    listed = store("portfolio", "list", "--owner", BOB, "--json").json
+    assert [one["id"] for one in listed] == [str(portfolio.id)]
+    (event,) = [one for one in events() if one.action == "account_imported"]
+    assert event.details == {"portfolios": "1", "entries": "1"}

@@ -6,16 +6,25 @@ added, but not removed or changed in meaning without a new version.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date, datetime
-from decimal import Decimal
-from enum import Enum
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import attrs
 
+from rebalancer.application.account_records import (
+    PAGE,
+    Row,
+    all_pages,
+    entries_of,
+    pick,
+    plain,
+    portfolios_of,
+    proposals_of,
+    read_records,
+)
 from rebalancer.application.accounts import load_account
 from rebalancer.application.audit import record
 from rebalancer.application.factors import second_factors
@@ -27,12 +36,6 @@ from rebalancer.domain.portfolio.ledger import Entry
 
 EXPORT_VERSION = 1
 """Version of the format."""
-
-PAGE = 500
-"""Rows that are read at a time."""
-
-Row = Mapping[str, Any]
-"""Values of JSON by the name of a field."""
 
 
 @attrs.frozen
@@ -51,14 +54,27 @@ class Section:
 
 
 @attrs.frozen
+class AccountExport:
+    """All data of an account.
+
+    Attributes:
+        sections: For people and their programs.
+        records: Reads what another installation can take over; see `read_records`.
+    """
+
+    sections: tuple[Section, ...]
+    records: Callable[[], Iterator[Row]]
+
+
+@attrs.frozen
 class ExportAccount:
     """Read all data of an account from one snapshot."""
 
     work: UnitOfWork
 
     @contextmanager
-    def __call__(self, bearer: Bearer, *, now: datetime) -> Iterator[list[Section]]:
-        """Yield the sections; their rows are read within the block.
+    def __call__(self, bearer: Bearer, *, now: datetime) -> Iterator[AccountExport]:
+        """Yield the export; its rows are read within the block.
 
         Raises:
             ReauthenticationRequired: the last proof of identity is too old.
@@ -67,24 +83,27 @@ class ExportAccount:
             require_recent(tx, bearer, now)
             record(tx, Action.ACCOUNT_EXPORTED, at=now, actor=bearer.owner)
         with self.work.read() as tx:
-            yield _sections(tx, bearer.owner, now)
+            yield AccountExport(
+                _sections(tx, bearer.owner, now), lambda: read_records(tx, bearer.owner)
+            )
 
 
-def _sections(tx: Transaction, owner: UUID, now: datetime) -> list[Section]:
+def _sections(tx: Transaction, owner: UUID, now: datetime) -> tuple[Section, ...]:
     user = load_account(tx, owner)
     profile = {
-        **_pick(user, "id", "email", "name", "created", "role", "disabled", "assessed"),
-        "assessment": _plain(user.assessment),
+        **pick(user, "id", "email", "name", "created", "role", "disabled", "assessed"),
+        "assessment": plain(user.assessment),
         "second_factors": list(second_factors(tx, owner)),
     }
     consents: list[Row] = [
-        {"kind": kind, "version": version, "given": _plain(given)}
+        {"kind": kind, "version": version, "given": plain(given)}
         for kind, version, given in (
             ("terms", user.terms, user.terms_accepted),
             ("email_confirmed", None, user.verified),
         )
         if given is not None
     ]
+    closings = tx.portfolios.closings(owner)
     portfolios = ("id", "created", "changed", "version", "mandate", "positions", "booked_actions")
     entries = tuple(field.name for field in attrs.fields(Entry))
     proposals = (
@@ -95,7 +114,7 @@ def _sections(tx: Transaction, owner: UUID, now: datetime) -> list[Section]:
         *("id", "kind", "state", "request", "result", "error", "progress", "attempts", "created"),
         "finished",
     )
-    return [
+    return (
         _section("profile", tuple(profile), lambda: [profile]),
         _section("consents", ("kind", "version", "given"), lambda: consents),
         _listed(
@@ -113,32 +132,42 @@ def _sections(tx: Transaction, owner: UUID, now: datetime) -> list[Section]:
             ("id", "name", "scopes", "created", "expires", "used"),
             lambda: tx.api_keys.of_owner(owner),
         ),
-        _listed("portfolios", portfolios, lambda: _portfolios(tx, owner)),
+        Section(
+            "portfolios",
+            (*portfolios, "closed"),
+            lambda: (
+                {**pick(one, *portfolios), "closed": plain(closings.get(one.id))}
+                for one in portfolios_of(tx, owner)
+            ),
+        ),
         Section("ledger", ("portfolio_id", *entries), lambda: _ledgers(tx, owner, entries)),
+        Section("actions", _REVIEWS, lambda: _reviews(tx, owner)),
         _listed(
             "shares",
             ("id", "portfolio", "email", "right", "created", "accepted"),
             lambda: (
-                share for one in _portfolios(tx, owner) for share in tx.shares.of_portfolio(one.id)
+                share
+                for one in portfolios_of(tx, owner)
+                for share in tx.shares.of_portfolio(one.id)
             ),
         ),
         _listed(
             "received_shares",
             ("id", "portfolio", "right", "created", "accepted"),
-            lambda: _pages(lambda last: tx.shares.received(owner, after=last, limit=PAGE)),
+            lambda: all_pages(lambda last: tx.shares.received(owner, after=last, limit=PAGE)),
         ),
         _listed(
             "proposals",
             proposals,
-            lambda: _pages(lambda last: tx.proposals.of_owner(owner, before=last, limit=PAGE)),
+            lambda: proposals_of(tx, owner),
         ),
         _listed(
             "jobs",
             jobs,
-            lambda: _pages(lambda last: tx.jobs.page(owner, before=last, limit=PAGE)),
+            lambda: all_pages(lambda last: tx.jobs.page(owner, before=last, limit=PAGE)),
         ),
         Section("audit", _AUDIT, lambda: _audit(tx, owner)),
-    ]
+    )
 
 
 def _section(name: str, fields: tuple[str, ...], rows: Callable[[], list[Row]]) -> Section:
@@ -147,31 +176,34 @@ def _section(name: str, fields: tuple[str, ...], rows: Callable[[], list[Row]]) 
 
 def _listed(name: str, fields: tuple[str, ...], objects: Callable[[], Any]) -> Section:
     """Return a section whose rows are some attributes of objects."""
-    return Section(name, fields, lambda: (_pick(one, *fields) for one in objects()))
-
-
-def _pages(page: Callable[[UUID | None], list[Any]]) -> Iterator[Any]:
-    """Yield all objects, page by page."""
-    last: UUID | None = None
-    while found := page(last):
-        yield from found
-        last = found[-1].id
-
-
-def _portfolios(tx: Transaction, owner: UUID) -> Iterator[Any]:
-    return _pages(lambda last: tx.portfolios.of_owner(owner, after=last, limit=PAGE))
+    return Section(name, fields, lambda: (pick(one, *fields) for one in objects()))
 
 
 def _ledgers(tx: Transaction, owner: UUID, fields: tuple[str, ...]) -> Iterator[Row]:
-    for portfolio in _portfolios(tx, owner):
-        entries = _entries(tx, portfolio.id)
+    for portfolio in portfolios_of(tx, owner):
+        entries = entries_of(tx, portfolio.id)
         yield from (
-            {"portfolio_id": str(portfolio.id), **_pick(entry, *fields)} for entry in entries
+            {"portfolio_id": str(portfolio.id), **pick(entry, *fields)} for entry in entries
         )
 
 
-def _entries(tx: Transaction, portfolio: UUID) -> Iterator[Any]:
-    return _pages(lambda last: tx.portfolios.entries(portfolio, before=last, limit=PAGE))
+_REVIEWS = ("portfolio_id", "action", "entry", "on", "recorded", "state")
+
+
+def _reviews(tx: Transaction, owner: UUID) -> Iterator[Row]:
+    """Yield what became of each corporate action that a ledger has booked."""
+    for portfolio in portfolios_of(tx, owner):
+        reversals: dict[UUID, str] = {}
+        for entry in entries_of(tx, portfolio.id):  # reversals come before what they void
+            if entry.voids is not None:
+                reversals[entry.voids] = "dismissed" if entry.action is None else "corrected"
+            elif entry.action is not None:
+                yield {
+                    "portfolio_id": str(portfolio.id),
+                    "entry": str(entry.id),
+                    **pick(entry, "action", "on", "recorded"),
+                    "state": reversals.get(entry.id, "booked"),
+                }
 
 
 _AUDIT = (
@@ -184,39 +216,13 @@ def _audit(tx: Transaction, owner: UUID) -> Iterator[Row]:
     def row(event: AuditEvent) -> Row:
         origin, own = event.origin, event.actor in (None, owner) and event.origin.via != "cli"
         return {
-            **_pick(event, "id", "at", "action", "outcome", "target"),
+            **pick(event, "id", "at", "action", "outcome", "target"),
             "own": event.actor == owner,
             "via": origin.via,
             "address": origin.address if own else None,  # that of another person otherwise
             "agent": origin.agent if own else None,
             "request": origin.request,
-            "details": _plain(event.details),
+            "details": plain(event.details),
         }
 
-    return map(row, _pages(lambda last: tx.audit.page(owner, before=last, limit=PAGE)))
-
-
-def _pick(source: object, *names: str) -> dict[str, Any]:
-    return {name: _plain(getattr(source, name)) for name in names}
-
-
-def _plain(value: Any) -> Any:
-    """Convert to values of JSON; exact numbers are text."""
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, UUID | Decimal):
-        return str(value)
-    if isinstance(value, date):
-        return value.isoformat()
-    if attrs.has(type(value)):
-        return {
-            field.name: _plain(getattr(value, field.name))
-            for field in attrs.fields(type(value))
-            if field.init and not field.name.startswith("_")
-        }
-    if isinstance(value, Mapping):
-        return {str(_plain(key)): _plain(one) for key, one in value.items()}
-    if isinstance(value, tuple | list | set | frozenset):
-        items = sorted(value) if isinstance(value, set | frozenset) else value
-        return [_plain(one) for one in items]
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+    return map(row, all_pages(lambda last: tx.audit.page(owner, before=last, limit=PAGE)))

@@ -13,7 +13,9 @@ from datetime import datetime
 from hashlib import sha256
 from typing import IO, Any
 
-from rebalancer.application.account_export import EXPORT_VERSION, Row, Section
+from rebalancer.application.account_export import EXPORT_VERSION, AccountExport, Section
+from rebalancer.application.account_records import Row
+from rebalancer.entrypoints.account_file import FILE_NAME, account_lines
 
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -26,20 +28,29 @@ values of a CSV file are JSON. Times are in UTC, exact numbers are text in JSON.
 that a spreadsheet would take for a formula begins with an apostrophe. manifest.json names the
 version of the format, and the rows and the SHA-256 of each file.
 
+account.jsonl holds what another installation of rebalancer can take over: its operators run
+`rebalancer user import-export`. It breaks if it is edited.
+
 Secrets are not included: the service stores passwords, tokens and keys only as hashes.
 """
 
 
-def write_archive(file: IO[bytes], sections: Sequence[Section], now: datetime) -> None:
+def write_archive(file: IO[bytes], export: AccountExport, now: datetime) -> None:
     """Write an archive; rows are written as they are read, so that memory stays small."""
     files = []
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         _write_text(archive, "README.txt", _README, now)
-        for section in sections:
+        for section in export.sections:
             for name, write in ((f"{section.name}.json", _json), (f"{section.name}.csv", _csv)):
                 with _member(archive, name, now) as member:
                     rows = write(member, section)
                 files.append({"name": name, "rows": rows, "sha256": member.digest()})
+        with _member(archive, FILE_NAME, now) as member:
+            rows = 0
+            for line in account_lines(export.records(), now):
+                member.write(line)
+                rows += 1
+        files.append({"name": FILE_NAME, "rows": rows, "sha256": member.digest()})
         manifest = {"version": EXPORT_VERSION, "created": now.isoformat(), "files": files}
         _write_text(archive, "manifest.json", json.dumps(manifest, indent=2), now)
 

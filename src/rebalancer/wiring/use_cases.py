@@ -8,6 +8,7 @@ from rebalancer.application import (
     account_deletion,
     account_export,
     account_mails,
+    account_records,
     accounts,
     action_requests,
     api_keys,
@@ -55,6 +56,7 @@ class UseCaseProvider(Provider):
     use_cases = provide_all(
         account_deletion.RequestDeletion,
         account_export.ExportAccount,
+        account_records.ImportAccount,
         accounts.AssessRisk,
         accounts.LogIn,
         accounts.LogOut,

@@ -7,8 +7,14 @@ import io
 import json
 import zipfile
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+from rebalancer.adapters.memory.stores import MemoryWork
+from rebalancer.application.account_records import ImportAccount
+from rebalancer.entrypoints.account_file import read_account
+from tests.contracts.stores import a_user
 from tests.entrypoints.http.conftest import (
     BACKTEST,
     ApiUser,
@@ -17,8 +23,8 @@ from tests.entrypoints.http.conftest import (
 )
 
 SECTIONS = (
-    *("profile", "consents", "sessions", "passkeys", "api_keys", "portfolios", "ledger", "shares"),
-    *("received_shares", "proposals", "jobs", "audit"),
+    *("profile", "consents", "sessions", "passkeys", "api_keys", "portfolios", "ledger"),
+    *("actions", "shares", "received_shares", "proposals", "jobs", "audit"),
 )
 
 
@@ -57,7 +63,7 @@ def test_export_holds_everything_as_json_and_csv(api: RunningApi, ada: ApiUser) 
     for file in manifest["files"]:
         assert sha256(archive.read(file["name"])).hexdigest() == file["sha256"]
     names = {f"{name}.{kind}" for name in SECTIONS for kind in ("json", "csv")}
-    assert set(archive.namelist()) == names | {"manifest.json", "README.txt"}
+    assert set(archive.namelist()) == names | {"manifest.json", "README.txt", "account.jsonl"}
     for section in SECTIONS:
         assert len(rows_of(archive, section)) == len(table_of(archive, section)), section
     assert rows_of(archive, "profile")[0]["email"] == "ada@example.org"
@@ -69,8 +75,33 @@ def test_export_holds_everything_as_json_and_csv(api: RunningApi, ada: ApiUser) 
     assert rows_of(archive, "audit")[0]["action"] == "account_exported"
     amounts = [one["amount"] for one in rows_of(archive, "ledger")]
     assert [one["amount"] for one in table_of(archive, "ledger")] == amounts
+    closings = {one["id"]: one["closed"] is None for one in rows_of(archive, "portfolios")}
+    assert closings == {open_one: True, closed: False}
     assert [one["remark"] for one in rows_of(archive, "proposals")] == ["=HYPERLINK(1)"]
     assert [one["remark"] for one in table_of(archive, "proposals")] == ["'=HYPERLINK(1)"]
+
+
+def test_archive_is_imported_into_another_installation(
+    api: RunningApi, ada: ApiUser, tmp_path: Path
+) -> None:
+    portfolio = ada.portfolio(cash={"USD": "500"})["id"]
+    ada.proposal(portfolio)
+    path = tmp_path / "export.zip"
+    path.write_bytes(ada.get("/api/users/export").content)
+    other, there = MemoryWork(), a_user(email="ada@example.org")
+    with other.begin() as tx:
+        tx.users.add(there)
+    records = read_account(path, owner=there.id)
+    ImportAccount(other)(records, owner=there.id, now=api.time.now)
+    with other.read() as tx, api.work.read() as here:
+        for stored, origin in zip(
+            tx.proposals.of_owner(there.id, limit=9),
+            here.proposals.page(here.portfolios.get(UUID(portfolio)).owner, limit=9),
+            strict=True,
+        ):
+            assert stored.proposal == origin.proposal
+            assert stored.inputs == origin.inputs
+        assert tx.portfolios.ledger(UUID(portfolio)) == here.portfolios.ledger(UUID(portfolio))
 
 
 def test_export_holds_no_secrets(api: RunningApi, ada: ApiUser) -> None:

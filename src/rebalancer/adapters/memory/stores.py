@@ -282,6 +282,9 @@ class MemoryPortfolios:
         mine = [row for row in self.rows.values() if row.owner == owner]
         return _following(sorted(mine, key=lambda row: (row.created, row.id)), after)[:limit]
 
+    def closings(self, owner: UUID) -> dict[UUID, datetime]:
+        return {id: when for id, when in self.closed.items() if self.rows[id].owner == owner}
+
     def shared_page(
         self, actor: UUID, *, after: UUID | None = None, limit: int
     ) -> list[ManagedPortfolio]:

@@ -181,6 +181,13 @@ class SqlPortfolios(SqlStore):
         page = query.order_by(table.created, table.id).limit(limit)
         return [portfolio_of(row) for row in self.connection.execute(page)]
 
+    def closings(self, owner: UUID) -> dict[UUID, datetime]:
+        table = portfolios.c
+        query = select(table.id, table.closed).where(
+            table.owner == owner, table.closed.is_not(None)
+        )
+        return {row.id: row.closed for row in self.connection.execute(query)}
+
     def shared_page(
         self, actor: UUID, *, after: UUID | None = None, limit: int
     ) -> list[ManagedPortfolio]:

@@ -123,7 +123,7 @@ class SqlProposals(SqlStore):
     ) -> list[ProposalRecord]:
         query = select(proposals)
         page = select_latest(query, proposals, "proposed", before=before, limit=limit, owner=owner)
-        return [PROPOSALS.from_row(row) for row in self.connection.execute(page)]
+        return [self._record_of(row) for row in self.connection.execute(page)]
 
 
 def _open_proposals() -> Select[Any]:

@@ -88,6 +88,9 @@ class Portfolios(Protocol):
     ) -> list[ManagedPortfolio]:
         """Return an owner's portfolios like `page`, with the closed ones."""
 
+    def closings(self, owner: UUID) -> dict[UUID, datetime]:
+        """Return when each closed portfolio of an owner was closed."""
+
     def shared_page(
         self, actor: UUID, *, after: UUID | None = None, limit: int
     ) -> list[ManagedPortfolio]:

@@ -50,6 +50,7 @@ class Action(StrEnum):
     TERMS_ACCEPTED = "terms_accepted", "Terms accepted"
     RISK_ASSESSED = "risk_assessed", "Risk questionnaire answered"
     ACCOUNT_EXPORTED = "account_exported", "All data of the account exported"
+    ACCOUNT_IMPORTED = "account_imported", "Data of another installation imported"
     DELETION_REQUESTED = "deletion_requested", "Deletion of the account requested"
     DELETION_CANCELLED = "deletion_cancelled", "Deletion of the account cancelled"
     ACCOUNT_DELETED = "account_deleted", "Account deleted"

@@ -6,13 +6,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
 
 from rebalancer.application.ports.clock import Clock, Ids
-from rebalancer.entrypoints.cli.options import container, json_option
+from rebalancer.entrypoints.cli.options import FILE, container, json_option
 from rebalancer.entrypoints.cli.screen import console, count_things, print_json, wide_table
 
 if TYPE_CHECKING:
@@ -235,6 +236,45 @@ def reset_password(email: str, as_json: bool) -> None:
     else:
         click.echo(f"Link for {known.email}, valid once and for an hour:", err=True)
         click.echo(link)
+
+
+@user.command(name="import-export")
+@click.argument("file", type=FILE)
+@click.option("--email", required=True, help="Email address of the account to import into.")
+@json_option
+def import_export(file: Path, email: str, as_json: bool) -> None:
+    """Import the exported account of another installation.
+
+    FILE is the archive that its owner downloaded, or account.jsonl in it. Portfolios with their
+    ledgers, proposals and shares keep their ids and times; all of them are imported, or nothing.
+    Create the account first: `rebalancer user create`.
+
+    \b
+    Examples:
+      rebalancer user import-export rebalancer-2026-11-02.zip --email ada@example.org
+    """
+    from rebalancer.application.account_records import ImportAccount
+    from rebalancer.entrypoints.account_file import read_account
+
+    with _account(email) as (wired, known):
+        records = read_account(file, owner=known.id)
+        wired.get(ImportAccount)(records, owner=known.id, now=wired.get(Clock)())
+    counts = {
+        "portfolios": len(records.portfolios),
+        "entries": records.entries,
+        "proposals": len(records.proposals),
+        "shares": len(records.invitations),
+    }
+    if as_json:
+        print_json({"id": str(known.id), "email": known.email, **counts}, indent=None)
+        return
+    things = ", ".join(
+        f"{count} {singular if count == 1 else plural}"
+        for (plural, count), singular in zip(
+            counts.items(), ("portfolio", "entry", "proposal", "share"), strict=True
+        )
+    )
+    click.echo(f"Imported for {known.email}: {things}.")
 
 
 @contextmanager

@@ -59,8 +59,8 @@ def _archive(use: ExportAccount, bearer: Bearer, now: datetime) -> IO[bytes]:
     """Return a file with the archive, at its beginning."""
     file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  # `_chunks` closes it
     try:
-        with use(bearer, now=now) as sections:
-            write_archive(file, sections, now)
+        with use(bearer, now=now) as export:
+            write_archive(file, export, now)
         file.seek(0)
     except BaseException:
         file.close()

@@ -1,0 +1,373 @@
+"""The file with which an account moves to another installation: JSON Lines, one record a line.
+
+Each line ends with a check of its text and number, so that a damaged, missing or repeated line is
+found where it is. docs/export.md describes the records.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+from uuid import UUID
+
+import attrs
+import msgspec
+
+from rebalancer.application.account_records import (
+    OWNER,
+    RECORDS_VERSION,
+    AccountRecords,
+    Invitation,
+    OwnerRecord,
+    PortfolioRecord,
+    Row,
+)
+from rebalancer.domain.errors import InvalidRequest, RebalancerError
+from rebalancer.domain.portfolio.ledger import Entry, Ledger, Positions
+from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
+from rebalancer.domain.rebalancing.lifecycle import (
+    UNACCEPTED,
+    ProposalInputs,
+    ProposalRecord,
+    Stage,
+)
+from rebalancer.domain.rebalancing.model import Proposal
+
+FILE_NAME = "account.jsonl"
+"""Name in the archive of an account."""
+
+_FORMAT = "rebalancer account"
+_CHECK = re.compile(rb',"check":"([0-9a-f]{16})"\}')
+_CHECK_LENGTH = 28
+_LARGEST = 2_000_000_000
+"""Bytes of a file in an archive beyond which it is not read."""
+
+T = TypeVar("T")
+
+
+def account_lines(records: Iterable[Row], now: datetime) -> Iterator[bytes]:
+    """Yield the lines of a file; only the first one depends on the time."""
+    header = {"record": "header", "format": _FORMAT, "version": RECORDS_VERSION}
+    yield _line(1, {**header, "created": now.isoformat()})
+    number = 1
+    for number, row in enumerate(records, 2):
+        yield _line(number, row)
+    yield _line(number + 1, {"record": "end", "lines": number + 1})
+
+
+def _line(number: int, row: Row) -> bytes:
+    body = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode()[:-1]
+    return body + b',"check":"' + _check(number, body) + b'"}\n'
+
+
+def _check(number: int, body: bytes) -> bytes:
+    return sha256(b"%d:%b" % (number, body)).hexdigest()[:16].encode()
+
+
+def read_account(path: Path, *, owner: UUID) -> AccountRecords:
+    """Read a file, or the archive that contains it.
+
+    Args:
+        path: Of the file.
+        owner: Account of this installation to which the records will belong.
+
+    Raises:
+        InvalidRequest: the file cannot be read, or is damaged, incomplete, contradictory or of a
+            newer version; the message names the line.
+    """
+    try:
+        with path.open("rb") as file:
+            if zipfile.is_zipfile(file):
+                return _read_archive(path, file, owner)
+            file.seek(0)
+            return _Reader(path.name, owner).read(file)
+    except OSError as error:
+        raise _refusal(f"cannot read {path}: {error.strerror}", code="file_unreadable") from None
+
+
+def _read_archive(path: Path, file: Any, owner: UUID) -> AccountRecords:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            if archive.getinfo(FILE_NAME).file_size > _LARGEST:
+                raise _refusal(f"{FILE_NAME} in {path} exceeds {_LARGEST} bytes; extract it first")
+            with archive.open(FILE_NAME) as member:
+                return _Reader(FILE_NAME, owner).read(member)
+    except KeyError:
+        raise _refusal(
+            f"{path} does not contain {FILE_NAME}; export the account again with this version"
+        ) from None
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise _refusal(f"{path} is a damaged archive ({error}); export the account again") from None
+
+
+def _refusal(message: str, *, code: str = "account_file_invalid") -> InvalidRequest:
+    return InvalidRequest(message, field="file", code=code)
+
+
+@attrs.frozen
+class _Header:
+    format: str
+    version: int
+    created: datetime
+
+
+@attrs.frozen
+class _End:
+    lines: int
+
+
+@attrs.frozen
+class _PortfolioLine:
+    id: UUID
+    created: datetime
+    changed: datetime
+    version: int
+    mandate: Mandate
+    positions: Positions
+    booked_actions: str | None
+    closed: datetime | None
+
+
+@attrs.frozen
+class _ProposalLine:
+    id: UUID
+    portfolio_id: UUID
+    stage: Stage
+    proposed: datetime
+    expires: datetime
+    decided: datetime | None
+    executed: datetime | None
+    cancelled: datetime | None
+    remark: str
+    proposal: Proposal
+    inputs: ProposalInputs
+    actor: str | None
+
+
+@attrs.define
+class _Ledger:
+    """A portfolio whose entries are being read, the latest first."""
+
+    line: int
+    portfolio: _PortfolioLine
+    entries: list[Entry] = attrs.field(factory=list)
+    lines: dict[UUID, int] = attrs.field(factory=dict)
+
+
+class _Reader:
+    """Reads the lines of one file."""
+
+    def __init__(self, name: str, owner: UUID) -> None:
+        self._name, self._owner = name, owner
+        self._number = 0
+        self._header: _Header | None = None
+        self._account: OwnerRecord | None = None
+        self._ledgers: dict[UUID, _Ledger] = {}
+        self._invitations: dict[UUID, Invitation] = {}
+        self._proposals: dict[UUID, ProposalRecord] = {}
+        self._ended = False
+
+    def read(self, file: Iterable[bytes]) -> AccountRecords:
+        """Return the records of all lines."""
+        for self._number, line in enumerate(file, 1):
+            if self._ended:
+                self._refuse("text follows the last record; export the account again")
+            self._take(line)
+        if not self._ended or self._account is None:
+            self._number += 1
+            self._refuse("the file ends here, before its last record; copy it again in full")
+        return AccountRecords(
+            self._account,
+            tuple(self._finish(one) for one in self._ledgers.values()),
+            tuple(self._invitations.values()),
+            tuple(self._proposals.values()),
+        )
+
+    def _take(self, line: bytes) -> None:
+        text = line.rstrip(b"\r\n")
+        end = _CHECK.fullmatch(text, max(len(text) - _CHECK_LENGTH, 0))
+        if end is None or not line.endswith(b"\n"):
+            what = "a JSON record with its check" if self._number > 1 else "an exported account"
+            self._refuse(f"the line is damaged or cut off: it is not {what}; copy the file again")
+        body = text[: end.start()]
+        try:
+            row = msgspec.json.decode(body + b"}")
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            self._refuse(f"the line is not JSON ({error}); copy the file again")
+        kind = row.pop("record", None) if isinstance(row, dict) else None
+        if self._header is None:
+            self._open(kind, row)
+        if _check(self._number, body) != end.group(1):
+            self._refuse(
+                "the line was changed or moved, or a line before it is missing; copy the file again"
+            )
+        handler = _HANDLERS.get(kind) if isinstance(kind, str) else None
+        if handler is None:
+            self._refuse(f"unknown record {kind!r}; upgrade rebalancer")
+        if kind not in ("header", "owner") and self._account is None:
+            self._refuse("the record of the owner is missing; export the account again")
+        handler(self, row)
+
+    def _open(self, kind: object, row: Any) -> None:
+        """Check the first line before its check, whose rule may depend on the version."""
+        if kind != "header" or row.get("format") != _FORMAT:
+            self._refuse(
+                f"this is not an exported account; choose {FILE_NAME} or the archive it is in"
+            )
+        version = row.get("version")
+        if isinstance(version, int) and version > RECORDS_VERSION:
+            self._refuse(
+                f"the file has version {version}; this installation reads versions up to "
+                f"{RECORDS_VERSION}. Upgrade rebalancer",
+                code="account_file_newer",
+            )
+
+    def _header_line(self, row: Any) -> None:
+        if self._header is not None:
+            self._refuse("the header is repeated; export the account again")
+        self._header = self._convert(row, _Header)
+
+    def _owner_line(self, row: Any) -> None:
+        if self._account is not None:
+            self._refuse("the record of the owner is repeated; export the account again")
+        self._account = self._convert(row, OwnerRecord)
+
+    def _portfolio_line(self, row: Any) -> None:
+        _complete(row, "mandate", "currency")
+        found = self._convert(row, _PortfolioLine)
+        self._check_new(found.id, self._ledgers, "portfolio")
+        self._ledgers[found.id] = _Ledger(self._number, found)
+
+    def _entry_line(self, row: Any) -> None:
+        ledger = self._ledger(self._convert(row.pop("portfolio", None), UUID))
+        entry = self._convert(row, Entry)
+        self._check_new(entry.id, ledger.lines, "entry")
+        ledger.entries.append(entry)
+        ledger.lines[entry.id] = self._number
+
+    def _share_line(self, row: Any) -> None:
+        found = self._convert(row, Invitation)
+        self._ledger(found.portfolio)
+        self._check_new(found.id, self._invitations, "share")
+        self._invitations[found.id] = found
+
+    def _proposal_line(self, row: Any) -> None:
+        _complete(row, "inputs", "portfolio", "currency")
+        found = self._convert(row, _ProposalLine)
+        self._ledger(found.portfolio_id)
+        self._check_new(found.id, self._proposals, "proposal")
+        if (found.stage is Stage.EXECUTED) != (found.executed is not None) or (
+            found.stage is Stage.CANCELLED
+        ) != (found.cancelled is not None):
+            self._refuse(f"proposal {found.id} is {found.stage}, which contradicts its times")
+        actor: UUID | None = None
+        if found.actor is not None:
+            actor = self._owner if found.actor == OWNER else self._convert(found.actor, UUID)
+        fields = {
+            field.name: getattr(found, field.name)
+            for field in attrs.fields(_ProposalLine)
+            if field.name != "actor"
+        }
+        self._proposals[found.id] = ProposalRecord(**fields, owner=self._owner, actor=actor)
+
+    def _end_line(self, row: Any) -> None:
+        if self._convert(row, _End).lines != self._number:
+            self._refuse("lines are missing before the last record; copy the file again")
+        self._ended = True
+
+    def _finish(self, read: _Ledger) -> PortfolioRecord:
+        """Return a portfolio after the checks between its records."""
+        line, entries = read.portfolio, tuple(reversed(read.entries))
+        seen: dict[UUID, Entry] = {}
+        for entry in entries:
+            self._number = read.lines[entry.id]
+            if entry.voids is not None:
+                voided = seen.get(entry.voids)
+                if voided is None or voided.voids is not None:
+                    self._refuse(f"entry {entry.id} voids an entry that the portfolio lacks")
+            if entry.proposal is not None:
+                self._check_execution(entry, line)
+            seen[entry.id] = entry
+        self._number = read.line
+        try:
+            positions = Ledger(entries).positions
+        except RebalancerError as error:
+            self._refuse(f"the ledger of portfolio {line.id} does not add up: {error.message}")
+        if positions != line.positions:
+            self._refuse(f"the positions of portfolio {line.id} are not those of its ledger")
+        if line.version < 1:
+            self._refuse(f"version {line.version} of portfolio {line.id} is below 1")
+        return PortfolioRecord(
+            ManagedPortfolio(
+                line.id,
+                self._owner,
+                line.mandate,
+                line.positions,
+                line.version,
+                line.created,
+                line.changed,
+                line.booked_actions,
+            ),
+            entries,
+            line.closed,
+        )
+
+    def _check_execution(self, entry: Entry, portfolio: _PortfolioLine) -> None:
+        assert entry.proposal is not None
+        proposal = self._proposals.get(entry.proposal)
+        if (
+            proposal is None
+            or proposal.portfolio_id != portfolio.id
+            or proposal.stage in UNACCEPTED
+            or portfolio.version == 1
+        ):
+            self._refuse(
+                f"entry {entry.id} executes proposal {entry.proposal}, which the portfolio lacks "
+                "or never accepted"
+            )
+
+    def _ledger(self, portfolio: UUID) -> _Ledger:
+        found = self._ledgers.get(portfolio)
+        if found is None:
+            self._refuse(f"no earlier line describes portfolio {portfolio}, which the record names")
+        return found
+
+    def _check_new(self, id: UUID, known: Iterable[UUID], what: str) -> None:
+        if id in known:
+            self._refuse(f"{what} {id} is repeated; export the account again")
+
+    def _convert(self, value: Any, type: type[T]) -> T:
+        try:
+            return msgspec.convert(value, type)
+        except (msgspec.ValidationError, RebalancerError, ValueError, ArithmeticError) as error:
+            self._refuse(f"the record is invalid: {error}")
+
+    def _refuse(self, problem: str, *, code: str = "account_file_invalid") -> NoReturn:
+        raise _refusal(f"{self._name}, line {self._number}: {problem}", code=code)
+
+
+def _complete(row: Any, *path: str) -> None:
+    """Add what objects derive themselves, which msgspec expects and they overwrite."""
+    for name in path:
+        row = row.get(name) if isinstance(row, dict) else None
+        if isinstance(row, dict):
+            row.update(_DERIVED.get(name, {}))
+
+
+_DERIVED = {"currency": {"minor_unit": "0"}, "portfolio": {"symbols": []}}
+
+_HANDLERS: dict[str, Callable[[_Reader, Any], None]] = {
+    "header": _Reader._header_line,
+    "owner": _Reader._owner_line,
+    "portfolio": _Reader._portfolio_line,
+    "entry": _Reader._entry_line,
+    "share": _Reader._share_line,
+    "proposal": _Reader._proposal_line,
+    "end": _Reader._end_line,
+}
