@@ -88,7 +88,9 @@ def read_account(path: Path, *, owner: UUID) -> AccountRecords:
             file.seek(0)
             return _Reader(path.name, owner).read(file)
     except OSError as error:
-        raise _refusal(f"cannot read {path}: {error.strerror}", code="file_unreadable") from None
+        raise InvalidRequest(
+            f"cannot read {path}: {error.strerror}", field="file", code="file_unreadable"
+        ) from None
 
 
 def _read_archive(path: Path, file: Any, owner: UUID) -> AccountRecords:
@@ -106,8 +108,8 @@ def _read_archive(path: Path, file: Any, owner: UUID) -> AccountRecords:
         raise _refusal(f"{path} is a damaged archive ({error}); export the account again") from None
 
 
-def _refusal(message: str, *, code: str = "account_file_invalid") -> InvalidRequest:
-    return InvalidRequest(message, field="file", code=code)
+def _refusal(message: str) -> InvalidRequest:
+    return InvalidRequest(message, field="file", code="account_file_invalid")
 
 
 @attrs.frozen
@@ -222,9 +224,10 @@ class _Reader:
             )
         version = row.get("version")
         if isinstance(version, int) and version > RECORDS_VERSION:
-            self._refuse(
-                f"the file has version {version}; this installation reads versions up to "
-                f"{RECORDS_VERSION}. Upgrade rebalancer",
+            raise InvalidRequest(
+                f"{self._name}, line {self._number}: the file has version {version}; this "
+                f"installation reads versions up to {RECORDS_VERSION}. Upgrade rebalancer",
+                field="file",
                 code="account_file_newer",
             )
 
@@ -348,8 +351,8 @@ class _Reader:
         except (msgspec.ValidationError, RebalancerError, ValueError, ArithmeticError) as error:
             self._refuse(f"the record is invalid: {error}")
 
-    def _refuse(self, problem: str, *, code: str = "account_file_invalid") -> NoReturn:
-        raise _refusal(f"{self._name}, line {self._number}: {problem}", code=code)
+    def _refuse(self, problem: str) -> NoReturn:
+        raise _refusal(f"{self._name}, line {self._number}: {problem}")
 
 
 def _complete(row: Any, *path: str) -> None:
