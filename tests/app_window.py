@@ -36,6 +36,13 @@ _IS_DRAWN = """() => {
 }"""
 """Whether something of the app is on the screen; before that its frame says that it works."""
 
+_IS_SAID = """wanted => {
+    const host = document.querySelector('flt-semantics-host') || document.body;
+    const labels = [...host.querySelectorAll('[aria-label]')];
+    const said = labels.map(node => node.getAttribute('aria-label')).join('\\n');
+    return (host.innerText + '\\n' + said).includes(wanted);
+}"""
+
 
 @attrs.define
 class AppWindow:
@@ -147,15 +154,11 @@ class AppWindow:
 
     def see(self, text: str) -> None:
         """Wait until a text is on the screen, or is said of something on it."""
-        self.page.wait_for_function(
-            """wanted => {
-                const host = document.querySelector('flt-semantics-host') || document.body;
-                const labels = [...host.querySelectorAll('[aria-label]')];
-                const said = labels.map(node => node.getAttribute('aria-label')).join('\\n');
-                return (host.innerText + '\\n' + said).includes(wanted);
-            }""",
-            arg=text,
-        )
+        self.page.wait_for_function(_IS_SAID, arg=text)
+
+    def see_no_more(self, text: str) -> None:
+        """Wait until a text is no longer on the screen, nor said of anything on it."""
+        self.page.wait_for_function(f"text => !({_IS_SAID})(text)", arg=text)
 
     def wait_for_route(self, pattern: str) -> None:
         """Wait until the address of the window matches a pattern."""
