@@ -309,3 +309,103 @@ def to_flex(history: History) -> bytes:
 
 def _row(name: str, fields: dict[str, object]) -> str:
     return f"<{name} " + " ".join(f'{field}="{value}"' for field, value in fields.items()) + " />"
+
+
+def to_portfolio_performance(history: History) -> bytes:
+    """Return a history as a file of Portfolio Performance, with an account for each currency.
+
+    The rows of the securities account are nested in the first purchase of a cash account, and
+    everything else refers to them, as the program writes it.
+    """
+    securities = "".join(
+        f"<security>\n<uuid>s{at}</uuid>\n<name>{name}</name>\n<currencyCode>{currency}"
+        f"</currencyCode>\n<isin>{isin}</isin>\n<tickerSymbol>{symbol}</tickerSymbol>\n</security>\n"
+        for at, (symbol, (currency, isin, name)) in enumerate(ASSETS.items(), 1)
+    )
+    accounts: dict[str, list[str]] = {"EUR": [], "USD": []}
+    depot: list[str] = []
+    for number, event in enumerate(history.events, 1):
+        security = ""
+        if event.symbol:
+            at = [*ASSETS].index(event.symbol) + 1
+            security = f'<security reference="{at}"/>\n'
+        taxes = {"FEE": event.cost, "TAX": event.withheld}
+        units = "".join(
+            f'<unit type="{kind}"><amount currency="{event.currency}" amount="{_cents(amount)}"/>'
+            "</unit>\n"
+            for kind, amount in taxes.items()
+            if amount
+        )
+        rows = accounts[event.currency]
+        match event.kind:
+            case "buy" | "sell":
+                sign = 1 if event.kind == "buy" else -1
+                value = event.amount + sign * event.cost
+                kind = event.kind.upper()
+                cross = (
+                    f'<crossEntry class="buysell" id="c{number}">\n<portfolioTransaction '
+                    f'reference="p{number}"/>\n<accountTransaction reference="a{number}"/>\n'
+                    "</crossEntry>\n"
+                )
+                again = f'<crossEntry class="buysell" reference="c{number}"/>\n'
+                rows.append(_pp("account", number, event, kind, value, security + cross))
+                shares = (
+                    f"<shares>{int(event.quantity * 10**8)}</shares>\n<units>\n{units}</units>\n"
+                )
+                inside = security + again + shares
+                depot.append(_pp("portfolio", number, event, kind, value, inside))
+            case "transfer_in":
+                shares = f"<shares>{int(event.quantity * 10**8)}</shares>\n"
+                kind = "DELIVERY_INBOUND"
+                depot.append(_pp("portfolio", number, event, kind, event.amount, security + shares))
+            case "exchange":
+                cross = (
+                    f'<crossEntry class="account-transfer" id="c{number}">\n<transactionFrom '
+                    f'reference="a{number}"/>\n<transactionTo reference="t{number}"/>\n'
+                    "</crossEntry>\n"
+                )
+                rows.append(_pp("account", number, event, "TRANSFER_OUT", event.amount, cross))
+                other = attrs.evolve(event, currency=event.counter_currency)
+                again = f'<crossEntry class="account-transfer" reference="c{number}"/>\n'
+                gained = _pp("account", number, other, "TRANSFER_IN", event.counter_amount, again)
+                accounts[other.currency].append(gained.replace(f'"a{number}"', f'"t{number}"'))
+            case kind:
+                named = {
+                    "deposit": "DEPOSIT",
+                    "withdrawal": "REMOVAL",
+                    "fee": "FEES",
+                    "interest": "INTEREST",
+                    "dividend": "DIVIDENDS",
+                }[kind]
+                value = event.amount - event.withheld
+                inside = f"{security}<units>\n{units}</units>\n"
+                rows.append(_pp("account", number, event, named, value, inside))
+    body = "".join(
+        f"<account>\n<name>{currency}</name>\n<currencyCode>{currency}</currencyCode>\n"
+        f"<transactions>\n{''.join(rows)}</transactions>\n</account>\n"
+        for currency, rows in accounts.items()
+    )
+    securities = "".join(
+        part if not at else f'<security id="{at}">{part}'
+        for at, part in enumerate(securities.split("<security>"))
+    )
+    return (
+        "<client>\n<version>62</version>\n<baseCurrency>EUR</baseCurrency>\n<securities>\n"
+        f"{securities}</securities>\n<accounts>\n{body}</accounts>\n<portfolios>\n<portfolio>\n"
+        f"<name>Depot</name>\n<transactions>\n{''.join(depot)}</transactions>\n</portfolio>\n"
+        "</portfolios>\n</client>\n"
+    ).encode()
+
+
+def _pp(account: str, number: int, event: Event, kind: str, value: Decimal, inside: str) -> str:
+    return (
+        f'<{account}-transaction id="{account[0]}{number}">\n<uuid>{account[0]}{number}</uuid>\n'
+        f"<date>{event.on}T00:00</date>\n<currencyCode>{event.currency}</currencyCode>\n"
+        f"<amount>{_cents(value)}</amount>\n{inside}<type>{kind}</type>\n</{account}-transaction>\n"
+    )
+
+
+def _cents(amount: Decimal) -> int:
+    cents = amount * 100
+    assert cents == int(cents), amount
+    return int(cents)
