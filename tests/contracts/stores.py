@@ -31,6 +31,7 @@ from rebalancer.domain.portfolio.owner import RefreshToken, User
 from rebalancer.domain.portfolio.portfolio import Conversions, Portfolio, Preferences
 from rebalancer.domain.portfolio.questionnaire import Assessment
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
+from rebalancer.domain.portfolio.statement_imports import StatementImport
 from rebalancer.domain.rebalancing.conversions import ConversionOrder
 from rebalancer.domain.rebalancing.lifecycle import ProposalInputs, ProposalRecord, Stage
 from rebalancer.domain.rebalancing.model import NotTraded, Order, Proposal, Side, Status
@@ -203,6 +204,22 @@ def a_share(portfolio: ManagedPortfolio, recipient: User | None, **others: Any) 
         to,
         created=NOW,
         accepted=accepted,
+    )
+    return attrs.evolve(plain, **others)
+
+
+def an_import(portfolio: ManagedPortfolio, **others: Any) -> StatementImport:
+    """Return an import of one entry."""
+    plain = StatementImport(
+        uuid4(),
+        portfolio.id,
+        portfolio.owner,
+        "example",
+        "statement.csv",
+        "d" * 64,
+        NOW,
+        1,
+        {"SIE": "SIE.DE"},
     )
     return attrs.evolve(plain, **others)
 

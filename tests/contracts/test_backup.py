@@ -74,6 +74,7 @@ from tests.contracts.stores import (
     a_totp,
     a_user,
     an_api_key,
+    an_import,
     stored_user,
 )
 
@@ -159,6 +160,8 @@ def filled(engine):
         tx.portfolios.close(closed.id, owner=bob.id, version=1, now=NOW + HOUR)
         tx.shares.add(a_share(rich, bob, right=Right.PROPOSE))
         tx.shares.add(a_share(rich, None, email="ada@bücher.example"))
+        record = an_import(rich, file_name=AWKWARD, mapping={AWKWARD: AWKWARD}, undone=NOW)
+        tx.imports.add(record, [money[0].id])
         tx.runs.add(run, [plain.id])
         tx.proposals.add([waiting, done, *(a_proposal(plain) for _ in range(40))])
         ledger = tx.portfolios.ledger(rich.id).extended_by([fill])

@@ -40,6 +40,7 @@ from tests.contracts.stores import (
     a_token,
     a_totp,
     a_user,
+    an_import,
     stored_user,
 )
 
@@ -106,6 +107,7 @@ def planted(work, reports, number):
         tx.devices.save(KnownDevice(text, user.id, NOW, NOW, 0))
         tx.recovery_codes.replace(user.id, [text], NOW)
         tx.portfolios.add(portfolio, [entry])
+        tx.imports.add(an_import(portfolio, file_name=text), [entry.id])
         tx.proposals.add([proposal])
         tx.keys.add(a_key(user.id, text, answer=text))
         tx.jobs.add(job)

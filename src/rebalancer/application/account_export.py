@@ -143,6 +143,14 @@ def _sections(tx: Transaction, owner: UUID, now: datetime) -> tuple[Section, ...
         Section("ledger", ("portfolio_id", *entries), lambda: _ledgers(tx, owner, entries)),
         Section("actions", _REVIEWS, lambda: _reviews(tx, owner)),
         _listed(
+            "imports",
+            (
+                *("id", "portfolio", "layout", "file_name", "digest", "created", "entries"),
+                *("mapping", "undone"),
+            ),
+            lambda: (found for one in _portfolios(tx, owner) for found in _imports(tx, one.id)),
+        ),
+        _listed(
             "shares",
             ("id", "portfolio", "email", "right", "created", "accepted"),
             lambda: (
@@ -204,6 +212,10 @@ def _reviews(tx: Transaction, owner: UUID) -> Iterator[Row]:
                     **pick(entry, "action", "on", "recorded"),
                     "state": reversals.get(entry.id, "booked"),
                 }
+
+
+def _imports(tx: Transaction, portfolio: UUID) -> Iterator[Any]:
+    return _pages(lambda last: tx.imports.page(portfolio, before=last, limit=PAGE))
 
 
 _AUDIT = (

@@ -13,6 +13,7 @@ T = TypeVar("T")
 NOT_FOUND: Mapping[str, Callable[[UUID], NotFound]] = {
     "API key": lambda id: NotFound(f"API key {id} does not exist", code="api_key_not_found"),
     "entry": lambda id: NotFound(f"entry {id} does not exist", code="entry_not_found"),
+    "import": lambda id: NotFound(f"import {id} does not exist", code="import_not_found"),
     "job": lambda id: NotFound(f"job {id} does not exist", code="job_not_found"),
     "passkey": lambda id: NotFound(f"passkey {id} does not exist", code="passkey_not_found"),
     "portfolio": lambda id: NotFound(f"portfolio {id} does not exist", code="portfolio_not_found"),

@@ -27,6 +27,7 @@ from rebalancer.adapters.report.backtest import HtmlBacktests
 from rebalancer.adapters.report.evaluation import HtmlEvaluations
 from rebalancer.adapters.report.indicators import HtmlIndicators
 from rebalancer.adapters.report.training import HtmlTrainings
+from rebalancer.adapters.statements.registry import DiscoveredReaders
 from rebalancer.application.account_deletion import EraseAccounts
 from rebalancer.application.asset_requests import FETCH, FetchJobHandler
 from rebalancer.application.audit_trail import AuditRetention, SealAuditTrail
@@ -49,6 +50,7 @@ from rebalancer.application.ports.jobs import JobRunner, Worker
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.portfolios import Broker
 from rebalancer.application.ports.reports import Renderer, Reports
+from rebalancer.application.ports.statements import StatementReaders
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.quotas import Quotas
 from rebalancer.application.rebalance import BuildContext
@@ -85,6 +87,13 @@ class ReportProvider(Provider):
     evaluations = provide(HtmlEvaluations, provides=Renderer[Findings])
     indicators = provide(HtmlIndicators, provides=Renderer[IndicatorPlot])
     trainings = provide(HtmlTrainings, provides=Renderer[TrainingResult])
+
+
+class StatementProvider(Provider):
+    """Readers of statements."""
+
+    scope = Scope.APP
+    readers = provide(DiscoveredReaders, provides=StatementReaders)
 
 
 class EnvironmentProvider(Provider):
@@ -297,7 +306,7 @@ def _open_queue(connection: Connection) -> Iterator[JobRunner]:
 
 def _providers(sources: Sources) -> tuple[Provider, ...]:
     parts: tuple[type[Provider], ...] = (
-        *(MarketProvider, PolicyProvider, ReportProvider, EnvironmentProvider),
+        *(MarketProvider, PolicyProvider, ReportProvider, StatementProvider, EnvironmentProvider),
         *(DatabaseProvider, DocumentProvider, SecurityProvider, RedisProvider),
         *(JobProvider, MailProvider, UseCaseProvider, RemoteProvidersProvider),
     )

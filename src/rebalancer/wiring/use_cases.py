@@ -44,6 +44,8 @@ from rebalancer.application import (
     reference_data,
     registration,
     sharing,
+    statement_files,
+    statement_imports,
     training,
     transactions,
 )
@@ -164,5 +166,10 @@ class UseCaseProvider(Provider):
         sharing.ReceivedShares,
         sharing.SharePortfolio,
         sharing.WithdrawShare,
+        statement_files.ReadStatement,
+        statement_imports.CommitImport,
+        statement_imports.ListImports,
+        statement_imports.PreviewImport,
+        statement_imports.UndoImport,
         training.TrainPolicy,
     )

@@ -26,6 +26,7 @@ from rebalancer.adapters.memory.guessing import MemoryKnownDevices, MemoryLoginF
 from rebalancer.adapters.memory.one_time import MemoryOneTimeTokens
 from rebalancer.adapters.memory.outbox import MemoryOutbox
 from rebalancer.adapters.memory.shares import MemoryPortfolioShares
+from rebalancer.adapters.memory.statements import MemoryStatementImports
 from rebalancer.adapters.memory.synchronization import (
     MemoryProviderQuotas,
     MemoryScheduledTasks,
@@ -103,6 +104,7 @@ def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
             tables["portfolios"], tables["closed"], tables["ledgers"], shares
         ),
         shares=shares,
+        imports=MemoryStatementImports(tables["imports"], tables["imported"]),
         proposals=MemoryProposals(tables["proposals"], tables["closed"], shares),
         outbox=MemoryOutbox(tables["outbox"]),
         keys=MemoryIdempotencyKeys(tables["keys"]),

@@ -17,6 +17,7 @@ from rebalancer.adapters.sql.statements import SqlStore, lock_rows
 from rebalancer.adapters.sql.tables import (
     account_deletions,
     batch_failures,
+    imported_entries,
     ledger_checkpoints,
     ledger_entries,
     metadata,
@@ -97,7 +98,7 @@ def personal_rows(
     """
     if table is users:
         return table.c.id == user.id
-    if table in (ledger_entries, ledger_checkpoints, batch_failures):
+    if table in (ledger_entries, ledger_checkpoints, batch_failures, imported_entries):
         owned = select(portfolios.c.id).where(portfolios.c.owner == user.id)
         return table.c.portfolio.in_(owned)
     if table is portfolio_shares:

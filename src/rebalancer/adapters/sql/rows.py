@@ -39,6 +39,7 @@ from rebalancer.domain.portfolio.owner import RefreshToken, User
 from rebalancer.domain.portfolio.portfolio import Conversions, Preferences
 from rebalancer.domain.portfolio.questionnaire import Assessment
 from rebalancer.domain.portfolio.risk import RiskProfile, risk_profile
+from rebalancer.domain.portfolio.statement_imports import StatementImport
 from rebalancer.domain.rebalancing.lifecycle import ProposalInputs, ProposalRecord, Stage
 from rebalancer.domain.rebalancing.model import Proposal
 
@@ -117,6 +118,7 @@ USERS = Converter(
 )
 TOKENS = Converter(RefreshToken)
 SHARES = Converter(Share, {"right": "granted"}, right=Right)
+IMPORTS = Converter(StatementImport, mapping=_decoder(dict).decode)
 PASSKEYS = Converter(Passkey, transports=_decoder(tuple[str, ...]).decode)
 TOTP_SECRETS = Converter(TotpSecret)
 MAILS = Converter(Mail, {"to": "recipient"}, kind=MailKind, facts=_decoder(dict).decode)

@@ -27,6 +27,7 @@ from rebalancer.adapters.sql.tables import (
     portfolios,
     proposals,
     sessions,
+    statement_imports,
     totp_secrets,
     users,
 )
@@ -87,6 +88,7 @@ PERSONAL: Mapping[str, PersonalColumns] = {
         _own(idempotency_keys, "answer", key="key", owner="owner"),
         _own(proposals, "remark", key="id", owner="owner"),
         _own(portfolio_shares, "email", key="id", owner="owner", index="email_index"),
+        _own(statement_imports, "file_name", key="id", owner="owner"),
         # The person may not be registered, and the address of one who is may change meanwhile.
         PersonalColumns(
             outbox, ("recipient", "facts"), "id", None, outbox, index="recipient_index"
@@ -137,6 +139,7 @@ PUBLIC: Mapping[str, str] = {
     **_public(
         "a digest of what was asked or applied",
         *("idempotency_keys.fingerprint", "batch_runs.terms", "portfolios.booked_actions"),
+        "statement_imports.digest",
     ),
     **_public(
         "one of a few fixed words",
@@ -151,7 +154,7 @@ PUBLIC: Mapping[str, str] = {
         *("portfolios.conversions", "portfolio_shares.granted", "proposals.stage"),
         *("ledger_entries.kind", "account_usage.quota", "jobs.kind", "jobs.state"),
         *("audit_events.action", "audit_events.outcome", "audit_events.via", "reports.kind"),
-        *("scheduled_tasks.name", "scheduled_tasks.state"),
+        *("scheduled_tasks.name", "scheduled_tasks.state", "statement_imports.layout"),
     ),
     **_public(
         "an account's id, or a keyed digest of a network or of an address without account",
@@ -170,7 +173,7 @@ PUBLIC: Mapping[str, str] = {
         *("portfolios.holdings", "portfolios.foreign_cash"),
         *("proposals.proposal", "proposals.seen", "ledger_entries.symbol"),
         *("ledger_entries.currency", "ledger_entries.other", "ledger_entries.counter_currency"),
-        *("ledger_entries.action", "ledger_checkpoints.document"),
+        *("ledger_entries.action", "ledger_checkpoints.document", "statement_imports.mapping"),
     ),
     **_public(
         "ids, policies, periods and figures of work, without names",

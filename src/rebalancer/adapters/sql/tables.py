@@ -22,6 +22,7 @@ from sqlalchemy import (
     Dialect,
     Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -469,6 +470,33 @@ ledger_entries = Table(
         "moved",
     ),
     sqlite_autoincrement=True,  # a number is never reused
+)
+
+statement_imports = Table(
+    "statement_imports",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("portfolio", ForeignKey(portfolios.c.id), nullable=False),
+    Column("owner", ForeignKey(users.c.id), nullable=False, index=True),
+    Column("layout", Text, nullable=False),
+    Column("file_name", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("entries", Integer, nullable=False),
+    _document("mapping"),
+    Column("undone", Moment),
+    Index(None, "portfolio", "created", "id"),
+    CheckConstraint("length(digest) = 64", "digest"),
+    CheckConstraint("entries >= 1", "entries"),
+)
+
+imported_entries = Table(
+    "imported_entries",
+    metadata,
+    Column("portfolio", Uuid, primary_key=True),
+    Column("entry", Uuid, primary_key=True),
+    Column("import_id", ForeignKey(statement_imports.c.id), nullable=False, index=True),
+    ForeignKeyConstraint(["portfolio", "entry"], [ledger_entries.c.portfolio, ledger_entries.c.id]),
 )
 
 ledger_checkpoints = Table(

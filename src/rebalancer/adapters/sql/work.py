@@ -31,6 +31,7 @@ from rebalancer.adapters.sql.probe import SqlProbe
 from rebalancer.adapters.sql.proposals import SqlProposals
 from rebalancer.adapters.sql.rows import ENTRIES, portfolio_or_error
 from rebalancer.adapters.sql.shares import SqlPortfolioShares
+from rebalancer.adapters.sql.statement_imports import SqlStatementImports
 from rebalancer.adapters.sql.synchronization import (
     SqlProviderQuotas,
     SqlScheduledTasks,
@@ -178,6 +179,7 @@ def _stores(work: SqlWork, connection: Connection, *, locks: bool) -> Transactio
         one_time=SqlOneTimeTokens(connection, locks, cipher),
         portfolios=SqlPortfolios(connection, locks, cipher, rules=work.ledgers),
         shares=SqlPortfolioShares(connection, locks, cipher),
+        imports=SqlStatementImports(connection, locks, cipher),
         outbox=(SqlOutbox if work.sends_mail else NoOutbox)(connection, locks, cipher),
         proposals=SqlProposals(connection, locks, cipher),
         keys=SqlIdempotencyKeys(connection, locks, cipher),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol
+from uuid import UUID
 
+from rebalancer.domain.portfolio.statement_imports import StatementImport
 from rebalancer.domain.portfolio.statements import Statement
 
 
@@ -44,3 +46,35 @@ class StatementReaders(Protocol):
 
     def find(self, data: bytes, file_name: str) -> StatementReader | None:
         """Return the reader that recognises a file; None if there is no such reader."""
+
+
+class StatementImports(Protocol):
+    """Imports of statements, with the ids of the entries that each added."""
+
+    def add(self, record: StatementImport, entries: Sequence[UUID]) -> None:
+        """Add an import; its entries are in the ledger of its portfolio."""
+
+    def get(self, id: UUID, *, portfolio: UUID) -> StatementImport:
+        """Return the import of this id.
+
+        Raises:
+            NotFound: it does not exist, or belongs to another portfolio.
+        """
+
+    def save(self, record: StatementImport) -> None:
+        """Replace an import; its entries stay.
+
+        Raises:
+            NotFound: it does not exist.
+        """
+
+    def page(
+        self, portfolio: UUID, *, before: UUID | None = None, limit: int
+    ) -> list[StatementImport]:
+        """Return imports of a portfolio, latest first, beginning after the import ``before``."""
+
+    def entries(self, id: UUID) -> list[UUID]:
+        """Return the ids of the entries of an import, sorted; empty for an unknown import."""
+
+    def undone_entries(self, portfolio: UUID) -> frozenset[UUID]:
+        """Return the ids of the entries of all undone imports of a portfolio."""

@@ -22,6 +22,7 @@ from rebalancer.application.ports.mail import Outbox
 from rebalancer.application.ports.one_time import OneTimeTokens
 from rebalancer.application.ports.portfolios import IdempotencyKeys, Portfolios, Proposals
 from rebalancer.application.ports.sharing import PortfolioShares
+from rebalancer.application.ports.statements import StatementImports
 from rebalancer.application.ports.synchronization import (
     ProviderQuotas,
     ScheduledTasks,
@@ -64,6 +65,7 @@ class Transaction:
     devices: KnownDevices
     portfolios: Portfolios
     shares: PortfolioShares
+    imports: StatementImports
     proposals: Proposals
     keys: IdempotencyKeys
     jobs: Jobs

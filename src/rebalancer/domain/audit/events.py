@@ -87,6 +87,8 @@ class Action(StrEnum):
     SHARE_ACCEPTED = "share_accepted", "Shared portfolio accepted"
     SHARE_LEFT = "share_left", "Shared portfolio declined or given up"
     CORRECTION_RECORDED = "correction_recorded", "Ledger entry corrected"
+    STATEMENT_IMPORTED = "statement_imported", "Statement imported"
+    IMPORT_UNDONE = "import_undone", "Import of a statement undone"
     PROPOSAL_ACCEPTED = "proposal_accepted", "Proposal accepted"
     PROPOSAL_REJECTED = "proposal_rejected", "Proposal rejected"
     PROPOSAL_CANCELLED = "proposal_cancelled", "Proposal cancelled"

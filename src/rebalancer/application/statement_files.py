@@ -1,0 +1,161 @@
+"""Statements as files: which are text, and which reader reads them."""
+
+from __future__ import annotations
+
+import logging
+from functools import cached_property
+from hashlib import sha256
+
+import attrs
+
+from rebalancer.application.ports.statements import StatementReader, StatementReaders
+from rebalancer.domain.errors import InvalidRequest, RebalancerError
+from rebalancer.domain.portfolio.statements import Statement
+
+LARGEST_FILE = 10_000_000
+"""Most bytes of a file."""
+
+LONGEST_NAME = 255
+"""Most characters of its name that are stored."""
+
+_HEAD = 65_536
+_FORMATS: tuple[tuple[bytes, str, str], ...] = (
+    (b"%PDF", "a PDF", "download the statement as CSV or XML instead"),
+    (b"\x1f\x8b", "compressed with gzip", "unpack it, and import the file inside"),
+    (b"BZh", "compressed with bzip2", "unpack it, and import the file inside"),
+    (b"\xfd7zXZ", "compressed with xz", "unpack it, and import the file inside"),
+    (b"(\xb5/\xfd", "compressed with zstd", "unpack it, and import the file inside"),
+    (b"7z\xbc\xaf", "a 7z archive", "unpack it, and import the file inside"),
+    (b"Rar!", "a RAR archive", "unpack it, and import the file inside"),
+    (b"\xd0\xcf\x11\xe0", "an Excel file", "save it as CSV, and import that"),
+)
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+_SPREADSHEET = (b"[Content_Types].xml", b"xl/", b"mimetypeapplication/vnd.oasis")
+_WIDE = (b"\xff\xfe", b"\xfe\xff")
+"""Byte-order marks of UTF-16."""
+
+log = logging.getLogger("rebalancer.imports")
+
+
+@attrs.frozen(slots=False)
+class StatementFile:
+    """A file that a client sent.
+
+    Attributes:
+        name: As the client named it; may be empty.
+        data: Its bytes.
+    """
+
+    name: str
+    data: bytes = attrs.field(repr=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of its bytes, in hexadecimal digits."""
+        return sha256(self.data).hexdigest()
+
+    @property
+    def short_name(self) -> str:
+        """Name on one line, without folders and invisible characters."""
+        name = self.name.replace("\\", "/").rpartition("/")[2]
+        return "".join(one for one in name if one.isprintable())[:LONGEST_NAME]
+
+
+@attrs.frozen
+class ReadStatement:
+    """Read a statement with the reader of its layout; only text is read."""
+
+    readers: StatementReaders
+
+    def __call__(self, file: StatementFile, layout: str | None = None) -> tuple[str, Statement]:
+        """Return the title of the layout, and the statement.
+
+        Args:
+            file: At most `LARGEST_FILE` bytes.
+            layout: Name of the layout; None: as recognised.
+
+        Raises:
+            InvalidRequest: the file is too large, is not text, has an unknown layout, or cannot be
+                read as a whole.
+        """
+        check_text(file.data)
+        reader = self._choose(file, layout)
+        try:
+            return reader.title, reader.read(file.data)
+        except RebalancerError:
+            raise
+        except Exception:
+            log.exception("a statement cannot be read as %s", reader.name)
+            raise InvalidRequest(
+                f"the file cannot be read as {reader.title}; export it again, or name another "
+                "layout",
+                field="file",
+                code="unreadable_statement",
+            ) from None
+
+    def _choose(self, file: StatementFile, layout: str | None) -> StatementReader:
+        if layout is None:
+            reader = self.readers.find(file.data, file.name)
+            if reader is None:
+                titles = ", ".join(one.title for one in self.readers.all())
+                raise InvalidRequest(
+                    f"the layout of the file is unknown; supported are {titles}",
+                    field="file",
+                    code="unknown_layout",
+                )
+            return reader
+        for reader in self.readers.all():
+            if reader.name == layout:
+                return reader
+        names = ", ".join(one.name for one in self.readers.all())
+        raise InvalidRequest(
+            f"unknown layout {layout[:40]!r}; choose one of {names}",
+            field="layout",
+            code="unknown_layout",
+        )
+
+
+def check_text(data: bytes) -> None:
+    """Check that a file is text that can be parsed without risk.
+
+    Raises:
+        InvalidRequest: it is empty, too large, an archive, a PDF, an Excel file or another binary
+            one, or an XML document with a document type declaration, which may name other files.
+    """
+    if len(data) > LARGEST_FILE:
+        raise _refused(
+            f"the file has {len(data):,} bytes; import at most {LARGEST_FILE:,} at a time, such as "
+            "one year after the other",
+            "file_too_large",
+        )
+    if not data.strip():
+        raise _refused("the file is empty; export the statement again", "file_empty")
+    for mark, what, remedy in _FORMATS:
+        if data.startswith(mark):
+            raise _refused(f"the file is {what}; {remedy}", "not_text")
+    head = data[:_HEAD]
+    if data.startswith(_ZIP):
+        if any(mark in head for mark in _SPREADSHEET):
+            raise _refused("the file is a spreadsheet; save it as CSV, and import that", "not_text")
+        raise _refused("the file is a zip archive; unpack it first", "not_text")
+    if b"\0" in head and not data.startswith(_WIDE):
+        raise _refused("the file is not text; download the statement as CSV or XML", "not_text")
+    if _declares_type(data):
+        raise _refused(
+            "the file has a document type declaration (<!DOCTYPE ...>), which may refer to other "
+            "files; a web page has one, too: download the statement as CSV or XML without it",
+            "document_type",
+        )
+
+
+def _declares_type(data: bytes) -> bool:
+    """Return whether markup declares a document type or entities."""
+    start = data[:200].replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
+    if not start.startswith(b"<"):
+        return False
+    plain = data.replace(b"\0", b"").lower()
+    return b"<!doctype" in plain or b"<!entity" in plain
+
+
+def _refused(message: str, code: str) -> InvalidRequest:
+    return InvalidRequest(message, field="file", code=code)

@@ -1,0 +1,341 @@
+"""Preview, commit, list and undo imports of statements."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4, uuid5
+
+import numpy as np
+import pytest
+
+from rebalancer.adapters.memory.market import MemoryMarket
+from rebalancer.adapters.memory.stores import MemoryWork
+from rebalancer.adapters.statements.registry import DiscoveredReaders
+from rebalancer.application.asset_search import SearchAssets, SearchEverywhere
+from rebalancer.application.corporate_actions import BookActions
+from rebalancer.application.owner_entries import CashFlow, Trade
+from rebalancer.application.portfolios import MeasurePerformance, OpenPortfolio
+from rebalancer.application.provider_chain import ProviderChain
+from rebalancer.application.statement_files import ReadStatement, StatementFile
+from rebalancer.application.statement_imports import (
+    CommitImport,
+    ImportOptions,
+    ListImports,
+    PreviewImport,
+    UndoImport,
+)
+from rebalancer.application.stored_market import StoredMarket
+from rebalancer.application.transactions import RecordCashFlow, RecordTrades
+from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound
+from rebalancer.domain.market.actions import ActionKind, CorporateAction
+from rebalancer.domain.market.bars import Bars
+from rebalancer.domain.money import Currency
+from rebalancer.domain.portfolio.entries import Entry, EntryKind
+from rebalancer.domain.portfolio.import_plan import Certainty, PositionChange
+from rebalancer.domain.portfolio.ledger import NotVoidable, Overdrawn
+from rebalancer.domain.portfolio.mandate import AcceptedVersions, Mandate, PortfolioChanged
+from rebalancer.domain.portfolio.owner import User
+
+NOW = datetime(2024, 2, 1, tzinfo=UTC)
+OWNER, ID = UUID(int=1), UUID(int=2)
+DAYS = np.datetime64("2024-01-01") + np.arange(12)
+"""Every day from Monday, 1 January on is a market day."""
+
+HEADER = "date,kind,symbol,quantity,price,amount,cost,currency,note,id\n"
+FILE = (
+    HEADER
+    + "2024-01-02,deposit,,,,1000.00,,,,d1\n"
+    + "2024-01-03,buy,B,4,50,200.00,1.00,,,t1\n"
+    + "2024-01-03,buy,B,4,50,200.00,1.00,,,t2\n"
+)
+
+
+class Desk:
+    """Market, portfolio and use cases in memory."""
+
+    def __init__(self, *actions: CorporateAction, owner: UUID = OWNER) -> None:
+        self.market = StoredMarket(MemoryMarket(), check_interval=0.0)
+        self.work = MemoryWork()
+        self.book = BookActions(self.work, lambda: NOW)
+        self.market.save_bars(
+            [
+                Bars("A", DAYS, np.where(np.arange(12) < 6, 400.0, 100.0), adjusted=False),
+                Bars("B", DAYS, np.full(12, 50.0), adjusted=False),
+                Bars("B-USD", DAYS, np.full(12, 7.0), adjusted=False),
+            ]
+        )
+        if actions:
+            self.market.save_actions(actions, source="test")
+        with self.work.begin() as tx:
+            tx.users.add(User(owner, "ada@example.org", "Ada", "x", NOW))
+        OpenPortfolio(self.work, self.market, self.market)(
+            Mandate("p", Currency("USD"), {"A": 0.5, "B": 0.4}),
+            cash=Decimal(0),
+            on=DAYS[0].item(),
+            id=ID,
+            owner=owner,
+            now=NOW,
+        )
+        read = ReadStatement(DiscoveredReaders())
+        search = SearchEverywhere(SearchAssets(self.market, self.market), ProviderChain({}))
+        self._preview = PreviewImport(self.work, self.market, read, search)
+        self._commit = CommitImport(self.work, self.market, read)
+        self._undo = UndoImport(self.work, self.market)
+
+    def preview(self, text: str = FILE, **options: Any) -> Any:
+        return self._preview(
+            StatementFile("a.csv", text.encode()),
+            ImportOptions(**options),
+            portfolio_id=ID,
+            owner=OWNER,
+            now=NOW,
+        )[0]
+
+    def commit(
+        self, text: str = FILE, *, key: str | None = None, owner: UUID = OWNER, **options: Any
+    ) -> Any:
+        accepted = options.pop("accepted", AcceptedVersions())
+        return self._commit(
+            StatementFile("a.csv", text.encode()),
+            ImportOptions(**options),
+            portfolio_id=ID,
+            owner=owner,
+            accepted=accepted,
+            key=key,
+            id=uuid4(),
+            now=NOW,
+        )
+
+    def undo(self, id: UUID, *, key: str | None = None) -> Any:
+        return self._undo(id, portfolio_id=ID, owner=OWNER, key=key, now=NOW + timedelta(hours=1))
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        with self.work.read() as tx:
+            return tx.portfolios.ledger(ID).entries
+
+    @property
+    def state(self) -> Any:
+        with self.work.read() as tx:
+            return tx.portfolios.get(ID)
+
+    @property
+    def audited(self) -> list[str]:
+        with self.work.read() as tx:
+            return [event.action for event in tx.audit.page(OWNER, limit=9)]
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def test_preview_shows_entries_and_positions_and_writes_nothing(desk: Desk) -> None:
+    before = desk.state
+    preview = desk.preview()
+    assert (preview.layout, preview.title) == ("rebalancer_csv", "Rebalancer ledger (CSV)")
+    assert [planned.line for planned in preview.plan.entries] == [2, 3, 4]
+    assert preview.changes == (
+        PositionChange(None, "USD", Decimal(0), Decimal(598)),  # 1000 - 2 * 201
+        PositionChange("B", None, Decimal(0), Decimal(8)),
+    )
+    assert (preview.problems, preview.overdrafts) == ((), ())
+    assert desk.state == before
+    assert desk.entries == ()
+
+
+def test_commit_adds_all_entries_and_the_same_file_changes_nothing_again(desk: Desk) -> None:
+    version = desk.state.version
+    made, preview, valued, replayed = desk.commit()
+    assert (made.entries, made.layout, made.file_name, replayed) == (
+        3,
+        "rebalancer_csv",
+        "a.csv",
+        False,
+    )
+    assert valued.portfolio.positions.cash == Decimal(598)
+    assert valued.portfolio.positions.holdings == {"B": Decimal(8)}
+    assert [planned.entry for planned in preview.plan.entries] == list(desk.entries)
+    after = desk.state
+    assert after.version == version + 1
+    again, preview, _, _ = desk.commit()
+    assert again is None
+    assert [one.certainty for one in preview.plan.duplicates] == [Certainty.RECORDED] * 3
+    assert preview.earlier == made
+    assert desk.state == after
+    assert desk.audited.count("statement_imported") == 1
+
+
+def test_repeated_request_takes_effect_once(desk: Desk) -> None:
+    made, _, _, _ = desk.commit(key="k")
+    again, _, _, replayed = desk.commit(key="k")
+    assert (again, replayed) == (made, True)
+    assert len(desk.entries) == 3
+    with pytest.raises(Conflict) as raised:
+        desk.commit(FILE + "2024-01-04,fee,,,,1.00,,,,\n", key="k")
+    assert raised.value.code == "idempotency_key_reused"
+
+
+def test_stale_version_is_refused(desk: Desk) -> None:
+    with pytest.raises(PortfolioChanged):
+        desk.commit(accepted=AcceptedVersions(frozenset({99})))
+    assert desk.entries == ()
+
+
+def test_portfolio_of_another_owner_does_not_exist(desk: Desk) -> None:
+    with pytest.raises(NotFound):
+        desk.commit(owner=UUID(int=9))
+
+
+def test_line_with_an_error_keeps_all_from_being_added_unless_it_is_skipped(desk: Desk) -> None:
+    text = FILE + "2024-01-04,buy,B,x,50,50,,,,\n"
+    (problem,) = desk.preview(text).problems
+    assert problem.message.startswith("1 line has an error, the first is line 5: quantity: 'x'")
+    with pytest.raises(InvalidRequest) as raised:
+        desk.commit(text)
+    assert (raised.value.field, raised.value.code) == ("file", "lines_with_errors")
+    assert desk.entries == ()
+    made, _, _, _ = desk.commit(text, skip_errors=True)
+    assert made.entries == 3
+
+
+def test_unknown_instrument_is_suggested_mapped_and_remembered(desk: Desk) -> None:
+    text = FILE + "2024-01-04,buy,BUSD,1,7,7.00,,,,\n"
+    preview = desk.preview(text)
+    (problem,) = preview.problems
+    assert (problem.field, problem.code) == ("mapping", "unknown_instruments")
+    assert [one.symbol for one in preview.suggestions["BUSD"]] == ["B-USD"]
+    with pytest.raises(InvalidRequest, match="no symbol is known of BUSD"):
+        desk.commit(text)
+    made, _, valued, _ = desk.commit(text, mapping={"BUSD": "B-USD"})
+    assert made.mapping == {"BUSD": "B-USD"}
+    assert valued.portfolio.positions.holdings == {"B": Decimal(8), "B-USD": Decimal(1)}
+    later = HEADER + "2024-01-05,buy,BUSD,2,7,14.00,,,,\n"
+    assert desk.preview(later).problems == ()
+
+
+def test_overdrawn_result_is_reported_by_day_and_not_written(desk: Desk) -> None:
+    text = HEADER + "2024-01-03,buy,B,4,50,200.00,1.00,,,\n2024-01-04,deposit,,,,500,,,,\n"
+    preview = desk.preview(text)
+    assert [(one.on, one.currency, one.balance) for one in preview.overdrafts] == [
+        (date(2024, 1, 3), "USD", Decimal(-201))
+    ]
+    assert preview.changes[0] == PositionChange(None, "USD", Decimal(0), Decimal(299))
+    with pytest.raises(Overdrawn, match=r"cash in USD would be -201\.00 at the end of 2024-01-03"):
+        desk.commit(text)
+    assert desk.entries == ()
+
+
+def test_entry_recorded_by_hand_is_left_out_as_probable_duplicate(desk: Desk) -> None:
+    flow = CashFlow(EntryKind.DEPOSIT, Decimal(1000), on=date(2024, 1, 2))
+    record = RecordCashFlow(desk.work, desk.market)
+    record(flow, portfolio_id=ID, owner=OWNER, id=uuid4(), now=NOW)
+    made, preview, _, _ = desk.commit()
+    assert made.entries == 2
+    assert [(one.line, one.certainty) for one in preview.plan.duplicates] == [
+        (2, Certainty.PROBABLE)
+    ]
+
+
+def test_undo_voids_exactly_the_entries_of_the_import_once(desk: Desk) -> None:
+    other, _, _, _ = desk.commit(HEADER + "2024-01-02,deposit,,,,50.00,,,,x\n")
+    made, _, _, _ = desk.commit()
+    undone, count, valued, _ = desk.undo(made.id)
+    assert (undone.undone, count) == (NOW + timedelta(hours=1), 3)
+    assert valued.portfolio.positions.cash == Decimal(50)
+    assert valued.portfolio.positions.holdings == {}
+    with pytest.raises(Conflict) as raised:
+        desk.undo(made.id)
+    assert raised.value.code == "already_undone"
+    listed = ListImports(desk.work)(ID, actor=OWNER, limit=9)
+    assert {one.id: one.undone is None for one in listed} == {other.id: True, made.id: False}
+    assert desk.audited.count("import_undone") == 1
+    again, _, valued, _ = desk.commit()  # with other ids
+    assert again.entries == 3
+    assert valued.portfolio.positions.cash == Decimal(648)
+
+
+def test_repeated_undo_takes_effect_once(desk: Desk) -> None:
+    made, _, _, _ = desk.commit()
+    first = desk.undo(made.id, key="k")
+    again = desk.undo(made.id, key="k")
+    assert (first[3], again[3]) == (False, True)
+    assert first[:2] == again[:2]
+    assert len(desk.entries) == 6
+
+
+def test_undo_leaves_entries_that_their_owner_voided(desk: Desk) -> None:
+    made, _, _, _ = desk.commit()
+    last = desk.entries[-1]
+    with desk.work.begin() as tx:
+        stored, ledger = tx.portfolios.get(ID), tx.portfolios.ledger(ID)
+        longer = ledger.extended_by([last.reversal(recorded=NOW)])
+        tx.portfolios.save(stored.book(longer, NOW), entries=longer.added[-1:], ledger=longer)
+    _, count, valued, _ = desk.undo(made.id)
+    assert count == 2
+    assert valued.portfolio.positions.cash == 0
+
+
+def test_import_that_later_entries_need_cannot_be_undone(desk: Desk) -> None:
+    made, _, _, _ = desk.commit()
+    trade = Trade(EntryKind.SELL, "B", Decimal(5), Decimal(50), on=date(2024, 1, 5))
+    RecordTrades(desk.work, desk.market, desk.book)(
+        [trade], portfolio_id=ID, owner=OWNER, id=uuid5(ID, "sale"), now=NOW
+    )
+    before = desk.state
+    with pytest.raises(NotVoidable, match="the import cannot be undone: without it"):
+        desk.undo(made.id)
+    assert desk.state == before
+    with pytest.raises(NotFound):
+        desk.undo(uuid4())
+
+
+def test_days_become_market_days_and_may_precede_the_prices(desk: Desk) -> None:
+    text = (
+        HEADER
+        + "2020-05-04,deposit,,,,100.00,,,,\n"
+        + "2024-01-13,deposit,,,,100.00,,,,\n"  # a day after the last close
+        + "2024-01-28,deposit,,,,100.00,,,,\n"
+        + "2024-03-01,deposit,,,,100.00,,,,\n"
+    )
+    preview = desk.preview(text)
+    days = [one.entry.on for one in preview.plan.entries]
+    assert days == [date(2020, 5, 4), date(2024, 1, 12)]
+    assert [(one.line, one.code) for one in preview.plan.errors] == [
+        (4, "day_outside_prices"),
+        (5, "day_in_future"),
+    ]
+    desk.commit(text, skip_errors=True)
+    _, record = MeasurePerformance(desk.work, desk.market, desk.book)(ID, actor=OWNER)
+    assert record.gain == pytest.approx(0)
+
+
+SPLIT = CorporateAction("A", DAYS[6].item(), ActionKind.SPLIT, Decimal(4))
+DIVIDEND = CorporateAction("A", DAYS[2].item(), ActionKind.DIVIDEND, Decimal(8))
+OLD = HEADER + "2024-01-01,deposit,,,,4000.00,,,,\n" + "2024-01-02,buy,A,10,400,4000.00,,,,\n"
+
+
+def test_sale_of_units_of_a_split_that_the_statement_lacks_is_possible() -> None:
+    desk = Desk(SPLIT)
+    text = OLD + "2024-01-09,sell,A,40,100,4000.00,,,,\n"
+    preview = desk.preview(text)
+    assert (preview.problems, preview.booked) == ((), 1)
+    made, _, valued, _ = desk.commit(text)
+    assert made.entries == 3
+    assert valued.portfolio.positions.holdings == {}
+    assert valued.portfolio.positions.cash == Decimal(4000)
+
+
+def test_split_and_dividend_of_both_statement_and_market_count_once() -> None:
+    desk = Desk(SPLIT, DIVIDEND)
+    made, _, valued, _ = desk.commit(OLD)
+    assert valued.portfolio.positions.holdings == {"A": Decimal(40)}
+    assert valued.portfolio.positions.cash == Decimal(80)
+    header = HEADER.strip() + ",ratio\n"
+    rest = header + "2024-01-05,dividend,A,,,80.00,,,,,\n2024-01-07,split,A,,,,,,,,4\n"
+    _, _, valued, _ = desk.commit(rest)
+    assert valued.portfolio.positions.holdings == {"A": Decimal(40)}
+    assert valued.portfolio.positions.cash == Decimal(80)
+    desk.undo(made.id)
