@@ -148,7 +148,7 @@ def _sections(tx: Transaction, owner: UUID, now: datetime) -> tuple[Section, ...
                 *("id", "portfolio", "layout", "file_name", "digest", "created", "entries"),
                 *("mapping", "undone"),
             ),
-            lambda: (found for one in _portfolios(tx, owner) for found in _imports(tx, one.id)),
+            lambda: (found for one in portfolios_of(tx, owner) for found in _imports(tx, one.id)),
         ),
         _listed(
             "shares",
@@ -215,7 +215,7 @@ def _reviews(tx: Transaction, owner: UUID) -> Iterator[Row]:
 
 
 def _imports(tx: Transaction, portfolio: UUID) -> Iterator[Any]:
-    return _pages(lambda last: tx.imports.page(portfolio, before=last, limit=PAGE))
+    return all_pages(lambda last: tx.imports.page(portfolio, before=last, limit=PAGE))
 
 
 _AUDIT = (

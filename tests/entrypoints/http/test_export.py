@@ -24,7 +24,7 @@ from tests.entrypoints.http.conftest import (
 
 SECTIONS = (
     *("profile", "consents", "sessions", "passkeys", "api_keys", "portfolios", "ledger"),
-    *("actions", "shares", "received_shares", "proposals", "jobs", "audit"),
+    *("actions", "imports", "shares", "received_shares", "proposals", "jobs", "audit"),
 )
 
 
