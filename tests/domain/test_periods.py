@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rebalancer.domain.backtest.periods import Period, ValueHistory, add_histories
+from rebalancer.domain.backtest.lines import Span
+from rebalancer.domain.backtest.periods import (
+    Interval,
+    Period,
+    ValueHistory,
+    add_histories,
+    calendar_returns,
+    find_span,
+    thin_out,
+)
+from rebalancer.domain.errors import InvalidRequest
 
 
 def history(first, values, paid=None, index=None):
@@ -84,3 +94,86 @@ def test_one_account_that_holds_them_all_has_the_same_return(growths):
 
 def test_nothing_has_no_history():
     assert add_histories([]) is None
+
+
+DATES = np.array(["2024-02-28", "2024-02-29", "2024-03-01", "2024-03-04", "2024-04-02"], "M8[D]")
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "span"),
+    [
+        (None, None, Span(None, 4)),
+        (date(2024, 2, 1), None, Span(None, 4)),
+        (date(2024, 2, 28), date(2024, 2, 28), Span(None, 0)),
+        (date(2024, 3, 1), date(2024, 3, 31), Span(1, 3)),
+        (date(2024, 3, 2), date(2030, 1, 1), Span(2, 4)),
+    ],
+)
+def test_a_period_is_measured_from_the_close_before_its_first_day(since, until, span):
+    assert find_span(DATES, since, until) == span
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "field", "code"),
+    [
+        (date(2024, 3, 2), date(2024, 3, 1), "from", "period_reversed"),
+        (None, date(2024, 2, 27), "to", "period_before_record"),
+        (date(2024, 4, 3), None, "from", "period_after_prices"),
+        (date(2024, 3, 2), date(2024, 3, 3), "to", "period_without_close"),
+    ],
+)
+def test_a_silly_period_is_refused(since, until, field, code):
+    with pytest.raises(InvalidRequest) as refused:
+        find_span(DATES, since, until)
+    assert (refused.value.field, refused.value.code) == (field, code)
+
+
+@pytest.mark.parametrize(
+    ("interval", "rows"),
+    [
+        (Interval.DAY, [0, 1, 2, 3, 4]),
+        (Interval.WEEK, [0, 2, 3, 4]),
+        (Interval.MONTH, [0, 1, 3, 4]),
+    ],
+)
+def test_a_series_has_its_first_point_and_the_last_of_each_interval(interval, rows):
+    assert thin_out(DATES, interval).tolist() == rows
+
+
+def test_months_and_years_by_hand():
+    one = ValueHistory(
+        DATES,
+        np.array([99.0, 110, 220, 242, 121]),
+        np.array([100.0, 100, 200, 200, 200]),
+        np.array([0.99, 1.1, 1.21, 1.331, 0.6655]),
+    )
+    months = calendar_returns(one, whole=True)
+    assert [str(month.begins) for month in months] == ["2024-02-01", "2024-03-01", "2024-04-01"]
+    assert [month.change for month in months] == pytest.approx([0.1, 0.21, -0.5])
+    assert [month.gain for month in months] == pytest.approx([10, 32, -121])
+    assert [month.contributed for month in months] == [100, 100, 0]
+    assert months[1].last == date(2024, 3, 4)
+    (year,) = calendar_returns(one, whole=True, years=True)
+    assert (year.begins, year.change) == (date(2024, 1, 1), pytest.approx(-0.3345))
+    part = ValueHistory(DATES[1:], one.values[1:], one.contributions[1:] - 100, one.index[1:] / 1.1)
+    assert calendar_returns(part, whole=False)[0].change == pytest.approx(0.21)
+    assert [month.gain for month in calendar_returns(part, whole=False)] == pytest.approx(
+        [32, -121]
+    )
+
+
+@given(
+    st.lists(st.floats(0.5, 2.0), min_size=1, max_size=40),
+    st.lists(st.integers(1, 40), min_size=40, max_size=40),
+    st.booleans(),
+)
+def test_months_link_to_the_return(growth, gaps, whole):
+    days = np.datetime64("2023-11-20") + np.cumsum(gaps[: len(growth)])
+    index = np.cumprod(growth)
+    index = index if whole else index / index[0]
+    one = ValueHistory(days, 100 * index, np.zeros(len(days)), index)
+    for years in (False, True):
+        found = calendar_returns(one, whole=whole, years=years)
+        assert np.prod([1 + part.change for part in found]) == pytest.approx(index[-1])
+        gain = sum(part.gain for part in found)
+        assert gain == pytest.approx(100 * (index[-1] - (0 if whole else 1)))

@@ -64,19 +64,51 @@ class Measured:
     frequency: ObservationFrequency
 
 
-def measure_line(
-    name: str, course: Course, levels: Floats, rates: Floats, measured: Measured
-) -> Line:
-    """Return the performance figures of an account, its returns between the measured rows.
+@attrs.frozen(eq=False)
+class Growth:
+    """What an account is worth on each of T closes, and how it grew since the close before.
+
+    Attributes:
+        values: (T,) value after the day's entries.
+        before: (T,) value at the close before; 0 on the first day.
+        stood: (T,) value of what was held at the start of the day, with the day's income; 0 on the
+            first day.
+        unchanged: (T,) the same at the exchange rates of the close before.
+        held: (T, N + C) units at the start of the day, after splits and the like.
+        paid_in: (T,) value of deposits.
+        taken_out: (T,) value of withdrawals.
+    """
+
+    values: Floats
+    before: Floats
+    stood: Floats
+    unchanged: Floats
+    held: Floats
+    paid_in: Floats
+    taken_out: Floats
+
+    @property
+    def market(self) -> Floats:
+        """(T,) growth of what was held, by prices, exchange rates and income."""
+        return _ratio(self.stood, self.before)
+
+    @property
+    def ratio(self) -> Floats:
+        """(T,) growth without the effect of flows: 1 plus the day's return."""
+        traded = _ratio(self.values + self.taken_out, self.stood + self.paid_in)
+        growth: Floats = self.market * traded
+        return growth
+
+
+def measure_growth(course: Course, levels: Floats, rates: Floats) -> Growth:
+    """Return the daily growth of an account.
 
     Args:
-        name: See `Line`.
         course: Its holdings.
         levels: (T, N + C) prices in the assets' own currencies.
         rates: (T, N + C) base currency per unit of these.
-        measured: Days and rows.
     """
-    rows, dates, count = course.rows, measured.dates, len(measured.dates)
+    rows, count = course.rows, len(levels)
     prices = levels * rates
     part = np.repeat(np.arange(len(rows)), np.diff(np.append(rows, count)))
     held = course.quantities[part]
@@ -94,19 +126,87 @@ def measure_line(
     paid_in, taken_out = np.zeros(count), np.zeros(count)
     paid_in[rows], taken_out[rows] = course.paid_in, course.taken_out
     before = np.append(0.0, values[:-1])
-    growth = _ratio(stood, before) * _ratio(values + taken_out, stood + paid_in)
-    index: Floats = np.cumprod(growth, dtype=np.float64)
-    currency = float(np.prod(_ratio(stood, unchanged)))
+    return Growth(values, before, stood, unchanged, held, paid_in, taken_out)
+
+
+@attrs.frozen
+class Span:
+    """Rows of a period.
+
+    Attributes:
+        first: Row of the close from which it is measured; None: from before the first row, so that
+            the entries of the first day and their costs belong to it.
+        last: Row of its last close.
+    """
+
+    first: int | None
+    last: int
+
+    @property
+    def begin(self) -> int:
+        """Row of the first value that is shown."""
+        return self.first or 0
+
+    @property
+    def shown(self) -> slice:
+        """Rows whose values are shown."""
+        return slice(self.begin, self.last + 1)
+
+    @property
+    def counted(self) -> slice:
+        """Rows whose returns and entries count."""
+        return slice(0 if self.first is None else self.first + 1, self.last + 1)
+
+
+def measure_line(
+    name: str,
+    course: Course,
+    levels: Floats,
+    rates: Floats,
+    measured: Measured,
+    span: Span | None = None,
+    growth: Growth | None = None,
+) -> Line:
+    """Return the performance figures of an account, its returns between the measured rows.
+
+    Args:
+        name: See `Line`.
+        course: Its holdings.
+        levels: (T, N + C) prices in the assets' own currencies.
+        rates: (T, N + C) base currency per unit of these.
+        measured: Days and rows.
+        span: Period of the figures; None: all rows.
+        growth: Growth of the account where it is known already.
+    """
+    found = growth or measure_growth(course, levels, rates)
+    span = span or Span(None, len(measured.dates) - 1)
+    shown, begin = span.shown, span.begin
+    rows, dates = course.rows, measured.dates[shown]
+    count, continues = len(dates), span.first is not None
+    ratio = found.ratio[shown]
+    if continues:
+        ratio[0] = 1.0
+    values = found.values[shown]
+    index: Floats = np.cumprod(ratio, dtype=np.float64)
+    currency = float(np.prod(_ratio(found.stood, found.unchanged)[span.counted]))
+    part = np.repeat(np.arange(len(rows)), np.diff(np.append(rows, len(measured.dates))))
     owned: Bools = np.logical_or.reduce(course.quantities[:, : measured.assets] != 0.0, axis=1)
     invested = np.logical_or.accumulate(owned[part])
-    counts = invested & ((before > 0.0) | (paid_in > 0.0))
-    periods = np.append(0, measured.rows[:-1] + 1)  # the first row of each
+    counts = (invested & ((found.before > 0.0) | (found.paid_in > 0.0)))[shown]
+    invested = invested[shown]
+    if continues:
+        counts[0] = False
+    common = measured.rows[(measured.rows > begin) & (measured.rows <= span.last)] - begin
+    periods = np.append(0, np.append(0, common)[:-1] + 1)  # the first row of each
+    periods = periods[periods < count]
     counts = np.logical_or.reduceat(counts, periods)
-    returns = (np.multiply.reduceat(growth, periods) - 1.0)[counts]
+    returns = (np.multiply.reduceat(ratio, periods) - 1.0)[counts]
     # The time at whose beginning the account held money, from the first investment on.
     days = int(np.diff(dates).astype(np.int64)[invested[:-1] & (values[:-1] > 0.0)].sum())
     first, last = dates[-1] - np.timedelta64(days, "D"), dates[-1]
-    flows = taken_out - paid_in
+    flows = (found.taken_out - found.paid_in)[shown]
+    if continues:
+        flows[0] = -values[0]
     flows[-1] += values[-1]
     return Line(
         name=name,

@@ -1,4 +1,4 @@
-"""Change over periods people ask for, and the sum of several portfolios."""
+"""Periods people ask for: change, series, months and years, and the sum of several portfolios."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from enum import StrEnum
 import attrs
 import numpy as np
 
-from rebalancer.domain.arrays import Dates, Floats
+from rebalancer.domain.arrays import Dates, Floats, Rows
+from rebalancer.domain.backtest.lines import Span
+from rebalancer.domain.errors import InvalidRequest
 
 
 class Period(StrEnum):
@@ -20,6 +22,14 @@ class Period(StrEnum):
     THIS_YEAR = "YTD"
     YEAR = "1Y"
     ALL = "max"
+
+
+class Interval(StrEnum):
+    """Distance of the points of a series."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
 
 
 @attrs.frozen(eq=False)
@@ -129,6 +139,138 @@ def add_histories(histories: Sequence[ValueHistory]) -> ValueHistory | None:
     ratio = np.divide(grown, weight, out=np.ones(len(dates)), where=weight > 0.0)
     index: Floats = np.cumprod(ratio, dtype=np.float64)
     return ValueHistory(dates, values, paid, index)
+
+
+@attrs.frozen
+class CalendarReturn:
+    """Return of a month or a year, as far as it belongs to a period.
+
+    Attributes:
+        begins: First day of the month or year.
+        last: Day of its last close.
+        change: Time-weighted return, a fraction.
+        gain: Growth of the value that is not from deposits and withdrawals.
+        contributed: Deposits minus withdrawals.
+    """
+
+    begins: date
+    last: date
+    change: float
+    gain: float
+    contributed: float
+
+
+def find_span(dates: Dates, since: date | None, until: date | None) -> Span:
+    """Return the rows of a period; its first and last day belong to it.
+
+    It is measured from the last close before its first day, or from before the first row of a
+    record that begins later.
+
+    Args:
+        dates: (T,) trading days of the record.
+        since: First day; None: from the beginning.
+        until: Last day; None: to the last close.
+
+    Raises:
+        InvalidRequest: the period is reversed, outside the record, or has no close.
+    """
+    first, last = dates[0].item(), dates[-1].item()
+    if since is not None and until is not None and since > until:
+        raise InvalidRequest(
+            f"{since} is after {until}, the last day; choose an earlier day",
+            field="from",
+            code="period_reversed",
+        )
+    if until is not None and until < first:
+        raise InvalidRequest(
+            f"{until} is before {first}, the first day of the record; choose that day or a later "
+            "one",
+            field="to",
+            code="period_before_record",
+        )
+    if since is not None and since > last:
+        raise InvalidRequest(
+            f"{since} is after {last}, the day of the last close; choose that day or an earlier "
+            "one",
+            field="from",
+            code="period_after_prices",
+        )
+    begin: int | None = None
+    if since is not None:
+        before = int(np.searchsorted(dates, np.datetime64(since, "D"), "left")) - 1
+        begin = before if before >= 0 else None
+    end = len(dates) - 1
+    if until is not None:
+        end = int(np.searchsorted(dates, np.datetime64(until, "D"), "right")) - 1
+    if begin is not None and end <= begin:
+        raise InvalidRequest(
+            f"there is no close from {since} to {until}; choose a longer period",
+            field="to",
+            code="period_without_close",
+        )
+    return Span(begin, end)
+
+
+def thin_out(dates: Dates, interval: Interval) -> Rows:
+    """Return the first row, and the last row of each day, week from Monday, or month."""
+    if interval is Interval.DAY:
+        return np.arange(len(dates))
+    return np.unique(np.append(0, _last_rows(_number(dates, interval))))
+
+
+def calendar_returns(
+    history: ValueHistory, *, whole: bool, years: bool = False
+) -> list[CalendarReturn]:
+    """Return the months or years of a history, the first and the last perhaps in part.
+
+    Args:
+        history: Of the period.
+        whole: Whether the entries of its first day belong to it; otherwise it is measured from the
+            first close, which belongs to no month.
+        years: Whether to return years.
+    """
+    dates = history.dates.astype("datetime64[D]")
+    unit = "datetime64[Y]" if years else "datetime64[M]"
+    begins = dates.astype(unit)
+    start = 0 if whole else 1
+    ends = _last_rows(begins[start:].astype(np.int64)) + start
+    index, value, paid = (1.0, 0.0, 0.0) if whole else _point(history, 0)
+    found = []
+    for row in ends.tolist():
+        level, worth, contributed = _point(history, row)
+        flows = contributed - paid
+        found.append(
+            CalendarReturn(
+                begins=begins[row].astype("datetime64[D]").item(),
+                last=dates[row].item(),
+                change=level / index - 1.0 if index > 0.0 else 0.0,
+                gain=worth - value - flows,
+                contributed=flows,
+            )
+        )
+        index, value, paid = level, worth, contributed
+    return found
+
+
+def _point(history: ValueHistory, row: int) -> tuple[float, float, float]:
+    """Return index, value and contributions at a row."""
+    return (
+        float(history.index[row]),
+        float(history.values[row]),
+        float(history.contributions[row]),
+    )
+
+
+def _number(dates: Dates, interval: Interval) -> Rows:
+    """Return (T,) the number of the week or month of each day."""
+    if interval is Interval.MONTH:
+        return dates.astype("datetime64[M]").astype(np.intp)
+    return (dates.astype("datetime64[D]").astype(np.intp) + 3) // 7  # 1970-01-01 was a Thursday
+
+
+def _last_rows(numbers: Rows) -> Rows:
+    """Return the last row of each run of equal numbers."""
+    return np.flatnonzero(np.append(numbers[1:] != numbers[:-1], True)[: len(numbers)])
 
 
 def _back(day: date, *, months: int) -> date:

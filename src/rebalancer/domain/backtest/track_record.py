@@ -56,6 +56,11 @@ import numpy as np
 
 from rebalancer.domain.arrays import Dates, Floats, Rows
 from rebalancer.domain.backtest.comparisons import simulate_benchmark, simulate_no_rebalancing
+from rebalancer.domain.backtest.contributions import (
+    DailyContributions,
+    Item,
+    measure_contributions,
+)
 from rebalancer.domain.backtest.courses import (
     Course,
     Days,
@@ -64,8 +69,9 @@ from rebalancer.domain.backtest.courses import (
     group_by_row,
     replay_ledger,
 )
-from rebalancer.domain.backtest.lines import Line, Measured, measure_line
-from rebalancer.domain.backtest.periods import ValueHistory
+from rebalancer.domain.backtest.income import Income, collect_income
+from rebalancer.domain.backtest.lines import Line, Measured, Span, measure_growth, measure_line
+from rebalancer.domain.backtest.periods import ValueHistory, find_span
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.calendars import common_rows
 from rebalancer.domain.market.currencies import missing_rate
@@ -100,12 +106,13 @@ _OPENING = UUID("5f1d3c86-6a55-4a53-9d0e-4f6b0b9f5c11")
 
 @attrs.frozen(eq=False)
 class TrackRecord:
-    """Performance of a recorded portfolio over T closes.
+    """Performance of a recorded portfolio over the T closes of a period.
 
     Attributes:
-        dates: (T,) trading days, from the first entry's to the last close.
-        contributions: (T,) cumulative deposits minus withdrawals, in money and in kind.
-        gain: Last value minus contributions.
+        dates: (T,) trading days, from the first entry's to the last close, or those of the period.
+        contributions: (T,) cumulative deposits minus withdrawals since the period began, in money
+            and in kind.
+        gain: Growth of the value that is not from contributions.
         costs: Total trading costs and fees, and what currency exchanges cost against the day's
             rates.
         dividends: Total dividends before tax.
@@ -115,6 +122,9 @@ class TrackRecord:
         notes: How entries before the first close and assets without a price are measured, which
             splits and dividends are not known, and whether the return a year is missing.
         frequency: Number of returns in a year.
+        span: Rows of the period in ``daily``.
+        daily: Contributions of holdings on all days since the first entry.
+        income: Income of the period by month.
     """
 
     dates: Dates
@@ -125,6 +135,9 @@ class TrackRecord:
     gain: float
     costs: float
     dividends: float
+    span: Span
+    daily: DailyContributions[Item]
+    income: tuple[Income, ...] = ()
     interest: float = 0.0
     returned_capital: float = 0.0
     taxes: float = 0.0
@@ -137,11 +150,16 @@ def measure_track_record(
     targets: Mapping[str, float],
     market: PriceHistory,
     *,
-    benchmark: str | None = None,
+    benchmark: str | Mapping[str, float] | None = None,
     costs: CostModel = TEN_BASIS_POINTS,
     currency: str = "USD",
+    since: date | None = None,
+    until: date | None = None,
 ) -> TrackRecord:
     """Measure a recorded portfolio from its first entry to the market's last close.
+
+    A period has the same lines, measured from the last close before its first day: the money that
+    an account held then counts as invested, and not as contributed.
 
     **No rebalancing** equals the portfolio through the first day with a purchase; afterwards
     nothing is traded. Later deposits buy the targets at that day's close without cost; the share of
@@ -154,7 +172,8 @@ def measure_track_record(
     costs instead of the ledger's. By default it holds the targets: deposits buy them on arrival,
     withdrawals are taken pro rata, and it is rebalanced on the first close of each month. The share
     of an asset without a price stays in cash until the first review at which it has one. A single
-    symbol is bought without cost. Distributions are reinvested.
+    symbol, or a mix that is rebalanced monthly, is bought without cost. Distributions are
+    reinvested.
 
     Both comparisons may have less than a withdrawal; they then pay out all they have and are empty
     until the next deposit.
@@ -168,21 +187,22 @@ def measure_track_record(
         ledger: Entries of the portfolio; void ones have no part in any figure.
         targets: Strategic weights by symbol, as in `Portfolio`.
         market: Prices, in any currencies.
-        benchmark: A symbol; None: the targets.
+        benchmark: A symbol, or weights by symbol, whose rest is cash; None: the targets.
         costs: Cost model of the targets as benchmark.
         currency: ISO 4217 code of the portfolio's base currency, in which all figures are.
+        since: First day of the period; None: the first one.
+        until: Last day of the period; None: that of the last close.
 
     Raises:
-        InvalidRequest: the ledger is empty, or was before the first close; the benchmark is an
-            unknown symbol; or a currency cannot be converted.
+        InvalidRequest: the ledger is empty, or was before the first close; the benchmark has an
+            unknown symbol; a currency cannot be converted; or see `find_span`.
         Overdrawn: cash or a holding is negative at the end of a day.
     """
-    if benchmark is not None and benchmark not in market.columns:
-        raise unknown_symbols([benchmark], market.symbols, field="benchmark")
-    wanted = dict(targets) if benchmark is None else {benchmark: 1.0}
+    wanted = _wanted(benchmark, targets, market)
     replay = _Replay.of(ledger, market, {*targets, *wanted}, currency)
     market, filled, opening = replay.market, replay.filled, replay.opening
     days, dates, prices = replay.days, replay.dates, replay.prices
+    span = find_span(dates, since, until)
     traded = sorted(replay.ledger.symbols - _renamed(replay.ledger, market))
 
     recorded = replay_ledger(days, prices)
@@ -197,20 +217,30 @@ def measure_track_record(
     measured = replay.measured()
 
     def measure(name: str, course: Course) -> Line:
-        levels = prices.traded if course is recorded else prices.total
-        return measure_line(name, course, levels, prices.rates, measured)
+        return measure_line(name, course, prices.total, prices.rates, measured, span)
 
-    portfolio = measure(PORTFOLIO, recorded)
-    contributions = _contributions(recorded, dates)
-    totals = _sum_entries(days, prices)
+    growth = measure_growth(recorded, prices.traded, prices.rates)
+    portfolio = measure_line(
+        PORTFOLIO, recorded, prices.traded, prices.rates, measured, span, growth
+    )
+    paid_in = _contributions(recorded, dates)
+    before = 0.0 if span.first is None else float(paid_in[span.first])
+    contributions: Floats = paid_in[span.shown] - before
+    stood = 0.0 if span.first is None else float(portfolio.values[0])
+    totals = _sum_entries(days, prices, span)
     return TrackRecord(
-        dates=dates,
+        dates=dates[span.shown],
         contributions=contributions,
         portfolio=portfolio,
         no_rebalancing=measure(NO_REBALANCING, alone),
-        benchmark=measure(benchmark or TARGETS_MONTHLY, followed),
-        gain=float(portfolio.values[-1] - contributions[-1]),
+        benchmark=measure(_benchmark_name(benchmark), followed),
+        gain=float(portfolio.values[-1] - stood - contributions[-1]),
         **{name: float(amount) for name, amount in totals.items()},
+        span=span,
+        daily=measure_contributions(
+            dates, recorded, days, prices, growth, replay.currencies(currency), currency
+        ),
+        income=tuple(collect_income(days, dates, prices, span)),
         notes=(
             *_notes(opening, market, traded, recorded, prices.assets, wanted),
             *_rate_notes(filled, prices, dates[0].item()),
@@ -219,6 +249,44 @@ def measure_track_record(
         ),
         frequency=measured.frequency,
     )
+
+
+def measure_daily_contributions(
+    ledger: Ledger, market: PriceHistory, *, currency: str = "USD"
+) -> DailyContributions[Item]:
+    """Return the contributions of a recorded portfolio's holdings, without the comparisons.
+
+    They equal those of `measure_track_record`, which also describes the errors.
+    """
+    replay = _Replay.of(ledger, market, (), currency)
+    recorded, prices = replay_ledger(replay.days, replay.prices), replay.prices
+    growth = measure_growth(recorded, prices.traded, prices.rates)
+    return measure_contributions(
+        replay.dates, recorded, replay.days, prices, growth, replay.currencies(currency), currency
+    )
+
+
+def _wanted(
+    benchmark: str | Mapping[str, float] | None,
+    targets: Mapping[str, float],
+    market: PriceHistory,
+) -> dict[str, float]:
+    """Return the weights of the benchmark; raise InvalidRequest if a symbol is unknown."""
+    if benchmark is None:
+        return dict(targets)
+    mix = {benchmark: 1.0} if isinstance(benchmark, str) else dict(benchmark)
+    unknown = [symbol for symbol in mix if symbol not in market.columns]
+    if unknown:
+        raise unknown_symbols(unknown, market.symbols, field="benchmark")
+    return mix
+
+
+def _benchmark_name(benchmark: str | Mapping[str, float] | None) -> str:
+    if benchmark is None:
+        return TARGETS_MONTHLY
+    if isinstance(benchmark, str):
+        return benchmark
+    return ", ".join(f"{symbol} {100.0 * weight:.4g}%" for symbol, weight in benchmark.items())
 
 
 def measure_history(ledger: Ledger, market: PriceHistory, *, currency: str = "USD") -> ValueHistory:
@@ -295,6 +363,10 @@ class _Replay:
             symbols=symbols,
         )
 
+    def currencies(self, base: str) -> list[str]:
+        """Return the currency of each asset's price."""
+        return [self.filled.currency_of(symbol, base) for symbol in self.symbols]
+
     def measured(self) -> Measured:
         """Return the days and rows that the figures are measured on."""
         market = self.market
@@ -338,12 +410,13 @@ def _foreign_currencies(ledger: Ledger, base: str) -> list[str]:
     return sorted(code for code in found if code is not None and code != base)
 
 
-def _sum_entries(days: Days, prices: PriceTable) -> dict[str, Decimal]:
-    """Return total costs, taxes and income in the base currency, each at the rate of its day."""
+def _sum_entries(days: Days, prices: PriceTable, span: Span) -> dict[str, Decimal]:
+    """Return costs, taxes and income of a period in the base currency, at the rates of the days."""
+    counted = range(span.counted.start, span.counted.stop)
     totals = dict.fromkeys(("costs", "taxes", "dividends", "interest", "returned_capital"), _ZERO)
     with localcontext(prec=_DIGITS):
         for row, entries in days:
-            for entry in entries:
+            for entry in entries if row in counted else ():
                 rate = _exact_rate(prices, entry.currency, row)
                 totals["costs"] += entry.cost * rate
                 totals["taxes"] += entry.withheld * rate
