@@ -13,7 +13,8 @@ from rebalancer.adapters.memory.market import MemoryMarket
 from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.application.corporate_actions import BookActions
 from rebalancer.application.market_import import ImportMarket
-from rebalancer.application.portfolios import MeasurePerformance, OpenPortfolio, ReadPortfolio
+from rebalancer.application.performance import MeasurePerformance
+from rebalancer.application.portfolios import OpenPortfolio, ReadPortfolio
 from rebalancer.application.stored_market import StoredMarket
 from rebalancer.application.transactions import CashFlow, RecordCashFlow, RecordTrades, Trade
 from rebalancer.domain.arrays import Floats
@@ -78,8 +79,8 @@ class Shop:
 
     def measure(self) -> tuple[Decimal | None, TrackRecord]:
         value = ReadPortfolio(self.work, self.market, self.book)(ID, actor=OWNER).value
-        _, record = MeasurePerformance(self.work, self.market, self.book)(ID, actor=OWNER)
-        return value, record
+        measure = MeasurePerformance(self.work, self.market, self.market, self.book)
+        return value, measure(ID, actor=OWNER).record
 
     def pay(self, amount: int, row: int) -> None:
         flow = CashFlow(EntryKind.DIVIDEND, Decimal(amount), on=DAYS[row].item(), symbol="A")

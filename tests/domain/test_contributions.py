@@ -21,7 +21,7 @@ from rebalancer.domain.backtest.lines import Span
 from rebalancer.domain.backtest.periods import add_histories
 from rebalancer.domain.backtest.track_record import (
     TrackRecord,
-    measure_daily_contributions,
+    measure_account,
     measure_history,
     measure_track_record,
 )
@@ -215,7 +215,7 @@ def test_contributions_add_up_to_the_return(
 @laws
 @given(records.plans, st.integers(1, records.ROWS - 2))
 def test_contributions_of_two_periods_link(plan: list[records.Step], row: int) -> None:
-    daily = measure_daily_contributions(records.kept_in(MARKET, plan), MARKET)
+    daily = measure_account(records.kept_in(MARKET, plan), MARKET).daily
     last = len(daily.dates) - 1
     row = min(row, last - 1)
     before = {one.label: one.contribution for one in daily.over(Span(None, row))}
@@ -284,7 +284,7 @@ def test_accounts_together_have_the_return_of_their_histories(
     booked = [records.kept_in(MARKET, plan) for plan in plans]
     histories = [measure_history(one, MARKET) for one in booked]
     together = add_histories(histories)
-    daily = add_contributions([measure_daily_contributions(one, MARKET) for one in booked])
+    daily = add_contributions([measure_account(one, MARKET).daily for one in booked])
     assert together is not None
     assert daily is not None
     assert np.cumprod(daily.ratio) == pytest.approx(together.index, rel=1e-9)
@@ -294,7 +294,7 @@ def test_accounts_together_have_the_return_of_their_histories(
 def test_two_accounts_together_by_hand() -> None:
     market = records.daily({"A": [10.0, 11.0], "B": [10.0, 8.0]})
     parts = [
-        measure_daily_contributions(
+        measure_account(
             Ledger(
                 (
                     entry("deposit", paid, records.MONDAY),
@@ -302,7 +302,7 @@ def test_two_accounts_together_by_hand() -> None:
                 )
             ),
             market,
-        )
+        ).daily
         for paid, symbol in ((300, "A"), (100, "B"))
     ]
     daily = add_contributions(parts)

@@ -341,7 +341,12 @@ def test_performance_of_a_stored_portfolio_is_measured(store, keep):
     assert table.code == 0
     assert "no rebalancing" in table.stdout
     assert "Splits and dividends of A, B are known only" in " ".join(table.stdout.split())
+    for title in ("Contributions by holding", "by asset class", "by currency", "of months"):
+        assert title in table.stdout
     assert store("portfolio", "performance", id, "--benchmark", "X").refused("unknown symbol X")
+    mix = ["--benchmark", "A:0.5,B:0.5", "--interval", "month", "--json"]
+    assert store("portfolio", "performance", id, *mix).json["benchmark"]["name"] == "A 50%, B 50%"
+    assert store("portfolio", "performance", id, "--to", "1999-01-01").refused("before")
 
 
 def test_long_list_is_paged(store, keep):

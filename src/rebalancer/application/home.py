@@ -138,7 +138,7 @@ class SummarizeHome:
         with self.work.read() as tx:
             ledgers = tx.portfolios.ledgers([one.id for one in found])
         summaries = tuple(_summarize(one, ledgers[one.portfolio.id], market) for one in valued)
-        chosen = currency or _commonest(found, self.base)
+        chosen = currency or commonest_currency(found, self.base)
         value, histories, notes = _convert(summaries, chosen, market)
         history = add_histories(histories)
         waiting = self.proposals.all(owner, limit=_RECENT_PROPOSALS, now=now)
@@ -222,7 +222,7 @@ def _to_do(one: PortfolioSummary) -> list[ToDo]:
     return found
 
 
-def _commonest(portfolios: Sequence[ManagedPortfolio], default: Currency) -> Currency:
+def commonest_currency(portfolios: Sequence[ManagedPortfolio], default: Currency) -> Currency:
     """Return the currency that most portfolios have, the first one of several."""
     counts = Counter(one.mandate.currency.code for one in portfolios)
     return Currency(counts.most_common(1)[0][0]) if counts else default

@@ -1,4 +1,4 @@
-"""Use cases of managed portfolios: open, read, revise, close, measure.
+"""Use cases of managed portfolios: open, read, revise, close.
 
 Each raises NotFound if the portfolio does not exist or has another owner. Those with whom it is
 shared can read it; for changes they get NotAllowed.
@@ -30,7 +30,6 @@ from rebalancer.application.quotas import DEFAULT_QUOTAS, Quotas, size_of_portfo
 from rebalancer.application.trade_amounts import traded_value
 from rebalancer.application.valuation import ValuedPortfolio, value_booked, value_committed
 from rebalancer.domain.audit.events import Action
-from rebalancer.domain.backtest.track_record import TrackRecord, measure_track_record
 from rebalancer.domain.errors import Conflict, FaultCollector, InvalidRequest, NotFound
 from rebalancer.domain.market.convertible import check_convertible
 from rebalancer.domain.market.currencies import missing_rate
@@ -275,40 +274,6 @@ class ClosePortfolio:
             accepted.check(stored)
             tx.portfolios.close(id, owner=owner, version=stored.version, now=now)
             record(tx, Action.PORTFOLIO_CLOSED, at=now, subject=owner, target=f"portfolio:{id}")
-
-
-@attrs.frozen
-class MeasurePerformance:
-    """Measure a portfolio's performance against benchmarks with the same cash flows."""
-
-    work: UnitOfWork
-    prices: PriceSource
-    book: BookActions
-
-    def __call__(
-        self, portfolio_id: UUID, *, actor: UUID, benchmark: str | None = None
-    ) -> tuple[ManagedPortfolio, TrackRecord]:
-        """Return the portfolio and its record from the first entry to the last close.
-
-        Raises:
-            InvalidRequest: its ledger is empty, or the benchmark is unknown.
-        """
-        market = self.prices.closes()
-        with self.work.read() as tx:
-            portfolio = tx.portfolios.get_for(portfolio_id, actor)
-        booked = self.book(portfolio, market)
-        portfolio = booked.portfolio
-        with self.work.read() as tx:
-            ledger = tx.portfolios.ledger(portfolio_id)
-            _ = ledger.entries  # which are read until the transaction ends
-        record = measure_track_record(
-            ledger,
-            portfolio.mandate.targets,
-            market,
-            benchmark=benchmark,
-            currency=portfolio.mandate.currency.code,
-        )
-        return portfolio, attrs.evolve(record, notes=(*record.notes, *booked.notes))
 
 
 def check_amount(amount: Decimal, currency: Currency, *, field: str) -> Decimal:

@@ -116,6 +116,7 @@ ROUTES = {
     "POST /api/users/reauthenticate": Route("personal", 422, {}),
     "POST /api/risk/assessment": Route("personal", 422, {"answers": {}}),
     "GET /api/home": Route("personal"),
+    "GET /api/performance": Route("personal"),
     # Portfolios.
     "GET /api/portfolios": Route("personal"),
     "POST /api/portfolios": Route("personal", 201, _MANDATE),
@@ -200,6 +201,7 @@ SCOPES = {
         "GET /api/home",
         "GET /api/market/fundamentals/{symbol}",
         "GET /api/market/series/{series}",
+        "GET /api/performance",
         "GET /api/portfolios",
         "GET /api/portfolios/{portfolio_id}",
         "GET /api/portfolios/{portfolio_id}/actions",

@@ -154,6 +154,10 @@ class DailyContributions(Generic[L]):
             self.traded @ member,
         )
 
+    def together(self, label: M) -> DailyContributions[M]:
+        """Return the contributions of all items as those of one."""
+        return self.grouped(lambda _: label)
+
     def over(self, span: Span) -> list[Contribution[L]]:
         """Return the linked contributions to the return of a period, the largest first.
 

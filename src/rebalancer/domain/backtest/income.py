@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
 from enum import StrEnum
 
@@ -72,3 +73,19 @@ def collect_income(days: Days, dates: Dates, prices: PriceTable, span: Span) -> 
         Income(month, kind, symbol or None, *figures)
         for (month, symbol, kind), figures in sorted(sums.items())
     ]
+
+
+def add_income(parts: Iterable[list[Income]]) -> list[Income]:
+    """Return the income of several accounts together, in the same currency."""
+    sums: dict[tuple[date, str, IncomeKind], Income] = {}
+    for one in (income for part in parts for income in part):
+        key = (one.month, one.symbol or "", one.kind)
+        known = sums.get(key)
+        sums[key] = (
+            one
+            if known is None
+            else attrs.evolve(
+                known, amount=known.amount + one.amount, withheld=known.withheld + one.withheld
+            )
+        )
+    return [sums[key] for key in sorted(sums)]

@@ -54,6 +54,18 @@ class ValueHistory:
             self.dates[row:], self.values[row:], self.contributions[row:], self.index[row:]
         )
 
+    def within(self, span: Span) -> ValueHistory:
+        """Return the history of a period, measured from its first close."""
+        rows, first = span.shown, span.first
+        before = 0.0 if first is None else float(self.contributions[first])
+        level = 1.0 if first is None else float(self.index[first])
+        return ValueHistory(
+            self.dates[rows],
+            self.values[rows],
+            self.contributions[rows] - before,
+            self.index[rows] / level if level > 0.0 else np.ones(len(self.dates[rows])),
+        )
+
     def first_row(self, period: Period) -> int:
         """Return the row of the close from which a period is measured.
 

@@ -251,18 +251,49 @@ def measure_track_record(
     )
 
 
-def measure_daily_contributions(
-    ledger: Ledger, market: PriceHistory, *, currency: str = "USD"
-) -> DailyContributions[Item]:
-    """Return the contributions of a recorded portfolio's holdings, without the comparisons.
+@attrs.frozen(eq=False)
+class MeasuredAccount:
+    """A recorded portfolio over all days since its first entry, without the comparisons.
 
-    They equal those of `measure_track_record`, which also describes the errors.
+    Attributes:
+        history: Its value.
+        daily: Contributions of its holdings.
+    """
+
+    history: ValueHistory
+    daily: DailyContributions[Item]
+    _days: Days
+    _prices: PriceTable
+
+    def income(self, span: Span) -> list[Income]:
+        """Return the income of a period by month."""
+        return collect_income(self._days, self.history.dates, self._prices, span)
+
+
+def measure_account(
+    ledger: Ledger, market: PriceHistory, *, currency: str = "USD"
+) -> MeasuredAccount:
+    """Measure a recorded portfolio without the comparisons.
+
+    Its figures equal those of `measure_track_record`, which also describes the errors.
     """
     replay = _Replay.of(ledger, market, (), currency)
     recorded, prices = replay_ledger(replay.days, replay.prices), replay.prices
     growth = measure_growth(recorded, prices.traded, prices.rates)
-    return measure_contributions(
-        replay.dates, recorded, replay.days, prices, growth, replay.currencies(currency), currency
+    index: Floats = np.cumprod(growth.ratio, dtype=np.float64)
+    return MeasuredAccount(
+        ValueHistory(replay.dates, growth.values, _contributions(recorded, replay.dates), index),
+        measure_contributions(
+            replay.dates,
+            recorded,
+            replay.days,
+            prices,
+            growth,
+            replay.currencies(currency),
+            currency,
+        ),
+        replay.days,
+        prices,
     )
 
 

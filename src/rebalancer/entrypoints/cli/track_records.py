@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rebalancer.entrypoints.cli.screen import console, wide_table
 
 if TYPE_CHECKING:
-    from rebalancer.entrypoints.schemas.performance import PerformanceView
+    from rich.console import Console
+
+    from rebalancer.entrypoints.schemas.performance import (
+        ContributionView,
+        HoldingContributionView,
+        PerformanceView,
+    )
 
 
 def print_performance(name: str, found: PerformanceView) -> None:
@@ -48,8 +55,93 @@ def print_performance(name: str, found: PerformanceView) -> None:
             _percent(line.max_drawdown),
         )
     screen.print(table)
+    if found.benchmark_difference is not None:
+        difference = 100.0 * found.benchmark_difference
+        screen.print(
+            f"{difference:+.2f} percentage points against {found.benchmark.name}", markup=False
+        )
+    _print_contributions(screen, found)
+    _print_calendar(screen, found)
+    _print_income(screen, found)
     for note in found.notes:
         screen.print(note, markup=False)
+
+
+def _print_contributions(screen: Console, found: PerformanceView) -> None:
+    """Print what holdings, classes and currencies add to the return; each part adds up to it."""
+    groups: list[tuple[str, Sequence[tuple[str, ContributionView]]]] = [
+        ("holding", [(_name(one), one) for one in found.attribution.holdings]),
+        ("asset class", [(one.name, one) for one in found.attribution.asset_classes]),
+        ("currency", [(one.name, one) for one in found.attribution.currencies]),
+    ]
+    for what, parts in groups:
+        table = wide_table(
+            screen,
+            f"Contributions by {what}",
+            [what],
+            [
+                "contribution",
+                "local",
+                "currency effect",
+                f"gain {found.currency}",
+                "mean weight",
+                "own return",
+            ],
+        )
+        for name, one in parts:
+            table.add_row(
+                name,
+                _percent(one.contribution, signed=True),
+                _percent(one.local, signed=True),
+                _percent(one.currency_effect, signed=True),
+                f"{one.gain:+,.2f}",
+                _percent(one.weight),
+                _percent(one.own_return, signed=True),
+            )
+        screen.print(table)
+
+
+def _name(one: HoldingContributionView) -> str:
+    """Return the name of a holding, of cash or of fees."""
+    return one.symbol or (one.kind.value if one.kind == "fees" else f"cash {one.currency}")
+
+
+def _print_calendar(screen: Console, found: PerformanceView) -> None:
+    """Print the return of each month, a line a year."""
+    table = wide_table(screen, "Returns of months", ["year"], [*_MONTHS, "year"])
+    for year in found.years:
+        returns = {
+            one.begins.month: one.time_weighted_return
+            for one in found.months
+            if one.begins.year == year.begins.year
+        }
+        table.add_row(
+            str(year.begins.year),
+            *(_percent(returns.get(month), signed=True) for month in range(1, 13)),
+            _percent(year.time_weighted_return, signed=True),
+        )
+    screen.print(table)
+
+
+def _print_income(screen: Console, found: PerformanceView) -> None:
+    """Print dividends, interest and returned capital by month and asset."""
+    if not found.income:
+        return
+    table = wide_table(
+        screen, f"Income, {found.currency}", ["month", "asset", "kind"], ["amount", "withheld"]
+    )
+    for one in found.income:
+        table.add_row(
+            f"{one.month:%Y-%m}",
+            one.symbol or "cash",
+            one.kind.value.replace("_", " "),
+            f"{one.amount:,.2f}",
+            f"{one.withheld:,.2f}",
+        )
+    screen.print(table)
+
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def _percent(fraction: float | None, *, signed: bool = False) -> str:

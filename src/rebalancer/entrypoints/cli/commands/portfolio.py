@@ -161,40 +161,63 @@ def show(id: UUID, entries: int, where: Sources, as_json: bool) -> None:
 @portfolio.command()
 @click.argument("id", type=click.UUID)
 @click.option(
+    "--from", "since", type=IsoDate(), help="First day. Default: the day of the first entry."
+)
+@click.option("--to", "until", type=IsoDate(), help="Last day. Default: that of the last close.")
+@click.option(
+    "--interval",
+    type=click.Choice(["day", "week", "month"]),
+    default="day",
+    help="Distance of the points of series.",
+)
+@click.option(
     "--benchmark",
     metavar="SYMBOL",
-    help="Compare with this asset. Default: the targets, rebalanced monthly at 10 bps.",
+    help="Compare with this asset, or with a mix that is rebalanced monthly, such as "
+    "VTI:0.6,BND:0.4. Default: the targets, rebalanced monthly at 10 bps.",
 )
 @market_options
 @json_option
-def performance(id: UUID, benchmark: str | None, where: Sources, as_json: bool) -> None:
+def performance(
+    id: UUID,
+    since: date | None,
+    until: date | None,
+    interval: str,
+    benchmark: str | None,
+    where: Sources,
+    as_json: bool,
+) -> None:
     """Measure the performance of a stored portfolio from its ledger.
 
     It is compared with holding it unchanged and with a benchmark, with the same cash flows. The
-    time-weighted return splits into a local return and the effect of exchange rates.
+    time-weighted return splits into a local return and the effect of exchange rates, and into the
+    contributions of holdings, asset classes and currencies. Income and the returns of months and
+    years follow.
 
     \b
-    Example:
+    Examples:
       rebalancer portfolio performance 6f9619ff-8b86-4d01-b42d-00cf4fc964ff
+      rebalancer portfolio performance 6f9619ff-8b86-4d01-b42d-00cf4fc964ff \\
+        --from 2022-01-01 --to 2022-12-31 --interval month --benchmark VTI:0.6,BND:0.4
     """
     from msgspec import to_builtins
 
-    from rebalancer.application.portfolios import MeasurePerformance
+    from rebalancer.application.performance import MeasurePerformance, PeriodRequest
     from rebalancer.application.ports.store import UnitOfWork
-    from rebalancer.domain.market.symbols import normalize_symbol
+    from rebalancer.domain.backtest.periods import Interval
     from rebalancer.entrypoints.cli.track_records import print_performance
     from rebalancer.entrypoints.schemas.performance import performance_view
 
-    benchmark = benchmark and normalize_symbol(benchmark)
+    request = PeriodRequest(since, until, benchmark)
     with container(where) as wired:
         with wired.get(UnitOfWork).read() as tx:
             owner = tx.portfolios.get(id).owner
-        found = wired.get(MeasurePerformance)(id, actor=owner, benchmark=benchmark)
-    view = performance_view(*found)
+        found = wired.get(MeasurePerformance)(id, actor=owner, request=request)
+    view = performance_view(found, Interval(interval))
     if as_json:
         print_json(to_builtins(view))
     else:
-        print_performance(found[0].mandate.name, view)
+        print_performance(found.portfolio.mandate.name, view)
 
 
 @portfolio.command("void")
