@@ -14,6 +14,7 @@ import attrs
 
 from rebalancer.application.ports.statements import StatementReader
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.money import MOST_DECIMALS
 from rebalancer.domain.portfolio.entries import Entry, EntryKind, move_units, order_of_effect
 from rebalancer.domain.portfolio.statements import Statement, Transaction
 
@@ -29,6 +30,10 @@ def sample(name: str) -> bytes:
 def entry(number: int, transaction: Transaction) -> Entry:
     """Return a transaction as an entry, with the symbols of the statement."""
     moves = transaction.quantity and transaction.price is None
+    for number in attrs.astuple(transaction, recurse=False):
+        if isinstance(number, Decimal):
+            exponent = number.as_tuple().exponent
+            assert isinstance(exponent, int) and exponent >= -MOST_DECIMALS, transaction
     return Entry(
         id=UUID(int=number),
         recorded=NOW,

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Iterator
 from xml.parsers import expat
 
 import attrs
 
+from rebalancer.adapters.statements.text_files import decode
 from rebalancer.domain.errors import InvalidRequest
 
-MOST_BYTES = 64 * 1024 * 1024
 MOST_ELEMENTS = 2_000_000
 DEEPEST = 400
 """Elements inside each other; Portfolio Performance nests six for each pair of accounts."""
 
 _ENCODING = re.compile(rb"<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")
-_BOMS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-_KNOWN = {"utf-8", "utf-16", "ascii", "iso8859-1", "iso8859-15", "cp1252"}
 
 
 @attrs.define(eq=False)
@@ -59,37 +52,10 @@ class Element:
             waiting += reversed(element.children)
 
 
-def decode(data: bytes) -> str:
-    """Return the text of an XML file by its byte order mark or declaration; UTF-8 by default.
-
-    A file that is not UTF-8, and claims to be, is read as Windows-1252, which contains Latin-1.
-
-    Raises:
-        InvalidRequest: its encoding is unknown, or it does not match.
-    """
-    marked = next((name for mark, name in _BOMS if data.startswith(mark)), None)
-    declared = _ENCODING.match(data.lstrip()[:300])
-    stated = "utf-8" if declared is None else declared.group(1).decode("ascii")
-    encoding = marked or stated
-    try:
-        name = codecs.lookup(encoding).name
-    except LookupError:
-        name = ""
-    if name.removesuffix("-sig") not in _KNOWN:
-        raise InvalidRequest(
-            f"the encoding {encoding!r} is not supported; save the file in UTF-8",
-            field="file",
-            code="unknown_encoding",
-        )
-    for candidate in (name, "cp1252"):
-        try:
-            return data.decode(candidate)
-        except UnicodeDecodeError:
-            if name.startswith("utf-16"):
-                break
-    raise InvalidRequest(
-        "the file contains bytes that are not text; save it in UTF-8", field="file", code="not_text"
-    )
+def _declared(data: bytes) -> str:
+    """Return the encoding that an XML file declares; UTF-8 by default."""
+    found = _ENCODING.match(data.lstrip()[:300])
+    return "utf-8" if found is None else found.group(1).decode("ascii")
 
 
 def parse(data: bytes) -> Element:
@@ -99,14 +65,8 @@ def parse(data: bytes) -> Element:
         InvalidRequest: the file is too large, damaged, nested too deeply, or declares a document
             type or entities.
     """
-    if len(data) > MOST_BYTES:
-        raise InvalidRequest(
-            f"the file has {len(data)} bytes, and the maximum is {MOST_BYTES}; export a shorter "
-            "period",
-            field="file",
-            code="file_too_large",
-        )
-    return _Builder().build(decode(data).lstrip("\ufeff \t\r\n"), data)
+    text = decode(data, _declared(data))
+    return _Builder().build(text.lstrip("\ufeff \t\r\n"), data)
 
 
 class _Builder:
