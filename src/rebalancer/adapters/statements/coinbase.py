@@ -381,7 +381,7 @@ def _add_transfer(record: Record, reading: Reading) -> None:
         in_kind(
             record,
             quantity,
-            rounded(record.number("price") or _ZERO),
+            rounded(record.number("price") or _ZERO) or None,
             on=record.day("day"),
             currency=_currency(record),
             instrument=_instrument(record),

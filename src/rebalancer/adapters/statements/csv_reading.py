@@ -5,11 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from fractions import Fraction
 from typing import ClassVar
-from uuid import UUID
 
 import attrs
 
@@ -23,15 +22,14 @@ from rebalancer.adapters.statements.csv_table import (
     find_table,
     has_header,
 )
+from rebalancer.adapters.statements.drafts import check_transaction, clean
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.money import MOST_DECIMALS, Currency
-from rebalancer.domain.portfolio.entries import Entry, EntryKind
+from rebalancer.domain.portfolio.entries import EntryKind
 from rebalancer.domain.portfolio.statements import Instrument, Remark, Statement, Transaction
 
 _ZERO = Decimal(0)
 _DIGITS = 60
-_NO_ID = UUID(int=0)
-_RECORDED = datetime(2000, 1, 1, tzinfo=UTC)
 _LARGEST_TERM = 100
 """Largest numerator and denominator of the ratio of a split."""
 
@@ -79,9 +77,10 @@ class Reading:
         Raises:
             InvalidRequest: a transaction contradicts its kind; then no one is added.
         """
-        for one in transactions:
+        tidied = [tidy(one) for one in transactions]
+        for one in tidied:
             check_transaction(one)
-        self.transactions += transactions
+        self.transactions += tidied
         self._read.update(one.line for one in transactions)
         self._read.update(record.line for record in parts)
 
@@ -194,37 +193,21 @@ def simple_ratio(before: Decimal, after: Decimal) -> Decimal | None:
     return rounded(Decimal(near.numerator) / Decimal(near.denominator))
 
 
-def check_transaction(one: Transaction) -> None:
-    """Check a transaction by the rules for entries of a ledger.
-
-    Raises:
-        InvalidRequest: it breaks one.
-    """
-    if one.instrument is not None and not _key(one.instrument):
-        raise InvalidRequest(
-            "the asset has no symbol, no ISIN and no name; enter the row by hand",
-            field="symbol",
-            code="missing_value",
-        )
-    Entry(
-        _NO_ID,
-        one.kind,
-        one.on,
-        _RECORDED,
-        one.amount,
-        _key(one.instrument) or None,
-        one.quantity,
-        one.price,
-        one.cost,
-        currency=one.currency or None,
-        withheld=one.withheld,
-        ratio=one.ratio,
-        other=_key(one.other) or None,
-        cost_share=one.cost_share,
-        cost_basis=one.cost_basis,
-        counter_amount=one.counter_amount,
-        counter_currency=one.counter_currency or None,
+def tidy(one: Transaction) -> Transaction:
+    """Return a transaction whose texts are one visible line each."""
+    return attrs.evolve(
+        one,
+        note=clean(one.note),
+        external_id=clean(one.external_id),
+        instrument=_tidy_instrument(one.instrument),
+        other=_tidy_instrument(one.other),
     )
+
+
+def _tidy_instrument(one: Instrument | None) -> Instrument | None:
+    if one is None:
+        return None
+    return attrs.evolve(one, symbol=clean(one.symbol), isin=clean(one.isin), name=clean(one.name))
 
 
 def rounded(number: Decimal) -> Decimal:
@@ -297,24 +280,18 @@ def in_kind(
 ) -> Transaction:
     """Return the transfer of units of an asset, in if the quantity is positive, else out.
 
-    Raises:
-        InvalidRequest: the row states no price.
+    Without a price the ledger takes the close of the day.
     """
-    if not price:
-        raise InvalidRequest(
-            "the row moves units without a price; enter the transfer by hand, with the value of "
-            "the day",
-            code="missing_price",
-        )
+    amount = money(abs(quantity) * price, currency) if price else _ZERO
     return Transaction(
         record.line,
         EntryKind.DEPOSIT if quantity > 0 else EntryKind.WITHDRAWAL,
         on,
-        money(abs(quantity) * price, currency),
+        amount,
         currency,
         instrument,
         abs(quantity),
-        price,
+        price or None,
         external_id=external_id,
         note=note,
     )
@@ -337,7 +314,10 @@ class CsvReader(ABC):
         return has_header(head, self.header)
 
     def read(self, data: bytes) -> Statement:
-        return self.read_text(decode(data))
+        try:
+            return self.read_text(decode(data))
+        except InvalidRequest as error:
+            raise error.at("file") from None
 
     def read_text(self, text: Text) -> Statement:
         """Return the statement of a decoded file, see `read`."""
