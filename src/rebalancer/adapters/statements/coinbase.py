@@ -61,7 +61,10 @@ _INTERNAL = {
     "retail unstaking transfer",
     "staking transfer",
     "unstaking transfer",
+    "retail eth2 deprecation",
 }
+_STAKED = {"ETH2": "ETH"}
+"""Names of staked assets, which are the same asset."""
 
 
 @attrs.frozen(slots=False)
@@ -93,43 +96,11 @@ class Coinbase(CsvReader):
         return found.pop() if len(found) == 1 else ""
 
     def fill(self, records: Sequence[Record], reading: Reading) -> None:
-        each(_without_new_assets(records, reading), reading, _add)
+        each(records, reading, _add)
 
 
 def _type(record: Record) -> str:
     return record.text("type").casefold()
-
-
-def _without_new_assets(records: Sequence[Record], reading: Reading) -> list[Record]:
-    """Add renamed assets, such as ETH2, which are two rows of one time."""
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        if _type(record) == "retail eth2 deprecation":
-            groups.setdefault(record.text("day"), []).append(record)
-    out: set[int] = set()
-    for group in groups.values():
-        out.update(record.line for record in group)
-        with reading.reporting(*group):
-            signed = sorted(group, key=lambda record: record.amount("quantity"))
-            old, new = signed[0], signed[-1]
-            if len(signed) != 2 or -old.amount("quantity") != new.amount("quantity"):
-                raise InvalidRequest(
-                    "the rows do not have the old and as many new units; enter the new asset by "
-                    "hand",
-                    code="incomplete_corporate_action",
-                )
-            reading.add(
-                Transaction(
-                    old.line,
-                    EntryKind.RENAME,
-                    old.day("day"),
-                    instrument=_instrument(old),
-                    other=_instrument(new),
-                    external_id=_id(old),
-                ),
-                parts=(new,),
-            )
-    return [record for record in records if record.line not in out]
 
 
 def _id(record: Record, part: str = "") -> str:
@@ -140,11 +111,15 @@ def _id(record: Record, part: str = "") -> str:
     return f"{id}:{part}" if id and part else id
 
 
+def _asset(name: str) -> str:
+    return _STAKED.get(name.strip().upper(), name.strip())
+
+
 def _instrument(record: Record) -> Instrument:
     asset = record.text("asset")
     if not asset:
         raise record.missing("asset")
-    return Instrument(asset, "", "", record.text("currency").upper())
+    return Instrument(_asset(asset), "", "", record.text("currency").upper())
 
 
 def _currency(record: Record) -> str:
@@ -263,7 +238,7 @@ def _add_trade(record: Record, reading: Reading, kind: EntryKind) -> None:
         trade.on,
         rounded(total),
         currency,
-        Instrument(found[2], "", "", currency),
+        Instrument(_asset(found[2]), "", "", currency),
         rounded(units),
         price_of(total, units),
         external_id=_id(record, "counter"),
@@ -308,6 +283,9 @@ def _add_conversion(record: Record, reading: Reading) -> None:
             field=record.title("notes"),
             code="contradictory_amounts",
         )
+    if _asset(found[2]) == _asset(found[4]):
+        reading.skip(record.line, "internal_transfer", "the row moves units within Coinbase")
+        return
     cost = max(total - gross, _ZERO)
     reading.add(
         Transaction(
@@ -328,7 +306,7 @@ def _add_conversion(record: Record, reading: Reading) -> None:
             on,
             rounded(total) - rounded(cost),
             currency,
-            Instrument(found[4], "", "", currency),
+            Instrument(_asset(found[4]), "", "", currency),
             rounded(brought),
             price_of(total - cost, brought),
             rounded(cost),

@@ -140,8 +140,13 @@ class DegiroAccount(CsvReader):
         return attrs.evolve(table, days=DayFormat("DD-MM-YYYY"), numbers=numbers)
 
     def currency_of(self, table: Table) -> str:
-        fees = [record.text("currency") for record in table.records() if _kind(record) == "fee"]
-        return fees[0] if fees and len(set(fees)) == 1 else ""
+        for kind in ("deposit", "withdrawal", "fee"):
+            found = {
+                record.text("currency") for record in table.records() if _kind(record) == kind
+            } - {""}
+            if len(found) == 1:
+                return found.pop()
+        return ""
 
     def fill(self, records: Sequence[Record], reading: Reading) -> None:
         _Account(_joined(records, reading), reading).add_all()
