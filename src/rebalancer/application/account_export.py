@@ -145,7 +145,7 @@ def _sections(tx: Transaction, owner: UUID, now: datetime) -> tuple[Section, ...
         _listed(
             "imports",
             (
-                *("id", "portfolio", "layout", "file_name", "digest", "created", "entries"),
+                *("id", "portfolio", "layout", "file_name", "sha256", "created", "entries"),
                 *("mapping", "undone"),
             ),
             lambda: (found for one in portfolios_of(tx, owner) for found in _imports(tx, one.id)),

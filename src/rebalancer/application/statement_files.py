@@ -19,15 +19,16 @@ LONGEST_NAME = 255
 """Most characters of its name that are stored."""
 
 _HEAD = 65_536
-_FORMATS: tuple[tuple[bytes, str, str], ...] = (
-    (b"%PDF", "a PDF", "download the statement as CSV or XML instead"),
-    (b"\x1f\x8b", "compressed with gzip", "unpack it, and import the file inside"),
-    (b"BZh", "compressed with bzip2", "unpack it, and import the file inside"),
-    (b"\xfd7zXZ", "compressed with xz", "unpack it, and import the file inside"),
-    (b"(\xb5/\xfd", "compressed with zstd", "unpack it, and import the file inside"),
-    (b"7z\xbc\xaf", "a 7z archive", "unpack it, and import the file inside"),
-    (b"Rar!", "a RAR archive", "unpack it, and import the file inside"),
-    (b"\xd0\xcf\x11\xe0", "an Excel file", "save it as CSV, and import that"),
+_UNPACK = "unpack it, and import the file inside"
+_FORMATS: tuple[tuple[bytes, str], ...] = (
+    (b"%PDF", "a PDF; download the statement as CSV or XML instead"),
+    (b"\x1f\x8b", f"compressed with gzip; {_UNPACK}"),
+    (b"BZh", f"compressed with bzip2; {_UNPACK}"),
+    (b"\xfd7zXZ", f"compressed with xz; {_UNPACK}"),
+    (b"(\xb5/\xfd", f"compressed with zstd; {_UNPACK}"),
+    (b"7z\xbc\xaf", f"a 7z archive; {_UNPACK}"),
+    (b"Rar!", f"a RAR archive; {_UNPACK}"),
+    (b"\xd0\xcf\x11\xe0", "an Excel file; save it as CSV, and import that"),
 )
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _SPREADSHEET = (b"[Content_Types].xml", b"xl/", b"mimetypeapplication/vnd.oasis")
@@ -50,7 +51,7 @@ class StatementFile:
     data: bytes = attrs.field(repr=False)
 
     @cached_property
-    def digest(self) -> str:
+    def sha256(self) -> str:
         """SHA-256 of its bytes, in hexadecimal digits."""
         return sha256(self.data).hexdigest()
 
@@ -123,29 +124,41 @@ def check_text(data: bytes) -> None:
             one, or an XML document with a document type declaration, which may name other files.
     """
     if len(data) > LARGEST_FILE:
-        raise _refused(
+        raise InvalidRequest(
             f"the file has {len(data):,} bytes; import at most {LARGEST_FILE:,} at a time, such as "
             "one year after the other",
-            "file_too_large",
+            field="file",
+            code="file_too_large",
         )
     if not data.strip():
-        raise _refused("the file is empty; export the statement again", "file_empty")
-    for mark, what, remedy in _FORMATS:
+        raise InvalidRequest(
+            "the file is empty; export the statement again", field="file", code="file_empty"
+        )
+    found = _find_format(data)
+    if found is not None:
+        raise InvalidRequest(f"the file is {found}", field="file", code="not_text")
+    if _declares_type(data):
+        raise InvalidRequest(
+            "the file has a document type declaration (<!DOCTYPE ...>), which may refer to other "
+            "files; a web page has one, too: download the statement as CSV or XML without it",
+            field="file",
+            code="document_type",
+        )
+
+
+def _find_format(data: bytes) -> str | None:
+    """Return what a file is that is not text, with the remedy; None for text."""
+    for mark, what in _FORMATS:
         if data.startswith(mark):
-            raise _refused(f"the file is {what}; {remedy}", "not_text")
+            return what
     head = data[:_HEAD]
     if data.startswith(_ZIP):
         if any(mark in head for mark in _SPREADSHEET):
-            raise _refused("the file is a spreadsheet; save it as CSV, and import that", "not_text")
-        raise _refused("the file is a zip archive; unpack it first", "not_text")
+            return "a spreadsheet; save it as CSV, and import that"
+        return "a zip archive; unpack it, and import the file inside"
     if b"\0" in head and not data.startswith(_WIDE):
-        raise _refused("the file is not text; download the statement as CSV or XML", "not_text")
-    if _declares_type(data):
-        raise _refused(
-            "the file has a document type declaration (<!DOCTYPE ...>), which may refer to other "
-            "files; a web page has one, too: download the statement as CSV or XML without it",
-            "document_type",
-        )
+        return "not text; download the statement as CSV or XML"
+    return None
 
 
 def _declares_type(data: bytes) -> bool:
@@ -155,7 +168,3 @@ def _declares_type(data: bytes) -> bool:
         return False
     plain = data.replace(b"\0", b"").lower()
     return b"<!doctype" in plain or b"<!entity" in plain
-
-
-def _refused(message: str, code: str) -> InvalidRequest:
-    return InvalidRequest(message, field="file", code=code)

@@ -85,27 +85,6 @@ class ImportOptions:
 
 
 @attrs.frozen
-class Problem:
-    """What keeps a statement from being imported.
-
-    Attributes:
-        field: Part of the request that can solve it.
-        code: Stable code in snake case.
-        message: One sentence with the remedy.
-    """
-
-    field: str
-    code: str
-    message: str
-
-    def error(self) -> RebalancerError:
-        """Return it as an error."""
-        if self.code == Overdrawn.default_code:
-            return Overdrawn(self.message)
-        return InvalidRequest(self.message, field=self.field, code=self.code)
-
-
-@attrs.frozen
 class ImportPreview:
     """What an import would change, or has changed.
 
@@ -116,7 +95,7 @@ class ImportPreview:
         plan: Entries, duplicates, unknown instruments and remarks.
         changes: Cash and holdings before and after.
         overdrafts: Days on which cash or a holding would be negative.
-        problems: What keeps it from being imported; empty if nothing does.
+        problems: Errors that a commit would raise; empty if it is possible.
         booked: Number of entries of corporate actions that are booked with it.
         suggestions: Assets that an unknown instrument may be, by its name.
         earlier: Latest import of the same file that was not undone; None without one.
@@ -129,7 +108,7 @@ class ImportPreview:
     plan: ImportPlan
     changes: tuple[PositionChange, ...] = ()
     overdrafts: tuple[Overdraft, ...] = ()
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[RebalancerError, ...] = ()
     booked: int = 0
     suggestions: Mapping[str, tuple[FoundAsset, ...]] = attrs.field(factory=dict)
     earlier: StatementImport | None = None
@@ -227,7 +206,7 @@ class CommitImport:
         """
         title, statement = self.read(file, options.layout)
         market = self.prices.closes()
-        request = fingerprint("import", portfolio_id, file.digest, *options.identity())
+        request = fingerprint("import", portfolio_id, file.sha256, *options.identity())
         planner = _Planner(file, title, statement, options, market, now)
 
         def plan(
@@ -241,7 +220,7 @@ class CommitImport:
                 earlier = tx.imports.get(done, portfolio=portfolio_id)
                 return LedgerChange((earlier, preview, True))
             for problem in preview.problems:
-                raise problem.error()
+                raise problem
             if extended is None:
                 return LedgerChange((None, preview, False))
             added = [planned.entry.id for planned in preview.plan.entries]
@@ -251,7 +230,7 @@ class CommitImport:
                 owner,
                 preview.layout,
                 file.short_name,
-                file.digest,
+                file.sha256,
                 now,
                 len(added),
                 preview.plan.mapping,
@@ -386,7 +365,7 @@ class _Planner:
             if extended is not None:
                 after, booked, overdrafts = extended.ledger, len(extended.entries), []
                 booked -= len(entries)
-        same = (one for one in earlier if one.digest == self.file.digest and one.undone is None)
+        same = (one for one in earlier if one.sha256 == self.file.sha256 and one.undone is None)
         preview = ImportPreview(
             self.statement.layout,
             self.title,
@@ -470,20 +449,20 @@ class _Planner:
 
 def _problems(
     plan: ImportPlan, overdrafts: list[Overdraft], options: ImportOptions
-) -> list[Problem]:
+) -> list[RebalancerError]:
     """Return what keeps a plan from being stored."""
-    found = []
+    found: list[RebalancerError] = []
     if plan.errors and not options.skip_errors:
         first = plan.errors[0]
         where = f"line {first.line}: " if first.line else ""
         count = len(plan.errors)
         lines = "1 line has an error" if count == 1 else f"{count} lines have errors"
         found.append(
-            Problem(
-                "file",
-                "lines_with_errors",
+            InvalidRequest(
                 f"{lines}, the first is {where}{first.message}; correct the file, or skip the "
                 "lines with errors",
+                field="file",
+                code="lines_with_errors",
             )
         )
     if plan.unknown:
@@ -491,17 +470,17 @@ def _problems(
         more = len(plan.unknown) - _MOST_NAMED
         rest = f" and {more} more" if more > 0 else ""
         found.append(
-            Problem(
-                "mapping",
-                "unknown_instruments",
+            InvalidRequest(
                 f"no symbol is known of {names}{rest}; map each to the symbol of an asset with "
                 "prices, to itself to record it without prices, or to nothing to leave it out",
+                field="mapping",
+                code="unknown_instruments",
             )
         )
     if overdrafts:
         first_one, more = overdrafts[0], len(overdrafts) - 1
         rest = f" ({more} more such days follow)" if more else ""
-        found.append(Problem("", Overdrawn.default_code, f"{first_one.message}{rest}"))
+        found.append(Overdrawn(f"{first_one.message}{rest}"))
     return found
 
 

@@ -18,7 +18,7 @@ class StatementImport:
     Attributes:
         layout: Name of the layout, see `Statement`.
         file_name: As the client named it; may be empty.
-        digest: SHA-256 of the file, in hexadecimal digits.
+        sha256: Of the file, in hexadecimal digits.
         entries: Number of entries that were added.
         mapping: Symbols of instruments, by the names that the statement uses.
         undone: Time at which its entries were voided; None unless it was undone.
@@ -29,7 +29,7 @@ class StatementImport:
     owner: UUID
     layout: str
     file_name: str
-    digest: str
+    sha256: str
     created: datetime
     entries: int
     mapping: Mapping[str, str] = attrs.field(factory=dict)
