@@ -527,3 +527,15 @@ def test_batch_proposes_for_every_stored_portfolio(store, keep):
 )
 def test_invalid_batches_are_rejected(store, options, fragment):
     assert store("batch", "--policy", "band", *options).refused(fragment)
+
+
+def test_portfolio_is_exported_for_other_tools(store, keep, tmp_path):
+    (id,) = keep(PORTFOLIO)
+    told = store("portfolio", "export", id, "--format", "ghostfolio")
+    assert json.loads(told.stdout)["accounts"][0]["currency"] == "USD"
+    assert "Targets, preferences, proposals" in told.stderr
+    out = tmp_path / "new" / "portfolio.zip"
+    told = store("portfolio", "export", id, "--format", "portfolio_performance", "--out", out)
+    assert (told.stdout, out.read_bytes()[:2]) == ("", b"PK")
+    refused = store("portfolio", "export", *ADA, "--format", "ghostfolio")
+    assert refused.refused("exports one portfolio; give one id")

@@ -32,6 +32,9 @@ _UNSAFE = re.compile(
 )
 """Characters that control a terminal, change the direction of text, or are invisible everywhere."""
 
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 
 
@@ -46,6 +49,15 @@ def escape_unsafe(text: str) -> str:
 def _escape(found: re.Match[str]) -> str:
     pair = found.group().encode("utf-16-be")
     return "".join(f"\\u{pair[at : at + 2].hex()}" for at in range(0, len(pair), 2))
+
+
+def escape_formula(text: str) -> str:
+    """Begin a text of a CSV cell with an apostrophe if a spreadsheet would take it for a formula.
+
+    Numbers stay as they are.
+    """
+    is_formula = text.startswith(_FORMULA) and not _NUMBER.fullmatch(text)
+    return f"'{text}" if is_formula else text
 
 
 def check_line(text: str, *, field: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,10 +14,8 @@ from typing import IO, Any
 
 from rebalancer.application.account_export import EXPORT_VERSION, AccountExport, Section
 from rebalancer.application.account_records import Row
+from rebalancer.domain.text import escape_formula
 from rebalancer.entrypoints.account_file import FILE_NAME, account_lines
-
-_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 _README = """\
 This archive holds the data that the service stores about your account.
@@ -113,7 +110,6 @@ def _cells(row: Row, fields: Sequence[str]) -> Iterator[str]:
         if value is None:
             yield ""
         elif isinstance(value, str):
-            is_formula = value.startswith(_FORMULA) and not _NUMBER.fullmatch(value)
-            yield f"'{value}" if is_formula else value
+            yield escape_formula(value)
         else:
             yield json.dumps(value, ensure_ascii=False)

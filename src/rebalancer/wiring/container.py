@@ -20,6 +20,7 @@ from dishka import (
 )
 
 from rebalancer.adapters.broker.paper import PaperBroker
+from rebalancer.adapters.history_files.registry import ListedWriters
 from rebalancer.adapters.jobs.deferred import DeferredJobs
 from rebalancer.adapters.jobs.in_process import InProcessJobs, InProcessWorker
 from rebalancer.adapters.redis.connection import Connection
@@ -46,6 +47,7 @@ from rebalancer.application.job_worker import (
 )
 from rebalancer.application.maintenance import DeleteExpired
 from rebalancer.application.ports.clock import Clock, Ids
+from rebalancer.application.ports.history_files import HistoryWriters
 from rebalancer.application.ports.jobs import JobRunner, Worker
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.portfolios import Broker
@@ -79,7 +81,7 @@ from rebalancer.wiring.use_cases import UseCaseProvider
 
 
 class ReportProvider(Provider):
-    """HTML reports, self-contained."""
+    """HTML reports, self-contained, and files for other tools."""
 
     scope = Scope.APP
 
@@ -87,6 +89,7 @@ class ReportProvider(Provider):
     evaluations = provide(HtmlEvaluations, provides=Renderer[Findings])
     indicators = provide(HtmlIndicators, provides=Renderer[IndicatorPlot])
     trainings = provide(HtmlTrainings, provides=Renderer[TrainingResult])
+    history_files = provide(ListedWriters, provides=HistoryWriters)
 
 
 class StatementProvider(Provider):

@@ -21,10 +21,15 @@ def read_file(path: Path, *, field: str) -> bytes:
 
 
 def write_text(path: Path, text: str, *, field: str) -> None:
+    """Write a file of UTF-8, and its folder; raise InvalidRequest if they cannot be written."""
+    write_bytes(path, text.encode(), field=field)
+
+
+def write_bytes(path: Path, data: bytes, *, field: str) -> None:
     """Write a file, and its folder; raise InvalidRequest if they cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(data)
     except OSError as error:
         folder = isinstance(error, FileExistsError)
         reason = f"{path.parent} is not a folder" if folder else error.strerror

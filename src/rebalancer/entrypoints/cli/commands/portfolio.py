@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
@@ -14,7 +15,7 @@ from rebalancer.application.ports.clock import Clock
 from rebalancer.domain.errors import Conflict, InvalidRequest, RebalancerError, Unavailable
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, UnreadablePortfolio
 from rebalancer.domain.text import escape_unsafe
-from rebalancer.entrypoints.cli.files import read_file, write_text
+from rebalancer.entrypoints.cli.files import read_file, write_bytes, write_text
 from rebalancer.entrypoints.cli.options import (
     FILE,
     IsoDate,
@@ -314,20 +315,35 @@ def import_(
 @click.argument("ids", nargs=-1, metavar="[ID...]", type=click.UUID)
 @click.option("--owner", metavar="EMAIL", help="Instead of ids: all portfolios of this owner.")
 @click.option("--out", type=FILE, help="File to write. Default: standard output.")
-def export(ids: tuple[UUID, ...], owner: str | None, out: Path | None) -> None:
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["rebalancer", "ghostfolio", "portfolio_performance"]),
+    default="rebalancer",
+    show_default=True,
+    help="Write the history of one portfolio for another tool.",
+)
+def export(ids: tuple[UUID, ...], owner: str | None, out: Path | None, format_: str) -> None:
     """Export stored portfolios as JSON, one per line, for `rebalancer portfolio import`.
 
-    The export holds the present positions and preferences, without the ledger.
+    The export holds the present positions and preferences, without the ledger. With --format it is
+    the history of one portfolio, as Ghostfolio (JSON) or Portfolio Performance (a zip archive of
+    CSV files) imports it; what the format cannot hold is printed on standard error.
 
     \b
     Examples:
       rebalancer portfolio export 6f9619ff-8b86-4d01-b42d-00cf4fc964ff > mine.json
       rebalancer portfolio export --owner ada@example.org --out ada.jsonl
+      rebalancer portfolio export 6f9619ff-8b86-4d01-b42d-00cf4fc964ff --format ghostfolio \\
+        --out ghostfolio.json
     """
     from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.entrypoints.schemas.portfolio import portfolio_record
     from rebalancer.entrypoints.schemas.wire import json_line
 
+    if format_ != "rebalancer":
+        _export_history(ids, owner, out, format_)
+        return
     if bool(ids) == (owner is not None):
         raise InvalidRequest("give either ids or --owner", code="conflicting_options")
     with container() as wired, wired.get(UnitOfWork).read() as tx:
@@ -342,6 +358,34 @@ def export(ids: tuple[UUID, ...], owner: str | None, out: Path | None) -> None:
         click.echo(escape_unsafe(text), nl=False)
     else:
         write_text(out, text, field="out")
+
+
+def _export_history(
+    ids: tuple[UUID, ...], owner: str | None, out: Path | None, format: str
+) -> None:
+    """Write the history of one portfolio for another tool."""
+    from rebalancer.application.portfolio_export import ExportPortfolio
+    from rebalancer.application.ports.store import UnitOfWork
+
+    if len(ids) != 1 or owner is not None:
+        raise InvalidRequest(
+            f"--format {format} exports one portfolio; give one id", code="conflicting_options"
+        )
+    with container() as wired:
+        with wired.get(UnitOfWork).read() as tx:
+            actor = tx.portfolios.get(ids[0]).owner
+        now = wired.get(Clock)()
+        file = wired.get(ExportPortfolio)(ids[0], format=format, actor=actor, now=now)
+    if out is not None:
+        write_bytes(out, file.data, field="out")
+    elif file.extension == "zip" and sys.stdout.isatty():
+        raise InvalidRequest(
+            "the export is a zip archive; add --out FILE", field="out", code="missing_output"
+        )
+    else:
+        click.echo(file.data, nl=False)
+    for note in file.notes:
+        click.echo(note, err=True)
 
 
 def _read_portfolios(path: Path) -> Iterator[tuple[Path, int, bytes]]:

@@ -1,0 +1,1 @@
+"""Files with the history of a portfolio, in the formats of other tools."""
