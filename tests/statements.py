@@ -30,9 +30,9 @@ def sample(name: str) -> bytes:
 def entry(number: int, transaction: Transaction) -> Entry:
     """Return a transaction as an entry, with the symbols of the statement."""
     moves = transaction.quantity and transaction.price is None
-    for number in attrs.astuple(transaction, recurse=False):
-        if isinstance(number, Decimal):
-            exponent = number.as_tuple().exponent
+    for value in attrs.astuple(transaction, recurse=False):
+        if isinstance(value, Decimal):
+            exponent = value.as_tuple().exponent
             assert isinstance(exponent, int) and exponent >= -MOST_DECIMALS, transaction
     return Entry(
         id=UUID(int=number),
