@@ -46,7 +46,10 @@ COMMANDS = [
     ["user"],
     ["user", "create"],
     ["portfolio"],
-    *(["portfolio", name] for name in ("list", "show", "performance", "void", "import", "export")),
+    *(
+        ["portfolio", name]
+        for name in ("list", "show", "performance", "gains", "void", "import", "export")
+    ),
 ]
 HEAVY = {
     *("pandas", "numpy", "scipy", "plotly", "skfolio", "rich"),

@@ -221,6 +221,78 @@ def performance(
         print_performance(found.portfolio.mandate.name, view)
 
 
+@portfolio.command()
+@click.argument("id", type=click.UUID)
+@click.option(
+    "--year",
+    metavar="YEAR",
+    help="Only disposals and income of a year: 2023, or 2023-24 for 6 April 2023 to 5 April 2024. "
+    "Default: all.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(
+        ["fifo", "lifo", "highest_cost", "average_cost", "specific", "uk_pool"],
+        case_sensitive=False,
+    ),
+    help="Which units a sale disposes of. Default: fifo.",
+)
+@click.option(
+    "--lots",
+    multiple=True,
+    metavar="SALE:LOT:QUANTITY",
+    help="For the method specific: units of a lot that a sale uses, by their ids; may be repeated.",
+)
+@click.option("--csv", "as_csv", is_flag=True, help="Print the disposals as CSV, a row for a lot.")
+@market_options
+@json_option
+def gains(
+    id: UUID,
+    year: str | None,
+    method: str | None,
+    lots: tuple[str, ...],
+    as_csv: bool,
+    where: Sources,
+    as_json: bool,
+) -> None:
+    """Measure realised and unrealised gains of a stored portfolio, and its income.
+
+    Amounts are in the base currency, each at the exchange rate of its day. Methods and limits are
+    in docs/gains.md; this is a computation, not tax advice.
+
+    \b
+    Examples:
+      rebalancer portfolio gains 6f9619ff-8b86-4d01-b42d-00cf4fc964ff --year 2023
+      rebalancer portfolio gains 6f9619ff-8b86-4d01-b42d-00cf4fc964ff --method uk_pool \\
+        --year 2023-24 --csv > gains.csv
+    """
+    from msgspec import to_builtins
+
+    from rebalancer.application.gains import MeasureGains
+    from rebalancer.application.ports.store import UnitOfWork
+    from rebalancer.domain.portfolio.lots.model import LotMethod
+    from rebalancer.domain.portfolio.lots.years import TaxYear
+    from rebalancer.entrypoints.cli.printed_gains import print_gains
+    from rebalancer.entrypoints.schemas.gains import gains_csv, gains_view, parse_lots
+
+    if as_csv and as_json:
+        raise InvalidRequest("give either --csv or --json", code="conflicting_options")
+    chosen = None if method is None else LotMethod(method)
+    only = None if year is None else TaxYear.parse(year)
+    named = parse_lots(lots)
+    with container(where) as wired:
+        with wired.get(UnitOfWork).read() as tx:
+            owner = tx.portfolios.get(id).owner
+        found = wired.get(MeasureGains)(id, actor=owner, method=chosen, year=only, selections=named)
+    view = gains_view(found)
+    if as_csv:
+        click.echo(escape_unsafe(gains_csv(view)), nl=False)
+    elif as_json:
+        print_json(to_builtins(view, enc_hook=str))
+    else:
+        print_gains(found.portfolio.mandate.name, view)
+
+
 @portfolio.command("void")
 @click.argument("id", type=click.UUID)
 @click.argument("entry", metavar="ENTRY", type=click.UUID)

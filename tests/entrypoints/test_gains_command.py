@@ -1,0 +1,30 @@
+"""`rebalancer portfolio gains`."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from tests.entrypoints.test_store_commands import PORTFOLIO, keep, register, store
+
+__all__ = ["keep", "register", "store"]
+
+
+def test_gains_of_a_stored_portfolio_are_measured(store, keep):
+    (id,) = keep(PORTFOLIO)
+    found = store("portfolio", "gains", id, "--json").json
+    assert (found["portfolio_id"], found["method"], found["disposals"]) == (id, "fifo", [])
+    assert [(lot["symbol"], lot["cost"]) for lot in found["open_lots"]] == [
+        ("A", None),
+        ("B", None),
+    ]
+    table = store("portfolio", "gains", id, "--method", "uk_pool", "--year", "2020-21")
+    assert table.code == 0
+    text = " ".join(table.stdout.split())
+    assert "Retirement, 2020-21, by uk_pool" in text
+    assert "The cost of 20 units of A moved in on 2021-02-23 is unknown" in text
+    rows = list(csv.reader(io.StringIO(store("portfolio", "gains", id, "--csv").stdout)))
+    assert rows[0][:4] == ["kind", "symbol", "acquired", "sold"]
+    assert store("portfolio", "gains", id, "--year", "20").refused("'20' is not a tax year")
+    assert store("portfolio", "gains", id, "--lots", "x").refused("'x' does not name a lot")
+    assert store("portfolio", "gains", id, "--csv", "--json").refused("give either --csv or --json")
