@@ -71,7 +71,7 @@ class DisposalView(View, frozen=True, kw_only=True):
     lots: list[LotUseView]
 
 
-class IncomeView(View, frozen=True, kw_only=True):
+class IncomeEntryView(View, frozen=True, kw_only=True):
     """Income or a charge."""
 
     entry_id: UUID
@@ -137,7 +137,7 @@ class GainsView(View, frozen=True, kw_only=True):
     as_of: Annotated[date, about("Day of the last close, at which lots are valued.")]
     years: list[YearOfGainsView]
     disposals: Annotated[list[DisposalView], about("By day.")]
-    income: Annotated[list[IncomeView], about("By day.")]
+    income: Annotated[list[IncomeEntryView], about("By day.")]
     open_lots: Annotated[list[OpenLotView], about("By symbol and day of acquisition.")]
     unrealised: UnrealisedView
     notes: Annotated[list[str], about("What is unknown and why, as sentences.")]
@@ -238,8 +238,8 @@ def _use_view(use: LotUse, on: date) -> LotUseView:
     )
 
 
-def _income_view(one: Income) -> IncomeView:
-    return IncomeView.of(attrs.asdict(one, recurse=False) | {"entry_id": one.entry})
+def _income_view(one: Income) -> IncomeEntryView:
+    return IncomeEntryView.of(attrs.asdict(one, recurse=False) | {"entry_id": one.entry})
 
 
 def _year_view(one: YearOfGains) -> YearOfGainsView:
