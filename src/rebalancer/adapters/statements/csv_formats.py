@@ -239,23 +239,6 @@ COMMON_DAYS = tuple(
 """Formats among which a file decides if its layout does not."""
 
 
-def check_pattern(pattern: str) -> str:
-    """Return a pattern of days, see `DayFormat`.
-
-    Raises:
-        InvalidRequest: it lacks the year, the month or the day.
-    """
-    names = _expression(pattern).groupindex
-    if not ({"year", "short"} & set(names) and {"month", "name"} & set(names) and "day" in names):
-        raise InvalidRequest(
-            f"{quote(pattern)} is not a format of days; combine YYYY or YY, MM or MMM, and DD, "
-            "such as DD/MM/YYYY",
-            field="date_format",
-            code="invalid_date_format",
-        )
-    return pattern
-
-
 @lru_cache(maxsize=64)
 def _expression(pattern: str) -> re.Pattern[str]:
     if pattern == "YYYYMMDD":
@@ -297,7 +280,10 @@ def decide_days(
     Raises:
         InvalidRequest: no cell has a day, or the cells may be read in two ways.
     """
-    texts = {text.strip(): line for line, text in reversed(cells) if text.strip()}
+    texts: dict[str, int] = {}
+    for line, text in cells:
+        if text.strip():
+            texts.setdefault(text.strip(), line)
     counts = {one: sum(one.fits(text) for text in texts) for one in formats}
     most = max(counts.values(), default=0)
     if not most:
@@ -319,10 +305,16 @@ def decide_days(
             return clear[0]
         text = next(iter(t for t in texts if best[0].fits(t)))
         names = " or ".join(one.pattern for one in (rivals if len(rivals) > 1 else best))
+        if clear:
+            raise InvalidRequest(
+                f"the days have several formats, {names}, for example {quote(text)} in line "
+                f"{texts[text]}; export the file again in one language, or correct the days",
+                code="contradictory_dates",
+            )
         raise InvalidRequest(
             f"line {texts[text]}: {quote(text)} may be {names}, and the other days do not decide; "
             "state the format of days in a mapping profile",
-            code="ambiguous_dates" if not clear else "contradictory_dates",
+            code="ambiguous_dates",
         )
     return best[0]
 

@@ -194,9 +194,15 @@ def simple_ratio(before: Decimal, after: Decimal) -> Decimal | None:
 
 
 def tidy(one: Transaction) -> Transaction:
-    """Return a transaction whose texts are one visible line each."""
+    """Return a transaction whose texts are one visible line each, with at most 12 decimals."""
     return attrs.evolve(
         one,
+        amount=rounded(one.amount),
+        quantity=rounded(one.quantity),
+        price=one.price and rounded(one.price),
+        cost=rounded(one.cost),
+        withheld=rounded(one.withheld),
+        counter_amount=one.counter_amount and rounded(one.counter_amount),
         note=clean(one.note),
         external_id=clean(one.external_id),
         instrument=_tidy_instrument(one.instrument),
@@ -324,15 +330,7 @@ class CsvReader(ABC):
         with localcontext(prec=_DIGITS):
             table = self.prepare(find_table(text, self.header))
             reading = Reading(self.name)
-            for row in table.above:
-                reading.skip(row.line, "preamble", "the line is above the header and was skipped")
-            records = []
-            for record in table.records():
-                if self.is_footer(record.cells):
-                    reading.skip(record.line, "footer", "the line is not a transaction")
-                elif check_width(reading, record):
-                    records.append(record)
-            self.fill(records, reading)
+            self.fill(whole_records(table, reading, self.is_footer), reading)
             return reading.statement(table, self.currency_of(table))
 
     def prepare(self, table: Table) -> Table:
@@ -354,6 +352,21 @@ class CsvReader(ABC):
     @abstractmethod
     def fill(self, records: Sequence[Record], reading: Reading) -> None:
         """Turn rows into transactions and remarks."""
+
+
+def whole_records(
+    table: Table, reading: Reading, is_footer: Callable[[tuple[str, ...]], bool]
+) -> list[Record]:
+    """Return the rows that have all their cells; report other rows and texts around the table."""
+    for row in table.above:
+        reading.skip(row.line, "preamble", "the line is above the header and was skipped")
+    records = []
+    for record in table.records():
+        if is_footer(record.cells):
+            reading.skip(record.line, "footer", "the line is not a transaction")
+        elif check_width(reading, record):
+            records.append(record)
+    return records
 
 
 def check_width(reading: Reading, record: Record) -> bool:

@@ -204,10 +204,12 @@ class Header:
     Attributes:
         titles: All columns that the layout may have.
         required: Names of those that it always has; they recognise it.
+        prefixes: Whether ``*`` at the end of a title stands for the rest of it.
     """
 
     titles: Titles
     required: Sequence[str]
+    prefixes: bool = True
 
     def positions(self, cells: Sequence[str]) -> dict[str, int] | None:
         """Return the position of each column in a row of titles; None if one is missing."""
@@ -215,21 +217,21 @@ class Header:
         found: dict[str, int] = {}
         for name, titles in self.titles.items():
             for title in titles:
-                at = _position(normalize_title(title), normal, found.values())
+                plain = normalize_title(title)
+                if self.prefixes and plain.endswith("*"):
+                    at = _beginning(plain[:-1], normal, found.values())
+                else:
+                    at = normal.index(plain) if plain in normal else None
                 if at is not None:
                     found[name] = at
                     break
         return found if all(name in found for name in self.required) else None
 
 
-def _position(title: str, normal: Sequence[str], taken: Iterable[int]) -> int | None:
-    if title.endswith("*"):
-        used = set(taken)
-        matches = (
-            at for at, cell in enumerate(normal) if at not in used and cell.startswith(title[:-1])
-        )
-        return next(matches, None)
-    return normal.index(title) if title in normal else None
+def _beginning(start: str, normal: Sequence[str], taken: Iterable[int]) -> int | None:
+    used = set(taken)
+    matches = (at for at, cell in enumerate(normal) if at not in used and cell.startswith(start))
+    return next(matches, None)
 
 
 @attrs.frozen
