@@ -75,6 +75,7 @@ def _take(
 def _light_phone(window: AppWindow) -> None:
     window.see("Total value")
     window.tap("Max", exact=True)
+    window.see("Since Jan 4, 2021")  # with it comes the chart
     _keep(window, "home")
     window.tap("Example")
     window.see("Allocation against targets")

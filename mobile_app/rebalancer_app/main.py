@@ -170,8 +170,20 @@ def start(
 
 def _material(colors: theme.Colors, brightness: ft.Brightness) -> ft.Theme:
     """Return the colours for Flutter's own controls."""
+
+    def label(color: str) -> ft.TextStyle:
+        return ft.TextStyle(
+            size=theme.SIZES["note"], color=color, font_family=theme.FONT, letter_spacing=-0.2
+        )
+
     return ft.Theme(
         font_family=theme.FONT,
+        navigation_bar_theme=ft.NavigationBarTheme(
+            label_text_style={
+                ft.ControlState.SELECTED: label(colors.text),
+                ft.ControlState.DEFAULT: label(colors.quiet),
+            }
+        ),
         color_scheme=ft.ColorScheme(
             primary=colors.accent,
             on_primary=colors.on_accent,

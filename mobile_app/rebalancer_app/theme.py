@@ -17,6 +17,9 @@ TOUCH_TARGET = 44
 
 FONT, STRONG_FONT = "Inter", "Inter Strong"
 SIZES = {"note": 12, "body": 14, "lead": 16, "title": 20, "figure": 28, "hero": 40}
+TRACKING = {"title": -0.2, "figure": -0.4, "hero": -0.8}
+"""Added between letters, in logical pixels: large letters stand closer, other sizes as drawn."""
+
 REGULAR, STRONG = "w400", "w600"
 
 FAST, SLOW = 150, 250

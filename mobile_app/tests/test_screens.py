@@ -46,7 +46,7 @@ def words_of(screen):
 
 class TestHome:
     def test_amounts_are_written_as_in_the_region(self):
-        screen = home_screen(home(), "1Y", GERMAN, DE)
+        screen = home_screen(home(), GERMAN, DE)
         assert screen.total == "1.234.567,89\u00a0€"
         assert screen.gain == "−12,30\u00a0€"
         assert (screen.change.direction, screen.since) == (-1, "Seit 02.01.2025")
@@ -54,18 +54,26 @@ class TestHome:
         assert screen.chart is not None
 
     def test_hidden_amounts_are_nowhere(self):
-        screen = home_screen(home(), "1Y", BRITISH, EN, hidden=True)
+        screen = home_screen(home(), BRITISH, EN, hidden=True)
         assert (screen.total, screen.gain, screen.chart) == (HIDDEN, "", None)
         assert not [text for text in words_of(screen) if "234" in text or "12.30" in text]
         assert screen.cards[0].change is not None  # returns are no amounts
 
     @pytest.mark.parametrize("period", PERIODS)
     def test_a_period_may_be_unknown(self, period):
-        screen = home_screen(home(changes=[], history=None), period, BRITISH, EN)
+        screen = home_screen(home(changes=[], history=None, period=period), BRITISH, EN)
         assert (screen.change, screen.gain, screen.since, screen.chart) == (None, "", "", None)
 
+    def test_figures_are_of_the_period_of_the_chart(self):
+        changes = [
+            {"period": "1Y", "since": "2025-01-02", "gain": "-12.30", "change": -0.0123},
+            {"period": "max", "since": "2019-03-04", "gain": "99", "change": 0.5},
+        ]
+        screen = home_screen(home(changes=changes, period="max"), BRITISH, EN)
+        assert (screen.since, screen.gain) == ("Since 4 Mar 2019", "+€99.00")
+
     def test_without_portfolios_it_is_empty(self):
-        screen = home_screen(home(portfolios=[], value=None, as_of=None), "1Y", BRITISH, EN)
+        screen = home_screen(home(portfolios=[], value=None, as_of=None), BRITISH, EN)
         assert screen.is_empty and screen.total == "–" and screen.cards == ()
 
     @pytest.mark.parametrize(
@@ -80,7 +88,7 @@ class TestHome:
     def test_cards_show_the_drift(self, more, badge, in_band):
         one = attrs.asdict(home().portfolios[0]) | {"id": str(ONE)} | more
         one["changes"] = []
-        card = home_screen(home(portfolios=[_plain(one)]), "1Y", BRITISH, EN).cards[0]
+        card = home_screen(home(portfolios=[_plain(one)]), BRITISH, EN).cards[0]
         assert (card.badge, card.in_band, card.change) == (badge, in_band, None)
         assert card.spoken.startswith("Pension, €1,234,567.89")
 
@@ -99,16 +107,16 @@ class TestHome:
     )
     def test_the_next_step_leads_to_where_it_is_done(self, task, route, language):
         data = home(to_do=[to_do("unknown"), to_do(task, days=3), to_do("no_value")])
-        step = home_screen(data, "1Y", BRITISH, load_texts(language)).next_step
+        step = home_screen(data, BRITISH, load_texts(language)).next_step
         assert (step.route, step.others) == (route, 1)
         assert ("Pension" in step.title) != (task == "prices_old")
 
     def test_several_proposals_are_counted(self):
         data = home(to_do=[to_do("proposal_waits"), to_do("proposal_waits")])
-        assert home_screen(data, "1Y", BRITISH, EN).next_step.title.startswith("2 proposals")
+        assert home_screen(data, BRITISH, EN).next_step.title.startswith("2 proposals")
 
     def test_unknown_tasks_are_left_out(self):
-        assert home_screen(home(to_do=[to_do("unknown")]), "1Y", BRITISH, EN).next_step is None
+        assert home_screen(home(to_do=[to_do("unknown")]), BRITISH, EN).next_step is None
 
 
 def _plain(one):

@@ -88,10 +88,12 @@ class HomeScreen:
     is_empty: bool
 
 
-def home_screen(
-    home: Home, period: str, formats: Formats, texts: Texts, *, hidden: bool = False
-) -> HomeScreen:
-    """Return what Home shows of a summary; ``hidden`` replaces amounts by dots."""
+def home_screen(home: Home, formats: Formats, texts: Texts, *, hidden: bool = False) -> HomeScreen:
+    """Return what Home shows of a summary; ``hidden`` replaces amounts by dots.
+
+    Its period is that of the summary, so that figures and chart agree while another is loaded.
+    """
+    period = home.period
     measured = _find(home.changes, period)
     names = {one.id: one.name for one in home.portfolios}
     chart = None

@@ -67,7 +67,7 @@ def line_chart(
                 *([ft.Row(legend, wrap=True, spacing=16)] if legend else []),
                 ft.Container(
                     fc.LineChart(
-                        data_series=series,
+                        data_series=series[::-1],  # the first one is drawn over the others
                         min_y=chart.low,
                         max_y=chart.high,
                         min_x=0,

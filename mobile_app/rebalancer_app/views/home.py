@@ -19,9 +19,9 @@ from rebalancer_app.views.widgets import (
     choices,
     empty,
     icon_button,
-    notice,
     primary_button,
     quiet,
+    remark,
     secondary_button,
     shown,
     skeleton,
@@ -38,7 +38,7 @@ def Home() -> ft.View:
     found = use_resource(lambda: app.client.call(gateway.READ, query=query), (period, app.currency))
 
     def content(data: gateway.Home) -> Sequence[ft.Control]:
-        screen = home_screen(data, period, app.formats, app.texts, hidden=app.amounts_hidden)
+        screen = home_screen(data, app.formats, app.texts, hidden=app.amounts_hidden)
         if screen.is_empty:
             return [
                 empty(
@@ -63,13 +63,13 @@ def Home() -> ft.View:
         ]
 
     def aside(data: gateway.Home) -> Sequence[ft.Control]:
-        screen = home_screen(data, period, app.formats, app.texts, hidden=app.amounts_hidden)
+        screen = home_screen(data, app.formats, app.texts, hidden=app.amounts_hidden)
         if screen.is_empty:
             return []
         return [
             words(app.texts("home.portfolios"), app, "lead", strong=True),
             *[_card(one, app) for one in screen.cards],
-            *[notice(note, app) for note in screen.notes],
+            *[remark(note, app) for note in screen.notes],
             secondary_button(app.texts("home.open"), lambda _: go("/portfolios/new"), app),
         ]
 

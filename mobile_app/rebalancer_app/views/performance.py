@@ -24,8 +24,8 @@ from rebalancer_app.views.resources import use_resource
 from rebalancer_app.views.widgets import (
     card,
     choices,
-    notice,
     quiet,
+    remark,
     shown,
     skeleton,
     words,
@@ -68,7 +68,7 @@ def PortfolioPerformance() -> ft.View:
             *_drawdowns(screen, app),
             words(text("performance.months"), app, "lead", strong=True),
             *[_year(year, months, app) for year, months in screen.months],
-            *[notice(note, app) for note in screen.notes],
+            *[remark(note, app) for note in screen.notes],
         ]
 
     waiting = [skeleton(64, app, 200), skeleton(220, app), skeleton(44, app), skeleton(200, app)]

@@ -25,15 +25,16 @@ from rebalancer_app.views.widgets import (
     card,
     choices,
     content_width,
-    notice,
     primary_button,
     quiet,
-    secondary_button,
+    remark,
     shown,
     skeleton,
     text_field,
     words,
 )
+
+_CENTER = ft.TextAlign.CENTER
 
 
 @ft.component
@@ -51,8 +52,8 @@ def PortfolioDetail() -> ft.View:
         return [
             _value(screen, app),
             _actions(id, app),
-            *[notice(note, app) for note in screen.notes],
             *([_allocation(screen, id, app)] if screen.bars else []),
+            *[remark(note, app) for note in screen.notes],
         ]
 
     def aside(one: Portfolio) -> Sequence[ft.Control]:
@@ -91,9 +92,24 @@ def _actions(id: str, app: AppState) -> ft.Control:
     text = app.texts
 
     def small(name: str, icon: Any, route: str) -> ft.Control:
-        return secondary_button(text(f"portfolio.{name}"), lambda _: go(route), app, icon=icon)
+        label = text(f"portfolio.{name}")
+        content = ft.Column(
+            [
+                ft.Icon(icon, color=app.colors.accent),
+                words(label, app, "note", strong=True, color=app.colors.accent, text_align=_CENTER),
+            ],
+            spacing=4,
+            horizontal_alignment=ft.CrossAxisAlignment.CENTER,
+        )
+        tile = card(content, app, on_click=lambda _: go(route), label=label, padding=theme.GRID)
+        return ft.Container(tile, expand=True)
 
     base = f"/portfolios/{id}"
+    same_height: Any = {
+        "spacing": theme.GRID,
+        "intrinsic_height": True,
+        "vertical_alignment": ft.CrossAxisAlignment.STRETCH,
+    }
     return ft.Column(
         [
             primary_button(text("portfolio.rebalance"), lambda _: go(f"{base}/rebalance"), app),
@@ -102,16 +118,19 @@ def _actions(id: str, app: AppState) -> ft.Control:
                     small("deposit", ft.Icons.ADD, f"{base}/deposit"),
                     small("withdraw", ft.Icons.REMOVE, f"{base}/withdraw"),
                     small("trade", ft.Icons.SWAP_HORIZ, f"{base}/trade"),
+                ],
+                **same_height,
+            ),
+            ft.Row(
+                [
                     small("performance", ft.Icons.SHOW_CHART, f"{base}/performance"),
                     small("activity", ft.Icons.RECEIPT_LONG, f"{base}/activity"),
                     small("share", ft.Icons.GROUP_OUTLINED, f"{base}/shares"),
                 ],
-                wrap=True,
-                spacing=theme.GRID,
-                run_spacing=theme.GRID,
+                **same_height,
             ),
         ],
-        spacing=theme.GRID * 1.5,
+        spacing=theme.GRID,
         horizontal_alignment=ft.CrossAxisAlignment.STRETCH,
     )
 

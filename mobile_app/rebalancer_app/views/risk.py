@@ -91,7 +91,11 @@ def Questions() -> ft.View:
 
         controls: list[ft.Control] = [
             ft.ProgressBar(
-                value=screen.share, color=app.colors.accent, bgcolor=app.colors.raised, bar_height=6
+                value=screen.share,
+                color=app.colors.accent,
+                bgcolor=app.colors.raised,
+                bar_height=6,
+                border_radius=3,
             ),
             quiet(screen.position, app),
             ft.Semantics(

@@ -47,6 +47,7 @@ def words(
         weight=ft.FontWeight.W_600 if strong else ft.FontWeight.W_400,
         color=color or app.colors.text,
         font_family=theme.STRONG_FONT if strong else theme.FONT,
+        style=ft.TextStyle(letter_spacing=theme.TRACKING.get(size, 0)),
         **more,
     )
 
@@ -74,7 +75,12 @@ def change_words(change: Change | None, app: AppState, size: str = "body") -> ft
 
 
 def card(
-    content: ft.Control, app: AppState, *, on_click: Any = None, label: str = ""
+    content: ft.Control,
+    app: AppState,
+    *,
+    on_click: Any = None,
+    label: str = "",
+    padding: float = theme.GRID * 2,
 ) -> ft.Control:
     """Return a card; one that can be clicked is a button, whose name is its label."""
     if on_click is not None:
@@ -84,7 +90,7 @@ def card(
         bgcolor=app.colors.surface,
         border=ft.Border.all(1, app.colors.line),
         border_radius=16,
-        padding=theme.GRID * 2,
+        padding=padding,
         on_click=on_click,
         ink=on_click is not None,
     )
@@ -129,6 +135,17 @@ def notice(text: str, app: AppState, *, icon: Any = ft.Icons.INFO_OUTLINE) -> ft
     )
 
 
+def remark(text: str, app: AppState) -> ft.Control:
+    """Return what is good to know, and needs nothing done."""
+    return ft.Row(
+        [
+            ft.Icon(ft.Icons.INFO_OUTLINE, color=app.colors.quiet, size=20),
+            quiet(text, app, expand=True),
+        ],
+        vertical_alignment=ft.CrossAxisAlignment.START,
+    )
+
+
 def empty(title: str, text: str, action: str, on_click: Any, app: AppState) -> ft.Control:
     """Return what to do where nothing is yet."""
     return ft.Container(
@@ -162,10 +179,14 @@ def primary_button(text: str, on_click: Any, app: AppState, **more: Any) -> ft.C
                 ft.ControlState.DEFAULT: app.colors.on_accent,
                 ft.ControlState.DISABLED: app.colors.quiet,
             },
-            text_style=ft.TextStyle(size=theme.SIZES["lead"], font_family=theme.FONT),
+            text_style=_button_style("lead"),
         ),
         **more,
     )
+
+
+def _button_style(size: str) -> ft.TextStyle:
+    return ft.TextStyle(size=theme.SIZES[size], font_family=theme.STRONG_FONT, letter_spacing=0)
 
 
 def secondary_button(text: str, on_click: Any, app: AppState, **more: Any) -> ft.Control:
@@ -177,7 +198,7 @@ def secondary_button(text: str, on_click: Any, app: AppState, **more: Any) -> ft
         style=ft.ButtonStyle(
             color=app.colors.accent,
             side=ft.BorderSide(1, app.colors.line),
-            text_style=ft.TextStyle(size=theme.SIZES["body"], font_family=theme.FONT),
+            text_style=_button_style("body"),
         ),
         **more,
     )
