@@ -28,6 +28,7 @@ SUBJECTS = (
     "sync",
     "queues",
     "ledgers",
+    "home",
     "attacks",
     "app",
 )

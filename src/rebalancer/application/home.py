@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal, localcontext
 from enum import StrEnum
@@ -14,6 +13,7 @@ import attrs
 import numpy as np
 
 from rebalancer.application.corporate_actions import BookActions
+from rebalancer.application.histories import ReadHistories
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.rebalance import ReadProposals
@@ -25,12 +25,9 @@ from rebalancer.domain.backtest.periods import (
     ValueHistory,
     add_histories,
 )
-from rebalancer.domain.backtest.track_record import measure_history
-from rebalancer.domain.errors import RebalancerError
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.money import Currency
 from rebalancer.domain.policy.rules import DEFAULT_BAND
-from rebalancer.domain.portfolio.ledger import Ledger
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
 from rebalancer.domain.rebalancing.lifecycle import Stage
 
@@ -124,6 +121,7 @@ class SummarizeHome:
     prices: PriceSource
     book: BookActions
     proposals: ReadProposals
+    histories: ReadHistories
     base: Currency
 
     def __call__(
@@ -135,9 +133,8 @@ class SummarizeHome:
             found = tx.portfolios.page(owner, limit=MOST_PORTFOLIOS)
         booked = self.book.many(found, market)
         valued = [value_booked(one, market, self.work) for one in booked]
-        with self.work.read() as tx:
-            ledgers = tx.portfolios.ledgers([one.id for one in found])
-        summaries = tuple(_summarize(one, ledgers[one.portfolio.id], market) for one in valued)
+        histories_by_id = self.histories([one.portfolio for one in booked], market)
+        summaries = tuple(_summarize(one, histories_by_id.get(one.portfolio.id)) for one in valued)
         chosen = currency or commonest_currency(found, self.base)
         value, histories, notes = _convert(summaries, chosen, market)
         history = add_histories(histories)
@@ -172,7 +169,7 @@ class SummarizeHome:
         )
 
 
-def _summarize(valued: ValuedPortfolio, ledger: Ledger, market: PriceHistory) -> PortfolioSummary:
+def _summarize(valued: ValuedPortfolio, history: ValueHistory | None) -> PortfolioSummary:
     mandate = valued.portfolio.mandate
     own = mandate.preferences.band
     band = DEFAULT_BAND if own is None else own
@@ -181,9 +178,6 @@ def _summarize(valued: ValuedPortfolio, ledger: Ledger, market: PriceHistory) ->
     outside = tuple(
         symbol for symbol, one in sorted(distances.items()) if symbol and abs(one) > band
     )
-    history = None
-    with suppress(RebalancerError):  # an empty ledger, or one without prices, has no history
-        history = measure_history(ledger, market, currency=mandate.currency.code)
     return PortfolioSummary(valued, history, drift, band, outside)
 
 

@@ -207,9 +207,9 @@ def group_by_row(ledger: Ledger, dates: Dates) -> Days:
     """
     found: dict[int, list[Entry]] = {}
     for day, entries in ledger.by_day():
+        at, after = row_of(dates, day), first_row_from(dates, day)
         for entry in entries:
-            later = entry.kind in REORGANISATIONS
-            row = first_row_from(dates, day) if later else row_of(dates, day)
+            row = after if entry.kind in REORGANISATIONS else at
             if row < len(dates):
                 found.setdefault(row, []).append(entry)
     return [(row, sorted(found[row], key=order_of_effect)) for row in sorted(found)]

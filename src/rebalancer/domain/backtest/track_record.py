@@ -45,16 +45,14 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal, localcontext
-from functools import partial
-from uuid import UUID, uuid5
 
 import attrs
 import numpy as np
 
-from rebalancer.domain.arrays import Dates, Floats, Rows
+from rebalancer.domain.arrays import Dates, Floats
 from rebalancer.domain.backtest.comparisons import simulate_benchmark, simulate_no_rebalancing
 from rebalancer.domain.backtest.contributions import (
     DailyContributions,
@@ -65,28 +63,23 @@ from rebalancer.domain.backtest.courses import (
     Course,
     Days,
     PriceTable,
-    convert_early,
-    group_by_row,
     replay_ledger,
 )
 from rebalancer.domain.backtest.income import Income, collect_income
-from rebalancer.domain.backtest.lines import Line, Measured, Span, measure_growth, measure_line
+from rebalancer.domain.backtest.lines import Line, Span, measure_growth, measure_line
 from rebalancer.domain.backtest.periods import ValueHistory, find_span
-from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.market.calendars import common_rows
-from rebalancer.domain.market.currencies import missing_rate
+from rebalancer.domain.backtest.replays import Replay, add_up_flows
 from rebalancer.domain.market.frequency import (
     DAILY,
     ObservationFrequency,
-    observation_frequency,
 )
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.symbols import unknown_symbols
 from rebalancer.domain.portfolio.costs import CostModel
-from rebalancer.domain.portfolio.entries import Entry, EntryKind
+from rebalancer.domain.portfolio.entries import EntryKind
 from rebalancer.domain.portfolio.ledger import Ledger
-from rebalancer.domain.portfolio.own_prices import adjustment_note, own_prices, select_assets
+from rebalancer.domain.portfolio.own_prices import adjustment_note
 
 PORTFOLIO = "portfolio"
 NO_REBALANCING = "no rebalancing"
@@ -99,9 +92,6 @@ _LESS_THAN_A_YEAR = "Money has been invested for less than a year, so no return 
 
 _ZERO = Decimal(0)
 _DIGITS = 60
-
-_OPENING = UUID("5f1d3c86-6a55-4a53-9d0e-4f6b0b9f5c11")
-"""Namespace of the ids of entries that stand for those before the first close."""
 
 
 @attrs.frozen(eq=False)
@@ -199,7 +189,7 @@ def measure_track_record(
         Overdrawn: cash or a holding is negative at the end of a day.
     """
     wanted = _wanted(benchmark, targets, market)
-    replay = _Replay.of(ledger, market, {*targets, *wanted}, currency)
+    replay = Replay.of(ledger, market, {*targets, *wanted}, currency)
     market, filled, opening = replay.market, replay.filled, replay.opening
     days, dates, prices = replay.days, replay.dates, replay.prices
     span = find_span(dates, since, until)
@@ -223,7 +213,7 @@ def measure_track_record(
     portfolio = measure_line(
         PORTFOLIO, recorded, prices.traded, prices.rates, measured, span, growth
     )
-    paid_in = _contributions(recorded, dates)
+    paid_in = add_up_flows(recorded, dates)
     before = 0.0 if span.first is None else float(paid_in[span.first])
     contributions: Floats = paid_in[span.shown] - before
     stood = 0.0 if span.first is None else float(portfolio.values[0])
@@ -277,12 +267,12 @@ def measure_account(
 
     Its figures equal those of `measure_track_record`, which also describes the errors.
     """
-    replay = _Replay.of(ledger, market, (), currency)
+    replay = Replay.of(ledger, market, (), currency)
     recorded, prices = replay_ledger(replay.days, replay.prices), replay.prices
     growth = measure_growth(recorded, prices.traded, prices.rates)
     index: Floats = np.cumprod(growth.ratio, dtype=np.float64)
     return MeasuredAccount(
-        ValueHistory(replay.dates, growth.values, _contributions(recorded, replay.dates), index),
+        ValueHistory(replay.dates, growth.values, add_up_flows(recorded, replay.dates), index),
         measure_contributions(
             replay.dates,
             recorded,
@@ -325,93 +315,10 @@ def measure_history(ledger: Ledger, market: PriceHistory, *, currency: str = "US
 
     It equals the portfolio's line of `measure_track_record`, which also describes the errors.
     """
-    replay = _Replay.of(ledger, market, (), currency)
+    replay = Replay.of(ledger, market, (), currency)
     recorded, prices = replay_ledger(replay.days, replay.prices), replay.prices
     line = measure_line(PORTFOLIO, recorded, prices.traded, prices.rates, replay.measured())
-    return ValueHistory(
-        replay.dates, line.values, _contributions(recorded, replay.dates), line.index
-    )
-
-
-@attrs.frozen(eq=False)
-class _Replay:
-    """A ledger that is ready to be replayed over the closes from its first day on.
-
-    Attributes:
-        ledger: Effective entries.
-        opening: Entries with deposits at the first close in place of those before it; None if
-            all are on later days.
-        market: Prices in the base currency.
-        filled: Prices of the assets, with those of the ledger where the market has none.
-        begins: Row of the first day in the market.
-        days: Entries by row.
-        dates: (T,) closes from the first day on.
-        symbols: Assets in the order of the columns of ``prices``.
-    """
-
-    ledger: Ledger
-    opening: Ledger | None
-    market: PriceHistory
-    filled: PriceHistory
-    begins: int
-    days: Days
-    dates: Dates
-    prices: PriceTable
-    symbols: Sequence[str]
-
-    @classmethod
-    def of(
-        cls, ledger: Ledger, market: PriceHistory, others: Collection[str], currency: str
-    ) -> _Replay:
-        """Prepare a ledger; ``others`` are assets that need a price, too.
-
-        Raises:
-            As `measure_track_record`.
-        """
-        ledger = Ledger(ledger.effective)
-        if not ledger.entries:
-            raise InvalidRequest("the ledger is empty; record a deposit first", code="ledger_empty")
-        _ = ledger.positions
-        native, market = market, market.in_currency(currency)
-        symbols = sorted({*ledger.symbols, *others}) or [market.symbols[0]]
-        early = convert_early(select_assets(native, symbols), currency)
-        filled = own_prices(early, ledger, currency)
-        _check_rates(filled, ledger, currency)
-        foreign = _foreign_currencies(ledger, currency)
-        prices = PriceTable.of(market, filled, symbols, foreign, currency)
-        opening = _bring_forward(ledger, filled.dates, prices)
-        days = group_by_row(opening or ledger, filled.dates)
-        begins = days[0][0]
-        return cls(
-            ledger=ledger,
-            opening=opening,
-            market=market,
-            filled=filled,
-            begins=begins,
-            days=[(row - begins, entries) for row, entries in days],
-            dates=market.dates[begins:],
-            prices=prices.since(begins),
-            symbols=symbols,
-        )
-
-    def currencies(self, base: str) -> list[str]:
-        """Return the currency of each asset's price."""
-        return [self.filled.currency_of(symbol, base) for symbol in self.symbols]
-
-    def measured(self) -> Measured:
-        """Return the days and rows that the figures are measured on."""
-        market = self.market
-        columns = [market.column(symbol) for symbol in self.symbols if symbol in market.columns]
-        rows, frequency = _measured_rows(market, self.begins, columns)
-        return Measured(self.dates, len(self.symbols), rows, frequency)
-
-
-def _contributions(recorded: Course, dates: Dates) -> Floats:
-    """Return (T,) cumulative deposits minus withdrawals."""
-    flows = np.zeros(len(dates))
-    flows[recorded.rows] = recorded.paid_in - recorded.taken_out
-    total: Floats = np.cumsum(flows)
-    return total
+    return ValueHistory(replay.dates, line.values, add_up_flows(recorded, replay.dates), line.index)
 
 
 def _renamed(ledger: Ledger, market: PriceHistory) -> set[str]:
@@ -421,24 +328,6 @@ def _renamed(ledger: Ledger, market: PriceHistory) -> set[str]:
         for entry in ledger.entries
         if entry.kind is EntryKind.RENAME and entry.symbol and entry.other in market.columns
     }
-
-
-def _check_rates(market: PriceHistory, ledger: Ledger, base: str) -> None:
-    """Check that the prices of a ledger's assets can be converted; raise InvalidRequest."""
-    if market.quotes is None or market.quotes.rates is None:
-        return
-    for symbol in sorted(ledger.symbols):
-        column = market.columns.get(symbol)
-        if column is not None and np.isnan(market.quotes.rates[:, column]).all():
-            raise missing_rate(market.quotes.currencies[column], base)
-
-
-def _foreign_currencies(ledger: Ledger, base: str) -> list[str]:
-    """Return the currencies other than the base currency in which entries change cash, sorted."""
-    found = {
-        currency for entry in ledger.entries for currency, change in entry.cash_changes if change
-    }
-    return sorted(code for code in found if code is not None and code != base)
 
 
 def _sum_entries(days: Days, prices: PriceTable, span: Span) -> dict[str, Decimal]:
@@ -471,48 +360,6 @@ _TOTALS = {
 
 def _exact_rate(prices: PriceTable, currency: str | None, row: int) -> Decimal:
     return Decimal(repr(prices.rate(currency, row)))
-
-
-def _bring_forward(ledger: Ledger, dates: Dates, prices: PriceTable) -> Ledger | None:
-    """Return the ledger with deposits at the first close in place of all entries before it.
-
-    None if all entries are on later days.
-
-    Raises:
-        InvalidRequest: all entries are before the first close, and they leave nothing.
-    """
-    first: date = dates[0].item()
-    early = [entry for entry in ledger.entries if entry.on < first]
-    if not early:
-        return None
-    positions = Ledger(tuple(early)).positions
-    deposit = partial(Entry, kind=EntryKind.DEPOSIT, on=first, recorded=early[0].recorded)
-    opening = []
-    if positions.cash:
-        opening.append(deposit(id=uuid5(_OPENING, ""), amount=positions.cash))
-    for currency, money in positions.foreign_cash.items():
-        opening.append(deposit(id=uuid5(_OPENING, currency), amount=money, currency=currency))
-    for symbol, units in positions.holdings.items():
-        price = Decimal(repr(float(prices.shares[0, prices.assets[symbol]])))
-        with localcontext(prec=_DIGITS):
-            value = units * price
-        opening.append(
-            deposit(
-                id=uuid5(_OPENING, symbol),
-                amount=value,
-                symbol=symbol,
-                quantity=units,
-                price=price,
-            )
-        )
-    later = [entry for entry in ledger.entries if entry.on >= first]
-    if not opening and not later:
-        raise InvalidRequest(
-            f"all entries are before the first close, {first}, and left nothing to measure",
-            field="on",
-            code="entries_before_prices",
-        )
-    return Ledger((*opening, *later))
 
 
 def _rate_notes(market: PriceHistory, prices: PriceTable, first: date) -> list[str]:
@@ -588,17 +435,3 @@ def _weights(targets: Mapping[str, float], prices: PriceTable) -> Floats:
         weights[prices.assets[symbol]] = weight
     whole: Floats = weights / max(float(weights.sum()), 1.0)
     return whole
-
-
-def _measured_rows(
-    market: PriceHistory, begins: int, columns: Sequence[int]
-) -> tuple[Rows, ObservationFrequency]:
-    """Return the rows, counted from ``begins``, between which returns count, and their frequency.
-
-    These are the first row and those on which all assets trade; see `market.calendars`.
-    """
-    common = common_rows(market, np.array(columns, dtype=np.intp))
-    frequency = market.frequency
-    if not common.all() and market.periods_per_year is None:
-        frequency = observation_frequency(market.dates[common])
-    return np.flatnonzero(np.append(True, common[begins + 1 :])), frequency

@@ -56,6 +56,19 @@ class NotVoidable(Conflict):
     default_code = "not_voidable"
 
 
+@attrs.frozen
+class LedgerMark:
+    """The end of a ledger at a moment.
+
+    Attributes:
+        number: Of the last entry, see `StoredEntries`; None if no entry has one.
+        count: Number of entries.
+    """
+
+    number: int | None
+    count: int
+
+
 @attrs.frozen(slots=False, eq=False)
 class Ledger:
     """Entries in the order in which they were recorded.
@@ -110,7 +123,31 @@ class Ledger:
 
     def by_day(self) -> Iterator[tuple[date, list[Entry]]]:
         """Yield effective entries by day, see `group_by_day`."""
-        return group_by_day(self.effective)
+        return iter(self._by_day)
+
+    @cached_property
+    def _by_day(self) -> list[tuple[date, list[Entry]]]:
+        return list(group_by_day(self.effective))
+
+    @property
+    def mark(self) -> LedgerMark | None:
+        """The end of the ledger, from which `since` returns later entries; None if unknown."""
+        if self.stored is None:
+            return LedgerMark(None, len(self.added))
+        whole = not self.added and self.origin.count == self.count
+        return LedgerMark(self.origin.last, self.count) if whole else None
+
+    def since(self, mark: LedgerMark) -> tuple[Entry, ...] | None:
+        """Return the entries that were recorded after a mark of the same ledger; None if unknown.
+
+        Only those entries are read.
+        """
+        if self.stored is None:
+            return self.added[mark.count :] if mark.number is None else None
+        if mark.number is None:
+            return None
+        later = (*self.stored.after(mark.number), *self.added)
+        return later if mark.count + len(later) == self.count else None
 
     @property
     def positions(self) -> Positions:

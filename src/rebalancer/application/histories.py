@@ -1,0 +1,150 @@
+"""Value of stored portfolios over time, from snapshots that are kept in this process."""
+
+from __future__ import annotations
+
+import weakref
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import datetime
+from threading import Lock
+from uuid import UUID
+
+import attrs
+
+from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.domain.backtest.history_snapshots import HistorySnapshot, take_snapshot
+from rebalancer.domain.backtest.periods import ValueHistory
+from rebalancer.domain.errors import RebalancerError
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.portfolio.ledger import Ledger, LedgerMark
+from rebalancer.domain.portfolio.mandate import ManagedPortfolio
+
+MOST_SNAPSHOTS = 1_000
+"""Snapshots that a process keeps, about 50 kB each for five years of closes."""
+
+
+@attrs.frozen(eq=False)
+class _Kept:
+    """What is known of a portfolio.
+
+    Attributes:
+        version: Version and time of change of the portfolio.
+        market: Prices of the snapshot.
+        mark: End of the ledger; None if it is not known.
+        snapshot: Its history; None if it cannot be measured.
+    """
+
+    version: tuple[int, datetime]
+    market: weakref.ref[PriceHistory]
+    mark: LedgerMark | None
+    snapshot: HistorySnapshot | None
+
+
+@attrs.define
+class HistoryCache:
+    """Snapshots of recently measured portfolios."""
+
+    most: int = MOST_SNAPSHOTS
+    _found: OrderedDict[UUID, _Kept] = attrs.field(factory=OrderedDict, init=False)
+    _lock: Lock = attrs.field(factory=Lock, init=False)
+
+    def get(self, id: UUID) -> _Kept | None:
+        """Return what is known of a portfolio."""
+        with self._lock:
+            if id in self._found:
+                self._found.move_to_end(id)
+            return self._found.get(id)
+
+    def put(self, id: UUID, kept: _Kept) -> None:
+        """Keep what is known of a portfolio, and forget those that were not asked for."""
+        with self._lock:
+            self._found[id] = kept
+            self._found.move_to_end(id)
+            while len(self._found) > self.most:
+                self._found.popitem(last=False)
+
+
+@attrs.frozen
+class ReadHistories:
+    """Read the value of stored portfolios over time.
+
+    An unchanged portfolio is not read. Of a changed one, and after new closes, only the later
+    entries are read where its snapshot can be continued, see `HistorySnapshot.continued`.
+    """
+
+    work: UnitOfWork
+    cache: HistoryCache = attrs.field(factory=HistoryCache, init=False, repr=False)
+
+    def __call__(
+        self, portfolios: Sequence[ManagedPortfolio], market: PriceHistory
+    ) -> dict[UUID, ValueHistory]:
+        """Return the histories by portfolio, in the base currencies.
+
+        A portfolio without entries or without prices has no history.
+        """
+        found: dict[UUID, HistorySnapshot | None] = {}
+        unknown = []
+        for one in portfolios:
+            kept = self.cache.get(one.id)
+            if kept is not None and kept.version == _version(one) and kept.market() is market:
+                found[one.id] = kept.snapshot
+            else:
+                unknown.append(one)
+        if unknown:
+            found |= self._measure(unknown, market)
+        return {id: one.history for id, one in found.items() if one is not None}
+
+    def _measure(
+        self, portfolios: Sequence[ManagedPortfolio], market: PriceHistory
+    ) -> dict[UUID, HistorySnapshot | None]:
+        """Continue snapshots, or measure all entries of a portfolio."""
+        found: dict[UUID, HistorySnapshot | None] = {}
+        marks: dict[UUID, LedgerMark | None] = {}
+        with self.work.read() as tx:
+            for one in portfolios:
+                ledger = tx.portfolios.ledger(one.id)
+                marks[one.id] = ledger.mark
+                continued = self._continue(one, ledger, market)
+                if continued is not None:
+                    found[one.id] = continued
+            rest = [one for one in portfolios if one.id not in found]
+            ledgers = tx.portfolios.ledgers([one.id for one in rest])
+        for one in rest:
+            ledger, mark = ledgers[one.id], marks[one.id]
+            if mark is not None and mark.count != len(ledger.entries):
+                marks[one.id] = None  # it has changed since
+            found[one.id] = self._measure_all(one, ledger, market)
+        for one in portfolios:
+            kept = _Kept(_version(one), weakref.ref(market), marks[one.id], found[one.id])
+            self.cache.put(one.id, kept)
+        return found
+
+    def _continue(
+        self, portfolio: ManagedPortfolio, ledger: Ledger, market: PriceHistory
+    ) -> HistorySnapshot | None:
+        """Return the snapshot of a portfolio with its later entries; None if all are needed."""
+        kept = self.cache.get(portfolio.id)
+        if kept is None or kept.snapshot is None or kept.mark is None:
+            return None
+        if kept.snapshot.currency != portfolio.mandate.currency.code:
+            return None
+        later = ledger.since(kept.mark)
+        if later is None:
+            return None
+        try:
+            return kept.snapshot.continued(later, market)
+        except RebalancerError:  # which all entries explain
+            return None
+
+    def _measure_all(
+        self, portfolio: ManagedPortfolio, ledger: Ledger, market: PriceHistory
+    ) -> HistorySnapshot | None:
+        """Measure all entries; None for an empty ledger, or one without prices."""
+        try:
+            return take_snapshot(ledger, market, currency=portfolio.mandate.currency.code)
+        except RebalancerError:
+            return None
+
+
+def _version(portfolio: ManagedPortfolio) -> tuple[int, datetime]:
+    return portfolio.version, portfolio.changed
