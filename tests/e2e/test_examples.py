@@ -92,6 +92,11 @@ def test_examples_work_as_they_stand(serve: Callable[..., Running]) -> None:
             if kind == "entry_id":
                 entries = f"/api/portfolios/{examples.PORTFOLIO}/transactions"
                 return str(client.get(entries).json()["items"][0]["id"])
+            if kind == "import_id":
+                file = "date,kind,symbol,quantity,price,amount\n2022-01-04,deposit,,,,1\n"
+                body = {"file": file, "dry_run": False}
+                imports = f"/api/portfolios/{examples.PORTFOLIO}/imports"
+                return str(client.post(imports, json=body).json()["record"]["id"])
             jobs = client.get("/api/jobs").json()["items"]
             until(lambda: client.get(f"/api/jobs/{jobs[0]['id']}").json()["finished"] is not None)
             return str(jobs[0]["id"])

@@ -60,7 +60,7 @@ class VoidEntry:
             Conflict: the idempotency key belongs to another request.
         """
         request = fingerprint("void", portfolio_id, entry_id, note)
-        market = self._market()
+        market = read_market(self.prices)
 
         def plan(
             tx: Transaction, portfolio: ManagedPortfolio, ledger: Ledger
@@ -99,13 +99,14 @@ class VoidEntry:
         )
         return reversal, value_committed(portfolio, self.prices.closes, self.work), replayed
 
-    def _market(self) -> PriceHistory | None:
-        """Return the prices for corporate actions; None if they are not available."""
-        try:
-            return self.prices.closes()
-        except RebalancerError as error:
-            log.warning("corporate actions are not booked, because there are no prices: %s", error)
-            return None
+
+def read_market(prices: PriceSource) -> PriceHistory | None:
+    """Return the prices for corporate actions; None if they are not available."""
+    try:
+        return prices.closes()
+    except RebalancerError as error:
+        log.warning("corporate actions are not booked, because there are no prices: %s", error)
+        return None
 
 
 def _exchanges_of(entry: Entry, ledger: Ledger) -> list[Entry]:

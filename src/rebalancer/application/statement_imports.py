@@ -17,6 +17,7 @@ import attrs
 from rebalancer.application.asset_search import FoundAsset, SearchEverywhere
 from rebalancer.application.audit import record
 from rebalancer.application.corporate_actions import extend_and_book, find_due
+from rebalancer.application.corrections import read_market
 from rebalancer.application.idempotency import add_key, find_earlier_result, fingerprint
 from rebalancer.application.ledger_changes import ExtendedPortfolio, LedgerChange, change_ledger
 from rebalancer.application.portfolios import find_market_day, get_close
@@ -293,7 +294,7 @@ class UndoImport:
             PortfolioChanged: the version of the portfolio is not accepted.
         """
         request = fingerprint("undo import", portfolio_id, import_id)
-        market = self.prices.closes()
+        market = read_market(self.prices)
 
         def plan(
             tx: Transaction, portfolio: ManagedPortfolio, ledger: Ledger
@@ -333,7 +334,7 @@ class UndoImport:
         (undone, count, replayed), portfolio = change_ledger(
             self.work, portfolio_id, owner, plan, now=now, quotas=self.quotas
         )
-        return undone, count, value_committed(portfolio, lambda: market, self.work), replayed
+        return undone, count, value_committed(portfolio, self.prices.closes, self.work), replayed
 
 
 @attrs.frozen

@@ -62,6 +62,8 @@ WITHOUT_LIMITS = Settings(rate_limit=0, login_limit=0)
 """No rate limits, except in tests of them."""
 HIDDEN_DAYS = 5
 """Last days of the history that are hidden at the start of a test."""
+STATEMENT = "date,kind,symbol,quantity,price,amount\n2022-11-14,deposit,,,,1\n"
+"""A file with one deposit."""
 UNKNOWN_ID = UUID(int=7)
 """An id that does not exist."""
 
@@ -279,6 +281,14 @@ class ApiUser:
         opened = self.post("/api/portfolios", body)
         assert opened.status_code == 201, opened.text
         return opened.json()
+
+    def imported(self, portfolio: str, text: str = STATEMENT) -> dict[str, Any]:
+        """Import a statement."""
+        body = {"file": text, "dry_run": False}
+        made = self.post(f"/api/portfolios/{portfolio}/imports", body)
+        assert made.status_code == 200, made.text
+        record: dict[str, Any] = made.json()["record"]
+        return record
 
     def proposal(self, portfolio: str, **fields: Any) -> dict[str, Any]:
         """Ask for a proposal."""

@@ -19,6 +19,7 @@ from rebalancer.domain.accounts.roles import Role
 from tests.contracts.stores import a_passkey
 from tests.entrypoints.http.conftest import (
     BACKTEST,
+    STATEMENT,
     UNKNOWN_ID,
     ApiUser,
     RunningApi,
@@ -78,7 +79,7 @@ class Route:
     query: dict[str, str] = attrs.field(factory=dict)
 
 
-_VERSION = {"If-Match": '"1"'}
+_VERSION = {"If-Match": "*"}
 _MANDATE = {"name": "Renamed", "targets": {"C": 1}}
 _SPLIT = {"kind": "split", "symbol": "C", "ratio": "2"}
 _TRADE = {"side": "buy", "symbol": "C", "quantity": "1", "price": "7.7"}
@@ -133,6 +134,9 @@ ROUTES = {
     "POST /api/portfolios/{portfolio_id}/cash-flows": Route(
         "change", 201, {"kind": "deposit", "amount": "1"}
     ),
+    "GET /api/portfolios/{portfolio_id}/imports": Route("read"),
+    "POST /api/portfolios/{portfolio_id}/imports": Route("change", 200, {"file": STATEMENT}),
+    "POST /api/portfolios/{portfolio_id}/imports/{import_id}/undo": Route("change"),
     "GET /api/portfolios/{portfolio_id}/actions": Route("read"),
     "POST /api/portfolios/{portfolio_id}/actions": Route("change", 422, {"record": [_SPLIT]}),
     # Sharing. Only the owner sees with whom a portfolio is shared.
@@ -209,6 +213,7 @@ SCOPES = {
         "GET /api/portfolios/{portfolio_id}/actions",
         "GET /api/portfolios/{portfolio_id}/export",
         "GET /api/portfolios/{portfolio_id}/gains",
+        "GET /api/portfolios/{portfolio_id}/imports",
         "GET /api/portfolios/{portfolio_id}/performance",
         "GET /api/portfolios/{portfolio_id}/transactions",
         "GET /api/rebalance",
@@ -234,6 +239,8 @@ SCOPES = {
         "DELETE /api/portfolios/{portfolio_id}",
         "POST /api/portfolios/{portfolio_id}/actions",
         "POST /api/portfolios/{portfolio_id}/cash-flows",
+        "POST /api/portfolios/{portfolio_id}/imports",
+        "POST /api/portfolios/{portfolio_id}/imports/{import_id}/undo",
         "POST /api/portfolios/{portfolio_id}/transactions",
         "POST /api/portfolios/{portfolio_id}/transactions/{entry_id}/void",
         "POST /api/rebalance/{proposal_id}/accept",
@@ -319,6 +326,7 @@ def world(shared: RunningApi) -> World:
         accept(users[name], shares[name])
     ids = {
         "portfolio_id": portfolio,
+        "import_id": owner.imported(portfolio)["id"],
         "proposal_id": owner.proposal(portfolio)["id"],
         "entry_id": owner.get(f"/api/portfolios/{portfolio}/transactions").json()["items"][0]["id"],
         "job_id": start_backtest(owner)["id"],

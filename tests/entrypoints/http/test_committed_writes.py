@@ -10,7 +10,7 @@ import httpx
 import pytest
 from litestar.routes import HTTPRoute
 
-from tests.entrypoints.http.conftest import ApiUser, FakePriceSource, RunningApi
+from tests.entrypoints.http.conftest import STATEMENT, ApiUser, FakePriceSource, RunningApi
 
 WITHOUT_A_VALUE = (
     "/api/market/assets",
@@ -34,6 +34,7 @@ class Stored:
     portfolio: str
     tag: str
     entry: str
+    statement: str
     proposal: str
 
     def post(self, path: str, body: Any = None) -> httpx.Response:
@@ -70,6 +71,14 @@ REQUESTS: dict[tuple[str, str], Callable[[Stored], httpx.Response]] = {
         "POST",
         "/api/portfolios/{portfolio_id:uuid}/transactions/{entry_id:uuid}/void",
     ): lambda it: it.post("/api/portfolios/{portfolio}/transactions/{entry}/void"),
+    ("POST", "/api/portfolios/{portfolio_id:uuid}/imports"): lambda it: it.post(
+        "/api/portfolios/{portfolio}/imports",
+        {"file": f"{STATEMENT}2022-11-15,deposit,,,,2\n", "dry_run": False},
+    ),
+    (
+        "POST",
+        "/api/portfolios/{portfolio_id:uuid}/imports/{import_id:uuid}/undo",
+    ): lambda it: it.post("/api/portfolios/{portfolio}/imports/{statement}/undo"),
     ("POST", "/api/rebalance/predict"): lambda it: it.post(
         "/api/rebalance/predict", {"portfolio_id": it.portfolio, "policy": "monthly"}
     ),
@@ -138,12 +147,13 @@ def test_repeated_request_with_a_key_gets_its_entry_although_it_cannot_be_valued
 
 def stored_by(user: ApiUser) -> Stored:
     opened = user.portfolio(holdings={"C": "10", "F": "20"})
+    statement = user.imported(opened["id"])["id"]
     made = user.proposal(opened["id"], policy="monthly")
     assert made["stage"] == "proposed"
     path = f"/api/portfolios/{opened['id']}"
     tag = user.get(path).headers["ETag"]
     entry = user.get(f"{path}/transactions").json()["items"][0]["id"]
-    return Stored(user, opened["id"], tag, entry, made["id"])
+    return Stored(user, opened["id"], tag, entry, statement, made["id"])
 
 
 def contents(api: RunningApi, user: ApiUser) -> object:

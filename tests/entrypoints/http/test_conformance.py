@@ -59,6 +59,7 @@ def test_responses_conform_to_the_document(
     portfolio = ada.portfolio(holdings={"C": "10"})["id"]
     ids = {
         "portfolio_id": portfolio,
+        "import_id": ada.imported(portfolio)["id"],
         "proposal_id": ada.proposal(portfolio)["id"],
         "job_id": ada.post("/api/backtest", {"policies": ["monthly"], "from": "2022-11-14"}).json()[
             "id"

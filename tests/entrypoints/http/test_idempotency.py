@@ -12,6 +12,7 @@ from rebalancer.entrypoints.http.idempotency import WITHOUT_KEY
 from tests.entrypoints.http.conftest import (
     BACKTEST,
     PASSWORD,
+    STATEMENT,
     UNKNOWN_ID,
     ApiUser,
     HoldingRunner,
@@ -87,6 +88,16 @@ HONOURED: dict[str, Callable[[ApiUser], Sent]] = {
         f"/api/portfolios/{ada.portfolio()['id']}/actions",
         {"record": [DIVIDEND]},
         {"record": [DIVIDEND | {"amount": "8"}]},
+    ),
+    "import_statement": lambda ada: (
+        f"/api/portfolios/{ada.portfolio()['id']}/imports",
+        {"file": STATEMENT, "dry_run": False},
+        {"file": f"{STATEMENT}2022-11-15,deposit,,,,2\n", "dry_run": False},
+    ),
+    "undo_import": lambda ada: (
+        f"/api/portfolios/{(id := ada.portfolio()['id'])}/imports/{ada.imported(id)['id']}/undo",
+        None,
+        None,
     ),
     "void_entry": lambda ada: (f"{entry(ada)}/void", {"note": "slip"}, {"note": "error"}),
     "cancel": lambda ada: (

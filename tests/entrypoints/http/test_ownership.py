@@ -17,7 +17,14 @@ from rebalancer.entrypoints.http.app import application
 from rebalancer.wiring.container import build_async_container
 from rebalancer.wiring.market import Sources
 from tests.authenticator import Authenticator
-from tests.entrypoints.http.conftest import UNKNOWN_ID, ApiUser, RunningApi, checked, expect_problem
+from tests.entrypoints.http.conftest import (
+    STATEMENT,
+    UNKNOWN_ID,
+    ApiUser,
+    RunningApi,
+    checked,
+    expect_problem,
+)
 from tests.entrypoints.http.test_authorization import ROUTES
 
 DOCS = ("/docs",)
@@ -38,6 +45,7 @@ BODIES: dict[str, Any] = {
     "reject": {},
     "cancel": {},
     "void_entry": {},
+    "import_statement": {"file": STATEMENT, "dry_run": False},
     "start": {"policies": ["monthly"], "from": "2022-11-14"},
     "assess": {"answers": {}},
     "change_role": {"role": "adviser"},
@@ -108,6 +116,7 @@ def create_resources(api: RunningApi, person: ApiUser) -> dict[str, str]:
         time.sleep(0.005)
     return {
         "portfolio_id": portfolio,
+        "import_id": person.imported(portfolio)["id"],
         "proposal_id": person.proposal(portfolio)["id"],
         "entry_id": person.get(f"/api/portfolios/{portfolio}/transactions").json()["items"][0][
             "id"
@@ -127,6 +136,7 @@ def resources_of(person: ApiUser, things: dict[str, str]) -> list[Any]:
         person.get("/api/portfolios").json(),
         person.get("/api/rebalance").json(),
         person.get(f"{portfolio}/transactions").json(),
+        person.get(f"{portfolio}/imports").json(),
         person.get("/api/jobs").json(),
         person.get("/api/users/passkeys").json(),
         person.get("/api/users/profile").json(),

@@ -16,6 +16,7 @@ from litestar.params import QueryParameter
 from litestar.typing import FieldDefinition
 
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.entrypoints.http.forms import MULTIPART, TAKES_FORM, read_form
 from rebalancer.entrypoints.schemas.decoding import Malformed, decode_request
 from rebalancer.entrypoints.schemas.wire import Body
 
@@ -104,6 +105,9 @@ async def read_body(
     except InternalServerException as error:  # Litestar's word for http.disconnect
         log.debug("%s %s: %s", request.method, request.scope["path"], error.detail)
         raise IncompleteBody("the body is incomplete; send it again", field="body") from None
+    if request.content_type[0] == MULTIPART and handler.opt.get(TAKES_FORM):
+        request.scope[_DECODED] = await read_form(request)
+        return
     if len(body) > TINY_BODY:
         _check_media_type(request)
         schema = _schema_of(handler)

@@ -22,7 +22,9 @@ from litestar.typing import FieldDefinition
 from litestar.utils.predicates import is_class_and_subclass
 
 from rebalancer.entrypoints.http.errors import common_problems
+from rebalancer.entrypoints.http.forms import MULTIPART, form_schema
 from rebalancer.entrypoints.schemas import examples
+from rebalancer.entrypoints.schemas.statement_imports import ImportBody
 from rebalancer.entrypoints.schemas.wire import (
     CURRENCY,
     MOST_CURRENCIES,
@@ -259,6 +261,8 @@ def _correct(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
         name = body["content"]["application/json"]["schema"]["$ref"].removeprefix(_PREFIX)
         body["required"] = bool(schemas[name].get("required"))
         schemas[name]["examples"] = [_example(schemas[name], schemas)]
+        if name == ImportBody.__name__:
+            body["content"][MULTIPART] = {"schema": form_schema()}
 
 
 def _example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
