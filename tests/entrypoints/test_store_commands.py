@@ -539,3 +539,13 @@ def test_portfolio_is_exported_for_other_tools(store, keep, tmp_path):
     assert (told.stdout, out.read_bytes()[:2]) == ("", b"PK")
     refused = store("portfolio", "export", *ADA, "--format", "ghostfolio")
     assert refused.refused("exports one portfolio; give one id")
+
+
+def test_statement_is_written_to_a_file(store, keep, tmp_path):
+    (id,) = keep(PORTFOLIO)
+    out = tmp_path / "2021.html"
+    told = store("portfolio", "statement", id, "--from", "2021-01-01", "-o", out)
+    assert told.stdout == f"Statement: {out}\n"
+    assert "Retirement" in out.read_text()
+    refused = store("portfolio", "statement", id, "--from", "2031-01-01", "-o", out)
+    assert refused.refused("2031-01-01 is after")

@@ -27,6 +27,7 @@ from rebalancer.adapters.redis.connection import Connection
 from rebalancer.adapters.report.backtest import HtmlBacktests
 from rebalancer.adapters.report.evaluation import HtmlEvaluations
 from rebalancer.adapters.report.indicators import HtmlIndicators
+from rebalancer.adapters.report.statement import HtmlStatements
 from rebalancer.adapters.report.training import HtmlTrainings
 from rebalancer.adapters.statements.registry import DiscoveredReaders
 from rebalancer.application.account_deletion import EraseAccounts
@@ -46,6 +47,7 @@ from rebalancer.application.job_worker import (
     RunJob,
 )
 from rebalancer.application.maintenance import DeleteExpired
+from rebalancer.application.period_statements import PortfolioStatement
 from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.application.ports.history_files import HistoryWriters
 from rebalancer.application.ports.jobs import JobRunner, Worker
@@ -88,6 +90,7 @@ class ReportProvider(Provider):
     backtests = provide(HtmlBacktests, provides=Renderer[Backtest])
     evaluations = provide(HtmlEvaluations, provides=Renderer[Findings])
     indicators = provide(HtmlIndicators, provides=Renderer[IndicatorPlot])
+    statements = provide(HtmlStatements, provides=Renderer[PortfolioStatement])
     trainings = provide(HtmlTrainings, provides=Renderer[TrainingResult])
     history_files = provide(ListedWriters, provides=HistoryWriters)
 

@@ -15,7 +15,7 @@ from rebalancer.application.ports.clock import Clock
 from rebalancer.domain.errors import Conflict, InvalidRequest, RebalancerError, Unavailable
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, UnreadablePortfolio
 from rebalancer.domain.text import escape_unsafe
-from rebalancer.entrypoints.cli.files import read_file, write_bytes, write_text
+from rebalancer.entrypoints.cli.files import check_output, read_file, write_bytes, write_text
 from rebalancer.entrypoints.cli.options import (
     FILE,
     IsoDate,
@@ -291,6 +291,40 @@ def gains(
         print_json(to_builtins(view, enc_hook=str))
     else:
         print_gains(found.portfolio.mandate.name, view)
+
+
+@portfolio.command()
+@click.argument("id", type=click.UUID)
+@click.option(
+    "--from", "since", type=IsoDate(), help="First day. Default: January 1 of the last year."
+)
+@click.option("--to", "until", type=IsoDate(), help="Last day. Default: that of the last close.")
+@click.option("-o", "--out", type=FILE, required=True, help="HTML file to write.")
+@market_options
+def statement(id: UUID, since: date | None, until: date | None, out: Path, where: Sources) -> None:
+    """Write the statement of a stored portfolio over a period as an HTML page to print.
+
+    It has the opening and the closing value, deposits, trades, income, charges, holdings and the
+    time-weighted return; all lines add up to the cent.
+
+    \b
+    Example:
+      rebalancer portfolio statement 6f9619ff-8b86-4d01-b42d-00cf4fc964ff \\
+        --from 2021-01-01 --to 2021-12-31 -o 2021.html
+    """
+    from rebalancer.application.period_statements import PortfolioStatement, StatePortfolio
+    from rebalancer.application.ports.reports import Renderer
+    from rebalancer.application.ports.store import UnitOfWork
+
+    check_output(out, where.files, field="out")
+    with container(where) as wired:
+        with wired.get(UnitOfWork).read() as tx:
+            owner = tx.portfolios.get(id).owner
+        found = wired.get(StatePortfolio)(
+            id, actor=owner, since=since, until=until, now=wired.get(Clock)()
+        )
+        write_text(out, wired.get(Renderer[PortfolioStatement]).render(found), field="out")
+    click.echo(f"Statement: {out.resolve()}")
 
 
 @portfolio.command("void")
