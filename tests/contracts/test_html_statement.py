@@ -27,7 +27,10 @@ MORE = (
 )
 
 
-def page(ledger: Ledger = Ledger((*LEDGER.entries, *MORE)), name: str = "Pension") -> str:
+WHOLE = Ledger((*LEDGER.entries, *MORE))
+
+
+def page(ledger: Ledger = WHOLE, name: str = "Pension") -> str:
     portfolio = ManagedPortfolio.open(
         Mandate(name, USD, {"A": 1.0}), id=uuid4(), owner=uuid4(), entries=ledger.entries, now=NOW
     )
