@@ -26,6 +26,7 @@ from rebalancer.domain.jobs.batch_run import BatchRun
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.entries import REORGANISATIONS
 from rebalancer.domain.portfolio.ledger import FLOWS, TRADES, Entry, EntryKind, Ledger, Positions
+from rebalancer.domain.portfolio.lots.model import LotMethod
 from rebalancer.domain.portfolio.mandate import ActionBooking, ManagedPortfolio, Mandate
 from rebalancer.domain.portfolio.owner import RefreshToken, User
 from rebalancer.domain.portfolio.portfolio import Conversions, Portfolio, Preferences
@@ -326,6 +327,7 @@ preferences = st.builds(
     max_departure=fractions,
     skip_unprofitable=st.booleans(),
     sell_remainders=st.booleans(),
+    lot_method=st.sampled_from(LotMethod),
 )
 
 targets = st.lists(st.tuples(symbols, st.floats(0, 0.2)), max_size=5).map(dict)

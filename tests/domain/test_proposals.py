@@ -16,6 +16,7 @@ from rebalancer.domain.market.instruments import AssetClass, Instrument, Instrum
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.costs import CostModel, Rates
+from rebalancer.domain.portfolio.lots.model import LotMethod
 from rebalancer.domain.portfolio.portfolio import Conversions, Portfolio, Preferences
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
 from rebalancer.domain.rebalancing.model import Failure, Order, Proposal
@@ -610,6 +611,7 @@ OTHER_WISHES = {
     "max_departure": 0.1,
     "skip_unprofitable": True,
     "sell_remainders": False,
+    "lot_method": LotMethod.LIFO,
 }
 OTHERWISE = {
     "id": "Q",

@@ -54,6 +54,7 @@ FULL = {
         "max_departure": 0.2,
         "skip_unprofitable": False,
         "sell_remainders": True,
+        "lot_method": "fifo",
     },
 }
 

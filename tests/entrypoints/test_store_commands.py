@@ -225,6 +225,7 @@ def test_exported_portfolio_imports_unchanged(store, keep, register, write, tmp_
             "max_departure": 0.1,
             "skip_unprofitable": True,
             "sell_remainders": False,
+            "lot_method": "uk_pool",
         },
     }
     ids = keep(full, PORTFOLIO, {"id": "bare", "cash": 0, "holdings": {}, "targets": {}})

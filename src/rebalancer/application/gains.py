@@ -63,7 +63,7 @@ class MeasureGains:
         year: TaxYear | None = None,
         selections: Selections | None = None,
     ) -> GainsReport:
-        """Return the gains by a method; None: FIFO.
+        """Return the gains by a method; None: the one that the portfolio prefers.
 
         Amounts of each day are converted at its exchange rate, and lots that are held are valued at
         the last close.
@@ -88,7 +88,7 @@ class MeasureGains:
             ledger = tx.portfolios.ledger(portfolio_id)
             _ = ledger.entries  # which are read until the transaction ends
         base = portfolio.mandate.currency
-        chosen = method or LotMethod.FIFO
+        chosen = method or portfolio.mandate.preferences.lot_method
         rates = _DayRates(market, base.code)
         history = trace_lots(ledger, chosen, base=base.code, rates=rates, selections=selections)
         valued = value_booked(BookedPortfolio(portfolio, booked.notes), market, self.work)

@@ -121,3 +121,17 @@ def test_unknown_cost_is_stated(ada: ApiUser) -> None:
     found = ada.get(f"/api/portfolios/{id}/gains").json()
     assert (found["open_lots"][0]["cost"], found["unrealised"]["unknown"]) == (None, 1)
     assert "The cost of 10 units of C moved in" in found["notes"][0]
+
+
+def test_portfolio_has_a_method_of_its_own(ada: ApiUser, path: str) -> None:
+    opened = ada.get(path)
+    assert opened.json()["preferences"]["lot_method"] == "fifo"
+    patch = {"preferences": {"lot_method": "uk_pool"}}
+    changed = ada.ask("PATCH", path, json=patch, headers={"If-Match": opened.headers["ETag"]})
+    assert changed.json()["preferences"]["lot_method"] == "uk_pool", changed.text
+    found = ada.get(f"{path}/gains").json()
+    assert (found["method"], found["disposals"][0]["cost"]) == ("uk_pool", "128.25")
+    assert ada.get(f"{path}/gains?method=lifo").json()["method"] == "lifo"
+    wrong = {"preferences": {"lot_method": "best"}}
+    refused = ada.ask("PATCH", path, json=wrong, headers={"If-Match": "*"})
+    expect_problem(refused, 400, "preferences.lot_method")

@@ -14,6 +14,7 @@ from attrs.validators import optional
 
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.money import Currency
+from rebalancer.domain.portfolio.lots.model import LotMethod
 from rebalancer.domain.portfolio.risk import RiskProfile
 
 TARGET_TOLERANCE = 1e-6
@@ -63,6 +64,7 @@ class Preferences:
         skip_unprofitable: Drop orders whose cost exceeds the drift risk that they remove in a year.
         sell_remainders: Whether a sale that closes a position includes an odd lot and the last
             fraction of a step; false for brokers that reject such orders.
+        lot_method: Method by which gains are computed, unless a request names another one.
     """
 
     whole_shares: bool = True
@@ -77,6 +79,7 @@ class Preferences:
     max_departure: float = attrs.field(default=0.2, validator=_fraction)
     skip_unprofitable: bool = False
     sell_remainders: bool = True
+    lot_method: LotMethod = LotMethod.FIFO
 
     @quantity_step.validator
     def _check_step(self, _: object, value: Decimal) -> None:

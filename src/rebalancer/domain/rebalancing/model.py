@@ -476,6 +476,8 @@ def _canonical(value: object) -> object:
         return canonical_text(value)
     if isinstance(value, frozenset):
         return sorted(value)
+    if isinstance(value, StrEnum):
+        return value.value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value) + 0.0
     return value

@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, UnsetType, field
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.symbols import normalize_symbol, normalize_symbols
 from rebalancer.domain.money import Currency
+from rebalancer.domain.portfolio.lots.model import LotMethod
 from rebalancer.domain.portfolio.mandate import (
     LONGEST_NAME,
     ActionBooking,
@@ -60,6 +61,7 @@ R = TypeVar("R")
 LONGEST_ID = 200
 """Most characters in the id of a portfolio in a file."""
 
+LotMethodName = Literal["fifo", "lifo", "highest_cost", "average_cost", "specific", "uk_pool"]
 _Text = Annotated[str, Meta(min_length=1)]
 _ANY_CURRENCY = Currency("XXX")
 _EMPTY = Portfolio(id="-", currency=_ANY_CURRENCY, cash=Decimal(0), holdings={}, targets={})
@@ -96,6 +98,9 @@ class PreferenceFields(Body, Generic[AmountT, FractionT, SymbolsT], frozen=True,
             "share."
         ),
     ] = NO_PREFERENCES.sell_remainders
+    lot_method: Annotated[
+        LotMethodName, about("Which units sales dispose of, for gains; see docs/gains.md.")
+    ] = NO_PREFERENCES.lot_method.value
 
 
 class PreferencesBody(PreferenceFields[NonNegative, Fraction, Symbols], frozen=True, kw_only=True):
@@ -105,9 +110,8 @@ class PreferencesBody(PreferenceFields[NonNegative, Fraction, Symbols], frozen=T
         """Convert to the domain's preferences."""
         if self is _DEFAULTS:  # most lines of a book
             return NO_PREFERENCES
-        return Preferences(
-            **{name: _to_domain(getattr(self, name)) for name in self.__struct_fields__}
-        )
+        values = {name: _to_domain(getattr(self, name)) for name in self.__struct_fields__}
+        return Preferences(**values | {"lot_method": LotMethod(self.lot_method)})
 
     @classmethod
     def broken_rules(cls, name: str, value: Any) -> list[InvalidRequest]:
@@ -374,7 +378,8 @@ class PortfolioView(View, frozen=True, kw_only=True):
 def preferences_view(preferences: Preferences) -> PreferencesView:
     """Show preferences, with symbols in alphabetical order."""
     symbols = {name: sorted(getattr(preferences, name)) for name in ("do_not_sell", "do_not_buy")}
-    return PreferencesView.of(attrs.asdict(preferences, recurse=False) | symbols)
+    method = {"lot_method": preferences.lot_method.value}
+    return PreferencesView.of(attrs.asdict(preferences, recurse=False) | symbols | method)
 
 
 def portfolio_view(valued: ValuedPortfolio) -> PortfolioView:

@@ -98,7 +98,8 @@ def batch(
        "preferences": {"whole_shares": true,
        "quantity_step": "0.0001", "min_trade": "50.00", "do_not_sell": [], "do_not_buy": [],
        "max_turnover": 0.3, "cash_reserve": "100.00", "max_weight": 0.6, "band": 0.02,
-       "max_departure": 0.2, "skip_unprofitable": false, "sell_remainders": true}}
+       "max_departure": 0.2, "skip_unprofitable": false, "sell_remainders": true,
+       "lot_method": "fifo"}}
 
     \b
     Examples:

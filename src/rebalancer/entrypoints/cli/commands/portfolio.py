@@ -235,7 +235,7 @@ def performance(
         ["fifo", "lifo", "highest_cost", "average_cost", "specific", "uk_pool"],
         case_sensitive=False,
     ),
-    help="Which units a sale disposes of. Default: fifo.",
+    help="Which units a sale disposes of. Default: that of the portfolio's preferences.",
 )
 @click.option(
     "--lots",

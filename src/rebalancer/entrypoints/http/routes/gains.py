@@ -63,7 +63,10 @@ async def measure_gains(
     ] = None,
     method: Annotated[
         LotMethod | None,
-        QueryParameter(description="Which units a sale disposes of. Default: fifo."),
+        QueryParameter(
+            description="Which units a sale disposes of. Default: `preferences.lot_method` of the "
+            "portfolio."
+        ),
     ] = None,
     lots: Annotated[
         str | None,
