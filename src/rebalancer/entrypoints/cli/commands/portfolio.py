@@ -25,6 +25,11 @@ from rebalancer.entrypoints.cli.options import (
     settings,
 )
 from rebalancer.entrypoints.cli.portfolio_actions import actions
+from rebalancer.entrypoints.cli.portfolio_statements import (
+    import_statement,
+    imports,
+    undo_import,
+)
 from rebalancer.entrypoints.cli.remedies import explain
 from rebalancer.entrypoints.cli.screen import console, meter, print_json, wide_table
 from rebalancer.entrypoints.cli.shown_portfolios import (
@@ -48,6 +53,8 @@ def portfolio() -> None:
 
 
 portfolio.add_command(actions)
+for command in (import_statement, imports, undo_import):
+    portfolio.add_command(command)
 
 
 @portfolio.command("list")
