@@ -7,7 +7,7 @@ the names of the Flex Query reference; quantities and money are signed there.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import date
@@ -621,8 +621,8 @@ class _Originals:
     """Trades that others of the file may cancel or correct."""
 
     def __init__(self, rows: Iterable[Row]) -> None:
-        self._named: dict[str, list[Row]] = defaultdict(list)
-        self._similar: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+        self._named: dict[str, deque[Row]] = defaultdict(deque)
+        self._similar: dict[tuple[object, ...], deque[Row]] = defaultdict(deque)
         self._taken: set[Row] = set()
         for row in rows:
             if not _cancels(row):
@@ -644,9 +644,16 @@ class _Originals:
         named = row.text("origTradeID")
         return self._take(self._named[named], row) if named and named != "0" else None
 
-    def _take(self, candidates: Iterable[Row], row: Row) -> Row | None:
-        for one in candidates:
-            if one is not row and one not in self._taken:
+    def _take(self, candidates: deque[Row], row: Row) -> Row | None:
+        """Return the first candidate that is neither taken nor the row itself."""
+        at = 0
+        while at < len(candidates):
+            one = candidates[at]
+            if one is row:
+                at = 1  # it is there once
+                continue
+            del candidates[at]
+            if one not in self._taken:
                 self._taken.add(one)
                 return one
         return None
