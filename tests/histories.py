@@ -139,8 +139,15 @@ class History:
         self.realised[event.currency] += Fraction(event.amount - event.cost) - paid
 
 
-def make_history(seed: int = 20, entries: int = 2000, *, splits: bool = True) -> History:
-    """Return a history of some entries over ten years, in euros and dollars."""
+def make_history(
+    seed: int = 20, entries: int = 2000, *, splits: bool = True, transfers: bool = True
+) -> History:
+    """Return a history of some entries over ten years, in euros and dollars.
+
+    Args:
+        splits: Whether it has splits; Portfolio Performance has none in its transactions.
+        transfers: Whether it has transfers in kind, whose cost Flex Queries do not state.
+    """
     dice = random.Random(seed)
     history = History()
     prices = {symbol: dice.randint(20_00, 200_00) for symbol in ASSETS}
@@ -151,7 +158,7 @@ def make_history(seed: int = 20, entries: int = 2000, *, splits: bool = True) ->
         on = date(2015, 1, 5) + timedelta(days=int(len(history.events) * days))
         on += timedelta(days=max(0, on.weekday() - 4) and 7 - on.weekday())
         event = _event(dice, history, prices, on, splits)
-        if event is not None:
+        if event is not None and (transfers or event.kind != "transfer_in"):
             history.add(event)
     return history
 
