@@ -53,6 +53,7 @@ class RebalancerCsv:
         line = 1
         try:
             columns = _columns(next(rows, []))
+            _check_columns(columns)
             line = rows.line_num + 1
             for row in rows:
                 if any(cell.strip() for cell in row):
@@ -75,6 +76,22 @@ READERS: tuple[StatementReader, ...] = (RebalancerCsv(),)
 
 def _columns(row: list[str]) -> list[str]:
     return [title.strip().lower() for title in row]
+
+
+def _check_columns(columns: list[str]) -> None:
+    """Check that a header has the required columns; a layout may be named for another file.
+
+    Raises:
+        InvalidRequest: it lacks one.
+    """
+    missing = [name for name in REQUIRED if name not in columns]
+    if missing:
+        raise InvalidRequest(
+            f"the header lacks {', '.join(missing)}; choose the layout of the file, or add the "
+            "columns",
+            field="file",
+            code="missing_header",
+        )
 
 
 def _cells(columns: list[str], row: list[str]) -> Mapping[str, str]:
