@@ -241,10 +241,16 @@ def _transactions(number: int, fields: _Fields) -> list[Transaction]:
                 number, EntryKind.FEE, on, amount + fee, currency, external_id=id, note=text
             )
         ]
-    what = "is not an asset with a price" if kind in _UNSUPPORTED else "is unknown"
+    if kind in _UNSUPPORTED:
+        raise InvalidRequest(
+            f"the type {shorten(kind)} of {shorten(fields.text('symbol'))} is not an asset with a "
+            "price; record it by hand",
+            code="unsupported_asset",
+        )
     raise InvalidRequest(
-        f"the type {shorten(kind)} of {shorten(fields.text('symbol'))} {what}; record it by hand",
-        code="unsupported_asset" if kind in _UNSUPPORTED else "unknown_kind",
+        f"the type {shorten(kind)} of {shorten(fields.text('symbol'))} is unknown; record it by "
+        "hand",
+        code="unknown_kind",
     )
 
 

@@ -278,12 +278,15 @@ class _Reading:
 
     def _read(self, row: _Row) -> list[Transaction]:
         read = self._kinds.get(row.node.name)
-        if read is None:
+        if read is not None:
+            return read(row)
+        name = f"<{clean(row.node.name, 40)}>"
+        if _is_trade(row.node.name):
             raise InvalidRequest(
-                f"<{clean(row.node.name, 40)}> is not supported; record it by hand",
-                code="unsupported_asset" if _is_trade(row.node.name) else "unknown_kind",
+                f"{name} is of an asset that is not supported; record its money by hand",
+                code="unsupported_asset",
             )
-        return read(row)
+        raise InvalidRequest(f"{name} is unknown; record it by hand", code="unknown_kind")
 
     def _bank(self, row: _Row) -> list[Transaction]:
         """Return a deposit or withdrawal, or income and fees that their type states."""
