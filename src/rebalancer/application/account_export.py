@@ -19,6 +19,7 @@ from rebalancer.application.account_records import (
     Row,
     all_pages,
     entries_of,
+    imports_of,
     pick,
     plain,
     portfolios_of,
@@ -148,7 +149,7 @@ def _sections(tx: Transaction, owner: UUID, now: datetime) -> tuple[Section, ...
                 *("id", "portfolio", "layout", "file_name", "sha256", "created", "entries"),
                 *("mapping", "undone"),
             ),
-            lambda: (found for one in portfolios_of(tx, owner) for found in _imports(tx, one.id)),
+            lambda: (found for one in portfolios_of(tx, owner) for found in imports_of(tx, one.id)),
         ),
         _listed(
             "shares",
@@ -212,10 +213,6 @@ def _reviews(tx: Transaction, owner: UUID) -> Iterator[Row]:
                     **pick(entry, "action", "on", "recorded"),
                     "state": reversals.get(entry.id, "booked"),
                 }
-
-
-def _imports(tx: Transaction, portfolio: UUID) -> Iterator[Any]:
-    return all_pages(lambda last: tx.imports.page(portfolio, before=last, limit=PAGE))
 
 
 _AUDIT = (

@@ -23,6 +23,7 @@ from rebalancer.domain.errors import Conflict
 from rebalancer.domain.portfolio.ledger import EMPTY, Entry
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
 from rebalancer.domain.portfolio.questionnaire import Assessment
+from rebalancer.domain.portfolio.statement_imports import StatementImport
 from rebalancer.domain.rebalancing.lifecycle import ProposalRecord
 
 RECORDS_VERSION = 1
@@ -74,6 +75,14 @@ class Invitation:
 
 
 @attrs.frozen
+class ImportRecord:
+    """An imported statement, with the ids of the entries that it added."""
+
+    record: StatementImport
+    entries: tuple[UUID, ...]
+
+
+@attrs.frozen
 class AccountRecords:
     """All records of an account, whose owner is the one of the installation that reads them."""
 
@@ -81,6 +90,7 @@ class AccountRecords:
     portfolios: tuple[PortfolioRecord, ...] = ()
     invitations: tuple[Invitation, ...] = ()
     proposals: tuple[ProposalRecord, ...] = ()
+    imports: tuple[ImportRecord, ...] = ()
 
     @property
     def entries(self) -> int:
@@ -95,7 +105,7 @@ class ImportAccount:
     work: UnitOfWork
 
     def __call__(self, records: AccountRecords, *, owner: UUID, now: datetime) -> None:
-        """Store portfolios, ledgers, proposals and shares under their ids.
+        """Store portfolios, ledgers, imports, proposals and shares under their ids.
 
         The account keeps its name and its risk assessment; what it lacks is taken from the records.
         Shares become invitations, which their recipients accept again.
@@ -122,6 +132,8 @@ class ImportAccount:
             if lacking != user:
                 tx.users.save(lacking)
             _add_portfolios(tx, records)
+            for imported in records.imports:
+                tx.imports.add(imported.record, imported.entries)
             for one in records.invitations:
                 recipient = find_by_email(tx, one.email)
                 to = None if recipient is None else recipient.id
@@ -163,6 +175,10 @@ def read_records(tx: Transaction, owner: UUID) -> Iterator[Row]:
     closings = tx.portfolios.closings(owner)
     portfolios = ("id", "created", "changed", "version", "mandate", "positions", "booked_actions")
     entries = tuple(field.name for field in attrs.fields(Entry))
+    imports = (
+        *("id", "portfolio", "layout", "file_name", "sha256", "created", "entries", "mapping"),
+        "undone",
+    )
     for portfolio in portfolios_of(tx, owner):
         yield {
             "record": "portfolio",
@@ -173,6 +189,9 @@ def read_records(tx: Transaction, owner: UUID) -> Iterator[Row]:
             yield {"record": "entry", "portfolio": str(portfolio.id), **pick(entry, *entries)}
         for share in tx.shares.of_portfolio(portfolio.id):
             yield {"record": "share", **pick(share, "id", "portfolio", "email", "right", "created")}
+        for imported in imports_of(tx, portfolio.id):
+            ids = [str(id) for id in tx.imports.entries(imported.id)]
+            yield {"record": "import", **pick(imported, *imports), "entry_ids": ids}
     proposals = (
         *("id", "portfolio_id", "stage", "proposed", "expires", "decided", "executed", "cancelled"),
         *("remark", "proposal", "inputs"),
@@ -198,6 +217,11 @@ def portfolios_of(tx: Transaction, owner: UUID) -> Iterator[ManagedPortfolio]:
 def entries_of(tx: Transaction, portfolio: UUID) -> Iterator[Entry]:
     """Yield the entries of a ledger, latest recorded first."""
     return all_pages(lambda last: tx.portfolios.entries(portfolio, before=last, limit=PAGE))
+
+
+def imports_of(tx: Transaction, portfolio: UUID) -> Iterator[StatementImport]:
+    """Yield the imported statements of a portfolio, latest first."""
+    return all_pages(lambda last: tx.imports.page(portfolio, before=last, limit=PAGE))
 
 
 def proposals_of(tx: Transaction, owner: UUID) -> Iterator[ProposalRecord]:

@@ -23,14 +23,17 @@ from rebalancer.application.account_records import (
     OWNER,
     RECORDS_VERSION,
     AccountRecords,
+    ImportRecord,
     Invitation,
     OwnerRecord,
     PortfolioRecord,
     Row,
+    plain,
 )
 from rebalancer.domain.errors import InvalidRequest, RebalancerError
 from rebalancer.domain.portfolio.ledger import Entry, Ledger, Positions
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
+from rebalancer.domain.portfolio.statement_imports import StatementImport
 from rebalancer.domain.rebalancing.lifecycle import (
     UNACCEPTED,
     ProposalInputs,
@@ -152,6 +155,20 @@ class _ProposalLine:
     actor: str | None
 
 
+@attrs.frozen
+class _ImportLine:
+    id: UUID
+    portfolio: UUID
+    layout: str
+    file_name: str
+    sha256: str
+    created: datetime
+    entries: int
+    mapping: dict[str, str]
+    undone: datetime | None
+    entry_ids: tuple[UUID, ...]
+
+
 @attrs.define
 class _Ledger:
     """A portfolio whose entries are being read, the latest first."""
@@ -172,6 +189,7 @@ class _Reader:
         self._account: OwnerRecord | None = None
         self._ledgers: dict[UUID, _Ledger] = {}
         self._invitations: dict[UUID, Invitation] = {}
+        self._imports: dict[UUID, ImportRecord] = {}
         self._proposals: dict[UUID, ProposalRecord] = {}
         self._ended = False
 
@@ -189,6 +207,7 @@ class _Reader:
             tuple(self._finish(one) for one in self._ledgers.values()),
             tuple(self._invitations.values()),
             tuple(self._proposals.values()),
+            tuple(self._imports.values()),
         )
 
     def _take(self, line: bytes) -> None:
@@ -259,6 +278,17 @@ class _Reader:
         self._ledger(found.portfolio)
         self._check_new(found.id, self._invitations, "share")
         self._invitations[found.id] = found
+
+    def _import_line(self, row: Any) -> None:
+        found = self._convert(row, _ImportLine)
+        ledger = self._ledger(found.portfolio)
+        self._check_new(found.id, self._imports, "import")
+        unknown = [id for id in found.entry_ids if id not in ledger.lines]
+        if unknown:
+            self._refuse(f"import {found.id} added entry {unknown[0]}, which the portfolio lacks")
+        fields = attrs.asdict(found, filter=lambda field, _: field.name != "entry_ids")
+        record = StatementImport(**fields, owner=self._owner)
+        self._imports[found.id] = ImportRecord(record, found.entry_ids)
 
     def _proposal_line(self, row: Any) -> None:
         _complete(row, "inputs", "portfolio", "currency")
@@ -347,9 +377,13 @@ class _Reader:
 
     def _convert(self, value: Any, type: type[T]) -> T:
         try:
-            return msgspec.convert(value, type)
+            found = msgspec.convert(value, type)
         except (msgspec.ValidationError, RebalancerError, ValueError, ArithmeticError) as error:
             self._refuse(f"the record is invalid: {error}")
+        unknown = _find_unknown(value, plain(found))
+        if unknown is not None:
+            self._refuse(f"unknown field {unknown!r}; upgrade rebalancer")
+        return found
 
     def _refuse(self, problem: str) -> NoReturn:
         raise _refusal(f"{self._name}, line {self._number}: {problem}")
@@ -363,7 +397,26 @@ def _complete(row: Any, *path: str) -> None:
             row.update(_DERIVED.get(name, {}))
 
 
-_DERIVED = {"currency": {"minor_unit": "0"}, "portfolio": {"symbols": []}}
+def _find_unknown(row: Any, known: Any) -> str | None:
+    """Return the first name in a record that was not understood and would be lost."""
+    if isinstance(row, dict) and isinstance(known, dict):
+        for name, value in row.items():
+            if name not in known:
+                if name not in _DERIVED_NAMES:
+                    return str(name)
+            elif (unknown := _find_unknown(value, known[name])) is not None:
+                return unknown
+    elif isinstance(row, list) and isinstance(known, list):
+        pairs = zip(row, known, strict=False)
+        return next((name for one in pairs if (name := _find_unknown(*one)) is not None), None)
+    return None
+
+
+_DERIVED: dict[str, dict[str, Any]] = {
+    "currency": {"minor_unit": "0"},
+    "portfolio": {"symbols": []},
+}
+_DERIVED_NAMES = frozenset(name for names in _DERIVED.values() for name in names)
 
 _HANDLERS: dict[str, Callable[[_Reader, Any], None]] = {
     "header": _Reader._header_line,
@@ -371,6 +424,7 @@ _HANDLERS: dict[str, Callable[[_Reader, Any], None]] = {
     "portfolio": _Reader._portfolio_line,
     "entry": _Reader._entry_line,
     "share": _Reader._share_line,
+    "import": _Reader._import_line,
     "proposal": _Reader._proposal_line,
     "end": _Reader._end_line,
 }
