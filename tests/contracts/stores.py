@@ -27,6 +27,7 @@ from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.entries import REORGANISATIONS
 from rebalancer.domain.portfolio.ledger import FLOWS, TRADES, Entry, EntryKind, Ledger, Positions
 from rebalancer.domain.portfolio.lots.model import LotMethod
+from rebalancer.domain.portfolio.lots.planned import SaleGain
 from rebalancer.domain.portfolio.mandate import ActionBooking, ManagedPortfolio, Mandate
 from rebalancer.domain.portfolio.owner import RefreshToken, User
 from rebalancer.domain.portfolio.portfolio import Conversions, Portfolio, Preferences
@@ -313,6 +314,14 @@ codes = st.sampled_from(["CHF", "GBP", "SEK"])
 profiles = st.none() | st.sampled_from(list(RISK_PROFILES.values()))
 prices_of = st.dictionaries(symbols, positive, max_size=5)
 
+sale_gains = st.builds(
+    SaleGain,
+    symbol=symbols,
+    method=st.sampled_from(LotMethod),
+    proceeds=st.none() | signed,
+    cost=st.none() | amounts,
+    long_term=st.none() | signed,
+)
 preferences = st.builds(
     Preferences,
     whole_shares=st.booleans(),
@@ -518,6 +527,7 @@ def proposals(draw: st.DrawFn, portfolio: ManagedPortfolio, run: UUID) -> Propos
         input_hash=draw(hashes),
         conversions=tuple(draw(st.lists(conversions, max_size=2))),
         foreign_cash_after=draw(st.dictionaries(codes, amounts, max_size=2)),
+        sale_gains=tuple(draw(st.lists(sale_gains, max_size=2))),
     )
     seen = ProposalInputs(
         portfolio=draw(snapshots),

@@ -89,7 +89,7 @@ class MeasureGains:
             _ = ledger.entries  # which are read until the transaction ends
         base = portfolio.mandate.currency
         chosen = method or portfolio.mandate.preferences.lot_method
-        rates = _DayRates(market, base.code)
+        rates = DayRates(market, base.code)
         history = trace_lots(ledger, chosen, base=base.code, rates=rates, selections=selections)
         valued = value_booked(BookedPortfolio(portfolio, booked.notes), market, self.work)
         return GainsReport(
@@ -114,7 +114,7 @@ def _unit_prices(valued: ValuedPortfolio) -> dict[str, Decimal | None]:
 
 
 @attrs.frozen
-class _DayRates:
+class DayRates:
     """Exchange rates of the market into one currency, by day.
 
     Attributes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
@@ -10,6 +11,7 @@ from uuid import UUID
 import attrs
 
 from rebalancer.application.corporate_actions import BookActions
+from rebalancer.application.gains import DayRates
 from rebalancer.application.idempotency import ClientRequest
 from rebalancer.application.not_found import NOT_FOUND
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
@@ -28,12 +30,13 @@ from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.quality import Rule
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import CostModel
-from rebalancer.domain.portfolio.ledger import Ledger
-from rebalancer.domain.portfolio.mandate import ManagedPortfolio
+from rebalancer.domain.portfolio.ledger import Ledger, Overdrawn
+from rebalancer.domain.portfolio.lots.planned import PlannedSale, SaleGain, plan_sales
+from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
 from rebalancer.domain.portfolio.own_prices import own_prices
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.lifecycle import ProposalInputs, ProposalRecord, Stage
-from rebalancer.domain.rebalancing.model import Failure, Proposal, RebalanceContext
+from rebalancer.domain.rebalancing.model import Failure, Proposal, RebalanceContext, Side
 from rebalancer.domain.rebalancing.proposal import propose, propose_book
 
 COMPARED = ("monthly", "band")
@@ -234,11 +237,16 @@ class ProposeForPortfolio:
             book.append((index, ask, portfolio, snapshot))
         for context, rows in books:
             proposals = propose_book([snapshot for *_, snapshot in rows], context)
+            gains = self._sale_gains(rows, proposals, latest)
             for (index, ask, portfolio, snapshot), made in zip(rows, proposals, strict=True):
                 if isinstance(made, Failure):
                     answers[index] = made.error
                     continue
-                made = attrs.evolve(made, notes=(*made.notes, *stored[portfolio.id].notes))
+                made = attrs.evolve(
+                    made,
+                    notes=(*made.notes, *stored[portfolio.id].notes),
+                    sale_gains=gains.get(index, ()),
+                )
                 record = record_proposal(
                     made,
                     snapshot,
@@ -276,6 +284,36 @@ class ProposeForPortfolio:
                         record = one.current.record
                         actor = record.actor or record.owner
                         one.request.store_result(tx, actor, record.id, record.proposed)
+
+    def _sale_gains(
+        self,
+        rows: Sequence[tuple[int, ProposalRequest, ManagedPortfolio, Portfolio]],
+        proposals: Sequence[Proposal | Failure],
+        latest: PriceHistory,
+    ) -> dict[int, tuple[SaleGain, ...]]:
+        """Return what the sales of proposals would realise, by the index of the request.
+
+        Ledgers are read only for proposals with sales. A ledger that cannot be followed, because it
+        has just changed, leaves the gains out: the proposal is stale then.
+        """
+        selling = [
+            (index, ask, portfolio, made)
+            for (index, ask, portfolio, _), made in zip(rows, proposals, strict=True)
+            if isinstance(made, Proposal) and any(one.side is Side.SELL for one in made.orders)
+        ]
+        if not selling:
+            return {}
+        with self.work.read() as tx:
+            ledgers = tx.portfolios.ledgers([portfolio.id for _, _, portfolio, _ in selling])
+            for ledger in ledgers.values():
+                _ = ledger.entries  # which are read until the transaction ends
+        found: dict[int, tuple[SaleGain, ...]] = {}
+        for index, ask, portfolio, made in selling:
+            with suppress(Overdrawn):
+                found[index] = estimate_gains(
+                    made, portfolio.mandate, ledgers[portfolio.id], latest, ask.now
+                )
+        return found
 
     def _check_quotas(
         self,
@@ -568,6 +606,37 @@ def record_proposal(
     )
     return ProposalRecord.new(
         proposal, inputs, id=id, owner=portfolio.owner, now=now, run=run, actor=actor
+    )
+
+
+def estimate_gains(
+    proposal: Proposal, mandate: Mandate, ledger: Ledger, latest: PriceHistory, now: datetime
+) -> tuple[SaleGain, ...]:
+    """Return what the sales of a proposal would realise by the portfolio's lot method.
+
+    Raises:
+        Overdrawn: the ledger holds less than is to be sold.
+    """
+    sales = [
+        PlannedSale(
+            one.symbol,
+            one.quantity,
+            one.price,
+            one.value if one.amount is None else one.amount,
+            one.cost if one.cost_amount is None else one.cost_amount,
+            one.currency,
+        )
+        for one in proposal.orders
+        if one.side is Side.SELL
+    ]
+    return plan_sales(
+        ledger,
+        sales,
+        on=proposal.as_of,
+        now=now,
+        method=mandate.preferences.lot_method,
+        currency=mandate.currency,
+        rates=DayRates(latest, mandate.currency.code),
     )
 
 

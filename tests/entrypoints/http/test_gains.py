@@ -135,3 +135,25 @@ def test_portfolio_has_a_method_of_its_own(ada: ApiUser, path: str) -> None:
     wrong = {"preferences": {"lot_method": "best"}}
     refused = ada.ask("PATCH", path, json=wrong, headers={"If-Match": "*"})
     expect_problem(refused, 400, "preferences.lot_method")
+
+
+def test_proposal_states_what_its_sales_would_realise(
+    api: RunningApi, ada: ApiUser, path: str
+) -> None:
+    id = path.rpartition("/")[2]
+    targets = {"targets": {"C": None, "F": 0.5}}
+    done = ada.ask("PATCH", path, json=targets, headers={"If-Match": "*"})
+    assert done.is_success, done.text
+    made = ada.proposal(id, policy="monthly", cost_bps=10)
+    orders = {one["symbol"]: one for one in made["orders"]}
+    sold, bought = orders["C"], orders["F"]
+    assert (sold["side"], sold["quantity"], sold["lot_method"]) == ("sell", "5", "fifo")
+    # The lot that is left cost 9.00 a share.
+    gain = Decimal(sold["amount"]) - Decimal(sold["cost_amount"]) - 45
+    assert (Decimal(sold["gain"]), sold["long_term_gain"]) == (gain, "0")
+    assert (bought["gain"], bought["lot_method"]) == (None, None)
+    assert ada.get(f"/api/rebalance/{made['id']}").json()["orders"] == made["orders"]
+    accepted = ada.post(f"/api/rebalance/{made['id']}/accept")
+    assert accepted.is_success, accepted.text
+    realised = ada.get(f"{path}/gains").json()["disposals"][-1]
+    assert Decimal(realised["gain"]) == gain

@@ -23,6 +23,7 @@ from rebalancer.domain.number_text import money_text
 from rebalancer.domain.policy.policy import Policy, identity
 from rebalancer.domain.portfolio.book import find_columns
 from rebalancer.domain.portfolio.costs import CostModel, CostSchedule
+from rebalancer.domain.portfolio.lots.planned import SaleGain
 from rebalancer.domain.portfolio.portfolio import (
     NO_PREFERENCES,
     Conversions,
@@ -171,6 +172,8 @@ class Proposal:
             before it was stated.
         conversions: Conversions of money that the orders need.
         foreign_cash_after: Cash after the orders by the ISO 4217 codes of other currencies.
+        sale_gains: What each sale would realise; empty if that was not computed. It has no part in
+            the input hash.
     """
 
     portfolio_id: str
@@ -193,6 +196,7 @@ class Proposal:
     periods_per_year: float | None = None
     conversions: tuple[ConversionOrder, ...] = ()
     foreign_cash_after: Mapping[str, Decimal] = attrs.field(factory=dict)
+    sale_gains: tuple[SaleGain, ...] = ()
 
 
 @attrs.frozen

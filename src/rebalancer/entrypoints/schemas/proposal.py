@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 
 from rebalancer.domain.portfolio.costs import CostModel, cost_model
+from rebalancer.domain.portfolio.lots.model import LotMethod
 from rebalancer.domain.rebalancing.lifecycle import Stage
 from rebalancer.domain.rebalancing.model import ReasonCode
 from rebalancer.entrypoints.schemas import examples
@@ -111,6 +112,20 @@ class OrderView(_OrderFields, frozen=True, kw_only=True):
     currency: Annotated[str, about("ISO 4217 code of the asset's currency.")]
     amount: Annotated[DecimalText, about("Quantity times price, in the order's currency.")]
     cost_amount: Annotated[DecimalText, about("The cost in the order's currency.")]
+    gain: Annotated[
+        DecimalText | None,
+        about(
+            "What the sale would gain or lose, in the base currency, after its cost; null for "
+            "purchases, and if it is unknown. See docs/gains.md."
+        ),
+    ]
+    long_term_gain: Annotated[
+        DecimalText | None,
+        about("Part of the gain on units held for more than a year; null if it is unknown."),
+    ]
+    lot_method: Annotated[
+        LotMethod | None, about("Method of the gain; null for purchases and without a gain.")
+    ]
 
 
 class OrderRecord(_OrderFields, frozen=True, kw_only=True):
@@ -431,8 +446,14 @@ def describe_conversion(one: ConversionOrder) -> str:
 
 def _order_views(proposal: Proposal, currency: str) -> list[OrderView]:
     views = []
+    gains = {one.symbol: one for one in proposal.sale_gains}
     for order in proposal.orders:
         fields = msgspec.structs.asdict(_order_record(order))
+        sold = gains.get(order.symbol)
+        fields["gain"] = None if sold is None or sold.gain is None else _text(sold.gain)
+        long_term = None if sold is None else sold.long_term
+        fields["long_term_gain"] = None if long_term is None else _text(long_term)
+        fields["lot_method"] = None if sold is None else sold.method
         fields["currency"] = order.currency or currency
         fields["amount"] = _text(order.value if order.amount is None else order.amount)
         paid = order.cost if order.cost_amount is None else order.cost_amount
