@@ -16,7 +16,8 @@ from rebalancer.adapters.statements.registry import DiscoveredReaders
 from rebalancer.application.asset_search import SearchAssets, SearchEverywhere
 from rebalancer.application.corporate_actions import BookActions
 from rebalancer.application.owner_entries import CashFlow, Trade
-from rebalancer.application.portfolios import MeasurePerformance, OpenPortfolio
+from rebalancer.application.performance import MeasurePerformance
+from rebalancer.application.portfolios import OpenPortfolio
 from rebalancer.application.provider_chain import ProviderChain
 from rebalancer.application.statement_files import ReadStatement, StatementFile
 from rebalancer.application.statement_imports import (
@@ -308,7 +309,8 @@ def test_days_become_market_days_and_may_precede_the_prices(desk: Desk) -> None:
         (5, "day_in_future"),
     ]
     desk.commit(text, skip_errors=True)
-    _, record = MeasurePerformance(desk.work, desk.market, desk.book)(ID, actor=OWNER)
+    measure = MeasurePerformance(desk.work, desk.market, desk.market, desk.book)
+    record = measure(ID, actor=OWNER).record
     assert record.gain == pytest.approx(0)
 
 

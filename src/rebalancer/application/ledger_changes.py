@@ -69,6 +69,7 @@ def change_ledger(
     *,
     now: datetime,
     quotas: Quotas | None = None,
+    is_long: bool = False,
 ) -> tuple[T, ManagedPortfolio]:
     """Plan and store a change; return its result and the portfolio as it is stored.
 
@@ -79,6 +80,7 @@ def change_ledger(
         plan: May be called again if another request changes the portfolio meanwhile.
         now: Current time.
         quotas: Limits of the account; None: none.
+        is_long: Whether planning takes so long that no lock may be held meanwhile.
 
     Raises:
         NotFound: the portfolio does not exist or has another owner.
@@ -93,8 +95,9 @@ def change_ledger(
             stored = tx.portfolios.get(id, owner=owner)
             if planned is None or planned[0].version != stored.version:
                 planned = None
-                with suppress(LongReplay):
-                    planned = stored, plan(tx, stored, tx.portfolios.ledger(id))
+                if not is_long:
+                    with suppress(LongReplay):
+                        planned = stored, plan(tx, stored, tx.portfolios.ledger(id))
             if planned is not None:
                 change = planned[1]
                 if change.extended is not None:

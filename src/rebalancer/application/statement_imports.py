@@ -245,7 +245,7 @@ class CommitImport:
             return LedgerChange((made, preview, False), extended, then)
 
         (made, preview, replayed), portfolio = change_ledger(
-            self.work, portfolio_id, owner, plan, now=now, quotas=self.quotas
+            self.work, portfolio_id, owner, plan, now=now, quotas=self.quotas, is_long=True
         )
         return made, preview, value_committed(portfolio, lambda: market, self.work), replayed
 
