@@ -24,7 +24,7 @@ def test_gains_of_a_stored_portfolio_are_measured(store, keep):
     assert "Retirement, 2020-21, by uk_pool" in text
     assert "The cost of 20 units of A moved in on 2021-02-23 is unknown" in text
     rows = list(csv.reader(io.StringIO(store("portfolio", "gains", id, "--csv").stdout)))
-    assert rows[0][:4] == ["kind", "symbol", "acquired", "sold"]
+    assert (rows[0][:4], rows[0][-1]) == (["kind", "symbol", "acquired", "sold"], "lot_id")
     assert store("portfolio", "gains", id, "--year", "20").refused("'20' is not a tax year")
     assert store("portfolio", "gains", id, "--lots", "x").refused("'x' does not name a lot")
     assert store("portfolio", "gains", id, "--csv", "--json").refused("give either --csv or --json")

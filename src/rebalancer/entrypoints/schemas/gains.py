@@ -27,6 +27,7 @@ from rebalancer.domain.portfolio.lots.model import (
 )
 from rebalancer.domain.portfolio.lots.unrealised import UnrealisedGain
 from rebalancer.domain.portfolio.lots.years import YearOfGains
+from rebalancer.domain.text import escape_formula
 from rebalancer.entrypoints.schemas.wire import DecimalText, View, about
 
 _DAYS = about("Days held; null if unknown, as for a pool.")
@@ -171,11 +172,12 @@ def gains_csv(view: GainsView) -> str:
         ]
     )
     for sold in view.disposals:
+        symbol = escape_formula(sold.symbol)
         source = [view.currency, sold.entry_id]
         for use in sold.lots:
             rows.writerow(
                 [
-                    *(sold.kind, sold.symbol, use.acquired, sold.on, use.days, use.term, use.rule),
+                    *(sold.kind, symbol, use.acquired, sold.on, use.days, use.term, use.rule),
                     *(use.quantity, use.proceeds, use.cost, use.gain, *source, use.lot_id),
                 ]
             )
@@ -183,7 +185,7 @@ def gains_csv(view: GainsView) -> str:
             unused = [None] * 3
             rows.writerow(
                 [
-                    *(sold.kind, sold.symbol, None, sold.on, *unused),
+                    *(sold.kind, symbol, None, sold.on, *unused),
                     *(sold.quantity, sold.proceeds, sold.cost, sold.gain, *source, None),
                 ]
             )

@@ -293,7 +293,7 @@ def gains(
         found = wired.get(MeasureGains)(id, actor=owner, method=chosen, year=only, selections=named)
     view = gains_view(found)
     if as_csv:
-        click.echo(escape_unsafe(gains_csv(view)), nl=False)
+        click.echo(escape_unsafe(gains_csv(view).replace("\r\n", "\n")), nl=False)
     elif as_json:
         print_json(to_builtins(view, enc_hook=str))
     else:
