@@ -11,6 +11,7 @@ import pytest
 from rebalancer.adapters.statements.ibkr_flex import IbkrFlex
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.portfolio.entries import EntryKind
+from rebalancer.domain.portfolio.statements import Instrument
 from tests.histories import make_history, to_flex
 from tests.statements import (
     cash,
@@ -235,6 +236,22 @@ def test_cancel_of_an_earlier_statement_is_booked_as_opposite_trade():
     assert codes(statement) == ["cancels_earlier_trade"]
 
 
+def test_trade_that_is_booked_again_has_the_number_of_the_cancelled_one():
+    cancel = trade(quantity="-10", tradeID="", origTradeID="7", buySell="BUY (Ca.)", notes="Ca")
+    again = trade(quantity="9", tradeID="7", transactionID="3", buySell="BUY")
+    first = trade(tradeID="7", transactionID="1", buySell="BUY")
+    for rows in ([first, cancel, again], [again, cancel, first]):
+        statement = READER.read(query(*rows))
+        assert [one.external_id for one in statement.transactions] == ["3"]
+        assert codes(statement) == ["cancelled_trade", "cancelled_trade"]
+
+
+@pytest.mark.parametrize("quantity", ["10", "-10"])
+def test_cancelled_purchase_takes_units_whatever_its_sign(quantity):
+    statement = READER.read(query(trade(quantity=quantity, buySell="BUY (Ca.)", notes="Ca")))
+    assert holdings(statement) == {"AAPL": Decimal(-10)}
+
+
 def test_correction_replaces_the_trade_that_it_names():
     fixed = trade(transactionType="TradeCorrect", origTradeID="7", tradePrice="6", tradeID="8")
     statement = READER.read(query(trade(tradeID="7"), fixed))
@@ -310,6 +327,21 @@ def test_splits_change_units(row, held):
         b"</Trades>", f"</Trades><CorporateActions>{action}</CorporateActions>".encode()
     )
     assert holdings(READER.read(data)) == {"A": Decimal(held)}
+
+
+def test_terms_are_read_in_small_letters_and_from_the_field_of_newer_queries():
+    rows = [
+        '<CorporateAction currency="USD" symbol="NEWC" type="SO" reportDate="20240402" '
+        'quantity="2" description="OLDC(US1111111111) Spinoff  1 for 4 (NEWC, NEW CO-W/I, '
+        'US2222222222)"/>',
+        '<CorporateAction currency="USD" symbol="OLDC" isin="US1111111111" type="SD" quantity="1" '
+        'description="OLD CO" reportDate="20240601" actionDescription="OLDC (US1111111111) Stock '
+        'Dividend US1111111111 416666667 for 10000000000 (OLDC, OLD CO, US1111111111)"/>',
+    ]
+    spin_off, dividend = READER.read(query(*rows, section="CorporateActions")).transactions
+    assert (spin_off.kind, spin_off.ratio) == (EntryKind.SPIN_OFF, Decimal("0.25"))
+    assert spin_off.other == Instrument("NEWC", "US2222222222", "NEW CO-W/I", "USD")
+    assert (dividend.kind, dividend.ratio) == (EntryKind.SPLIT, Decimal("1.0416666667"))
 
 
 def test_cash_merger_is_a_sale():

@@ -19,9 +19,12 @@ from rebalancer.domain.portfolio.statements import Instrument, Transaction
 _ZERO, _ONE = Decimal(0), Decimal(1)
 _HEAD = re.compile(r"^\s*([^()]{1,60}?)\s*\(([A-Z0-9.]{0,20})\)\s*(.*)$", re.DOTALL)
 _TERMS = re.compile(
-    r"\b(SPLIT|SPINOFF|STOCK DIVIDEND|MERGED\s*\([^()]*\))\s+(?:WITH\s+\S+\s+|[A-Z]{2}\w{10}\s+)?"
-    r"([\d.,]+)\s+FOR\s+([\d.,]+)"
+    r"\b(SPLIT|SPINOFF|STOCK DIVIDEND|MERGED\s*\([^()]*\))\s+"
+    r"(?:WITH\s+\S+\s+|[A-Z]{2}\w{10}\s+)?([\d.,]+)\s+FOR\s+([\d.,]+)",
+    re.IGNORECASE,
 )
+_NAMED = re.compile(r"\(([^,()]{1,60}),\s*(.{1,200}),\s*([A-Z0-9]{6,12})\)\s*$", re.DOTALL)
+"""Symbol, name and identifier of the row's asset at the end of a description."""
 
 
 class ActionRow(Protocol):
@@ -73,7 +76,7 @@ class CorporateActions:
 
     def _action(self, row: ActionRow) -> str:
         """Return what the rows of one action have in common."""
-        head = row.text("description").rpartition("(")[0] or row.text("description")
+        head = _description(row).rpartition("(")[0] or _description(row)
         return "|".join((row.text("type"), row.text("actionID") or head, row.text("reportDate")))
 
     def _read(self, group: Sequence[ActionRow]) -> None:
@@ -119,7 +122,7 @@ class CorporateActions:
         row = group[0]
         subject, new, old = _terms(row, "SPINOFF", "STOCK DIVIDEND")
         ratio = _ratio(new, old)
-        received = row.instrument
+        received = _received(row)
         if _same(received, subject):
             return self._reorganisation(row, EntryKind.SPLIT, subject, _ONE + ratio)
         return self._reorganisation(row, EntryKind.SPIN_OFF, subject, ratio, received)
@@ -127,13 +130,14 @@ class CorporateActions:
     def _rename(self, group: Sequence[ActionRow]) -> Transaction:
         gone, received = _pair(group)
         subject = _subject(group[0])
-        if subject.symbol == received.instrument.symbol:
+        other = _received(received)
+        if subject.symbol == other.symbol:
             raise InvalidRequest(
                 f"{subject.symbol} changes its identifier and not its symbol, so there is nothing "
                 "to book; update the ISIN if you rely on it",
                 code="identifier_changed",
             )
-        return self._reorganisation(gone, EntryKind.RENAME, subject, None, received.instrument)
+        return self._reorganisation(gone, EntryKind.RENAME, subject, None, other)
 
     def _merger(self, group: Sequence[ActionRow]) -> Transaction:
         """Return a merger; one that pays only money is a sale."""
@@ -142,14 +146,14 @@ class CorporateActions:
         if len(group) == 1:
             return self._sale(group[0], subject, proceeds)
         gone, received = _pair(group)
-        found = _TERMS.search(gone.text("description"))
+        found = _TERMS.search(_description(gone))
         if found is not None:
             ratio = _ratio(
                 read_number(found.group(2), "ratio"), read_number(found.group(3), "ratio")
             )
         else:
             ratio = _ratio(received.number("quantity"), -gone.number("quantity"))
-        merger = self._reorganisation(gone, EntryKind.MERGER, subject, ratio, received.instrument)
+        merger = self._reorganisation(gone, EntryKind.MERGER, subject, ratio, _received(received))
         if proceeds < 0:
             raise _unsupported(gone, f"has the proceeds {proceeds}")
         return attrs.evolve(merger, amount=proceeds, currency=gone.currency)
@@ -168,7 +172,7 @@ class CorporateActions:
             quantity,
             round_number(proceeds / quantity, "price"),
             external_id=row.id,
-            note=clean(row.text("description")),
+            note=clean(_description(row)),
         )
 
     def _reorganisation(
@@ -187,8 +191,24 @@ class CorporateActions:
             ratio=ratio,
             other=other,
             external_id=row.id,
-            note=clean(row.text("description")),
+            note=clean(_description(row)),
         )
+
+
+def _description(row: ActionRow) -> str:
+    """Return the text about an action; newer queries have the name of the asset beside it."""
+    return row.text("actionDescription") or row.text("description")
+
+
+def _received(row: ActionRow) -> Instrument:
+    """Return the asset of a row, with its name and identifier from the end of the description."""
+    instrument = row.instrument
+    found = _NAMED.search(_description(row))
+    name = row.text("description") if row.text("actionDescription") else ""
+    if found is None or found[1].strip() != instrument.symbol:
+        return attrs.evolve(instrument, name=clean(name, 100))
+    isin = instrument.isin or (found[3] if len(found[3]) == 12 else "")
+    return attrs.evolve(instrument, isin=isin, name=clean(name or found[2], 100))
 
 
 def _effective_day(row: ActionRow) -> date:
@@ -198,7 +218,7 @@ def _effective_day(row: ActionRow) -> date:
 
 def _subject(row: ActionRow) -> Instrument:
     """Return the asset that an action is about, which begins its description."""
-    found = _HEAD.match(row.text("description"))
+    found = _HEAD.match(_description(row))
     if found is None:
         raise _unsupported(row, "does not name its asset as SYMBOL(ISIN)")
     isin = found.group(2) if len(found.group(2)) == 12 else ""
@@ -208,8 +228,8 @@ def _subject(row: ActionRow) -> Instrument:
 def _terms(row: ActionRow, *kinds: str) -> tuple[Instrument, Decimal, Decimal]:
     """Return the asset of an action, and its terms as new units for old ones."""
     subject = _subject(row)
-    found = _TERMS.search(row.text("description"))
-    if found is None or found.group(1) not in kinds:
+    found = _TERMS.search(_description(row))
+    if found is None or found.group(1).upper() not in kinds:
         raise _unsupported(row, "does not state its terms as A FOR B")
     return subject, read_number(found.group(2), "ratio"), read_number(found.group(3), "ratio")
 
@@ -240,7 +260,7 @@ def _same(one: Instrument, other: Instrument) -> bool:
 
 def _unsupported(row: ActionRow, why: str) -> InvalidRequest:
     return InvalidRequest(
-        f"the corporate action {shorten(row.text('description'))} {why}, and is not booked; record "
+        f"the corporate action {shorten(_description(row))} {why}, and is not booked; record "
         "it by hand",
         code="unsupported_action",
     )

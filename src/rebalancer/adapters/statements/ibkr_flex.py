@@ -618,31 +618,46 @@ def _corrects(row: Row) -> bool:
 
 
 class _Originals:
-    """Trades that others of the file may cancel or correct."""
+    """Trades that others of the file may cancel or correct.
+
+    A trade that is booked again has the number of the cancelled one, so quantities count, too.
+    """
 
     def __init__(self, rows: Iterable[Row]) -> None:
-        self._named: dict[str, deque[Row]] = defaultdict(deque)
-        self._similar: dict[tuple[object, ...], deque[Row]] = defaultdict(deque)
+        self._by: dict[tuple[object, ...], deque[Row]] = defaultdict(deque)
         self._taken: set[Row] = set()
         for row in rows:
-            if not _cancels(row):
-                self._named[row.text("tradeID")].append(row)
-                with suppress(InvalidRequest):
-                    self._similar[_terms_of(row, row.number("quantity"))].append(row)
+            if _cancels(row):
+                continue
+            for name in ("transactionID", "tradeID"):
+                if row.text(name):
+                    self._by[name, row.text(name)].append(row)
+            with suppress(InvalidRequest):
+                quantity = _signed_quantity(row)
+                self._by["tradeID", row.text("tradeID"), quantity].append(row)
+                self._by[_terms_of(row, quantity)].append(row)
 
     def take_for(self, cancel: Row) -> Row | None:
         """Return the trade that a row cancels: by number, else by terms with opposite quantity."""
-        found = self.take_named(cancel)
-        if found is not None:
-            return found
+        keys: list[tuple[object, ...]] = [("transactionID", cancel.text("origTransactionID"))]
+        named = ("tradeID", cancel.text("origTradeID"))
         with suppress(InvalidRequest):
-            return self._take(self._similar[_terms_of(cancel, -cancel.number("quantity"))], cancel)
-        return None
+            quantity = -_signed_quantity(cancel)
+            keys += [(*named, quantity), named, _terms_of(cancel, quantity)]
+        return self._first(keys or [named], cancel)
 
     def take_named(self, row: Row) -> Row | None:
         """Return the trade that a row names as its original."""
-        named = row.text("origTradeID")
-        return self._take(self._named[named], row) if named and named != "0" else None
+        names = ("transactionID", "origTransactionID"), ("tradeID", "origTradeID")
+        return self._first([(name, row.text(stated)) for name, stated in names], row)
+
+    def _first(self, keys: Iterable[tuple[object, ...]], row: Row) -> Row | None:
+        for key in keys:
+            if key[1] not in ("", "0"):
+                found = self._take(self._by[key], row)
+                if found is not None:
+                    return found
+        return None
 
     def _take(self, candidates: deque[Row], row: Row) -> Row | None:
         """Return the first candidate that is neither taken nor the row itself."""
@@ -661,7 +676,19 @@ class _Originals:
 
 def _terms_of(row: Row, quantity: Decimal) -> tuple[object, ...]:
     on = row.day("tradeDate", "dateTime", "reportDate")
-    return row.asset, row.currency, quantity, row.number("tradePrice"), on
+    return "terms", row.asset or " ", row.currency, quantity, row.number("tradePrice"), on
+
+
+def _signed_quantity(row: Row) -> Decimal:
+    """Return the change of units by the word of a row, or else by the sign of its quantity.
+
+    ``BUY (Ca.)`` takes units away.
+    """
+    signed, word = row.number("quantity"), row.text("buySell").upper()
+    if not word.startswith(("BUY", "SELL")):
+        return signed
+    adds = word.startswith("BUY") != ("(CA.)" in word)
+    return abs(signed) if adds else -abs(signed)
 
 
 def _trade(row: Row) -> list[Transaction]:
@@ -675,7 +702,7 @@ def _trade(row: Row) -> list[Transaction]:
             + ("record its money by hand" if category else "add assetCategory to the Flex Query"),
             code="unsupported_asset",
         )
-    signed = row.number("quantity")
+    signed = _signed_quantity(row)
     if not signed:
         raise InvalidRequest(
             "the trade has the quantity 0; record it by hand", code="missing_quantity"
@@ -739,7 +766,7 @@ def _exchange(row: Row) -> list[Transaction]:
             code="unknown_currencies",
         )
     bought, paid = read_currency(bought), read_currency(paid)
-    signed = row.number("quantity")
+    signed = _signed_quantity(row)
     money = abs(row.number("proceeds")) or abs(row.number("tradeMoney"))
     money = money or round_number(abs(signed) * row.number("tradePrice"), "amount")
     gives, takes = (money, abs(signed)) if signed > 0 else (abs(signed), money)
@@ -763,7 +790,7 @@ def _exchange(row: Row) -> list[Transaction]:
 
 def _payment_text(row: Row) -> str:
     """Return what the descriptions of a dividend and of its tax have in common."""
-    return re.split(r" PER SHARE| - ", row.text("description"), maxsplit=1)[0]
+    return re.split(r" per share| - ", row.text("description").lower(), maxsplit=1)[0]
 
 
 def _sums_up(row: Row) -> bool:
