@@ -288,6 +288,24 @@ def test_tax_posted_later_than_its_dividend_is_an_entry_of_its_own():
     assert codes(statement) == ["opposite_sign"]
 
 
+def test_tax_on_interest_is_a_tax_without_asset():
+    rows = [
+        cash_row("Broker Interest Received", "5", description="EUR CREDIT INT FOR JAN-2024"),
+        cash_row("Withholding Tax", "-1", description="WITHHOLDING @ 20% ON CREDIT INT"),
+    ]
+    statement = READER.read(query(*rows, section="CashTransactions"))
+    assert [one.kind for one in statement.transactions] == [EntryKind.INTEREST, EntryKind.TAX]
+    assert statement.transactions[1].instrument is None
+    assert cash(statement) == {"USD": Decimal(4)} and not statement.remarks
+
+
+def test_lots_of_transfers_are_not_read_twice():
+    fields = 'currency="USD" assetCategory="STK" symbol="A" date="20240102" quantity="5"'
+    rows = [f'<Transfer {fields} positionAmount="50"/>', f"<TransferLot {fields}/>"]
+    statement = READER.read(query(*rows, section="Transfers"))
+    assert holdings(statement) == {"A": Decimal(5)} and codes(statement) == ["summary_row"]
+
+
 def test_taxes_of_two_dividends_of_a_day_go_to_their_own():
     name = "A(US0378331005) CASH DIVIDEND USD {} PER SHARE"
     rows = [

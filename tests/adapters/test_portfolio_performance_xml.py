@@ -171,6 +171,17 @@ def test_pairs_with_different_amounts_are_an_error_on_both_rows_of_the_pair():
     assert holdings(statement)["MUE.DE"] == Decimal("12.5")
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/client/securities/security", "//client/securities/security[1]", "s1"],
+)
+def test_references_from_the_root_and_by_number_are_resolved(path):
+    security = '<security id="s1"><isin>DE000A000018</isin></security>'
+    dividend = row("DIVIDENDS", more=f'<security reference="{path}"/>')
+    found = READER.read(client(dividend, securities=security)).transactions[0].instrument
+    assert found is not None and found.isin == "DE000A000018"
+
+
 def test_references_in_circles_end():
     circle = '<security reference="../security"/>'
     statement = READER.read(client(row("DIVIDENDS", more=circle)))

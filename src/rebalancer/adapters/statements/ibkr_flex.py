@@ -44,7 +44,7 @@ _TRADE_ROWS = frozenset({"Trade", "Order", "SymbolSummary", "AssetSummary", "Lot
 _DIVIDENDS = frozenset({"dividends", "payment in lieu of dividends"})
 _WITHHOLDING = frozenset({"withholding tax", "871(m) withholding"})
 _INTEREST = frozenset({"broker interest received", "bond interest received", "bill interest"})
-_DEPOSITS = frozenset({"deposits/withdrawals", "deposits & withdrawals"})
+_DEPOSITS = frozenset({"deposits/withdrawals", "deposits & withdrawals", "deposits", "withdrawals"})
 _CHARGED = frozenset(
     {
         *("broker interest paid", "bond interest paid", "other fees", "commission adjustments"),
@@ -423,7 +423,9 @@ class _Reading:
         for row in self._not_reversed(detailed or rows):
             with self._draft.row(row.line):
                 kind = row.text("type").lower()
-                if kind in _DIVIDENDS or kind in _WITHHOLDING:
+                if kind in _WITHHOLDING and not row.asset:  # on interest
+                    self._draft.add(self._tax(row))
+                elif kind in _DIVIDENDS or kind in _WITHHOLDING:
                     income[self._payment(row)].append(row)
                 else:
                     self._draft.add(self._booking(row))
@@ -589,6 +591,13 @@ class _Reading:
 
     def _transfers(self, rows: Sequence[Row]) -> None:
         for row in rows:
+            if row.element.name != "Transfer" or row.text("levelOfDetail").upper() == "LOT":
+                self._draft.skip(
+                    row.line,
+                    "summary_row",
+                    "this row details a transfer of the file; it is not read",
+                )
+                continue
             with self._draft.row(row.line):
                 self._draft.add(*_transfer(row))
 
@@ -815,6 +824,11 @@ def _transfer(row: Row) -> list[Transaction]:
                 note=note,
             )
         ]
+    if not category:
+        raise InvalidRequest(
+            "the transfer has no asset category; add assetCategory to the Flex Query",
+            code="unsupported_asset",
+        )
     if category not in _UNITS:
         raise InvalidRequest(
             f"the asset category {shorten(category)} of {shorten(row.text('symbol'))} is not "

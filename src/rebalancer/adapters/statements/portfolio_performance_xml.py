@@ -122,6 +122,8 @@ class _Tree:
         if path in self._ids:
             return self._ids[path]
         found: Element | None = element
+        if path.startswith("/"):  # from the root
+            found, path = self.root, path.lstrip("/").removeprefix(self.root.name).lstrip("/")
         for step in path.split("/"):
             if found is None:
                 return None
