@@ -229,6 +229,18 @@ def test_overdrawn_result_is_reported_by_day_and_not_written(desk: Desk) -> None
     assert desk.entries == ()
 
 
+def test_missing_cash_is_deposited_with_the_import_and_undone_with_it(desk: Desk) -> None:
+    text = HEADER + "2024-01-03,buy,B,4,50,200.00,1.00,,,\n2024-01-04,deposit,,,,500,,,,\n"
+    made, _, valued, _ = desk.commit(text, deposit_missing_cash=True)
+    assert made.entries == 3
+    assert valued.portfolio.positions.cash == Decimal(500)
+    again, _, _, _ = desk.commit(text, deposit_missing_cash=True)
+    assert again is None
+    _, count, valued, _ = desk.undo(made.id)
+    assert (count, valued.portfolio.positions.cash) == (3, Decimal(0))
+    assert desk.commit(text, deposit_missing_cash=True)[0].entries == 3
+
+
 def test_entry_recorded_by_hand_is_left_out_as_probable_duplicate(desk: Desk) -> None:
     flow = CashFlow(EntryKind.DEPOSIT, Decimal(1000), on=date(2024, 1, 2))
     record = RecordCashFlow(desk.work, desk.market)

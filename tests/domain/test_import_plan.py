@@ -21,6 +21,7 @@ from rebalancer.domain.portfolio.import_plan import (
     Overdraft,
     PositionChange,
     compare_balances,
+    deposit_missing_cash,
     plan_import,
     replay_balances,
 )
@@ -312,6 +313,40 @@ def test_changes_name_cash_and_holdings_before_and_after() -> None:
         PositionChange(None, "USD", Decimal(500), Decimal(350)),
         PositionChange("AAPL", None, Decimal(0), Decimal(2)),
     ]
+
+
+def test_missing_cash_is_deposited_on_each_day_in_its_currency() -> None:
+    tuesday, friday = date(2022, 1, 4), date(2022, 1, 7)
+    sale = Transaction(
+        6,
+        EntryKind.SELL,
+        tuesday,
+        Decimal(100),
+        instrument=AAPL,
+        quantity=Decimal(1),
+        price=Decimal(100),
+    )
+    file = statement(
+        deposit("50"),
+        buy("2", "75"),  # 100 are missing
+        buy("1", "30", line=4, currency="EUR"),  # 30 are missing
+        sale,
+        buy("1", "120", line=7, on=friday),  # 20 are missing
+    )
+    plan = plan_import(file, terms(), Ledger())
+    funded = deposit_missing_cash(plan, Ledger(), USD)
+    added = [one.entry for one in funded.entries if one.line == 0]
+    assert [(one.on, one.currency, one.amount) for one in added] == [
+        (MONDAY, None, Decimal(100)),
+        (MONDAY, "EUR", Decimal(30)),
+        (friday, None, Decimal(20)),
+    ]
+    ledger = Ledger(entries(funded))
+    assert replay_balances(ledger, USD)[2] == []
+    assert ledger.positions.cash == 0
+    again = plan_import(file, terms(), ledger)
+    assert deposit_missing_cash(again, ledger, USD).entries == ()
+    assert deposit_missing_cash(plan, Ledger(), USD) == funded
 
 
 _AMOUNTS = st.integers(1, 5).map(str)

@@ -40,6 +40,7 @@ from rebalancer.domain.portfolio.import_plan import (
     PositionChange,
     UnknownInstrument,
     compare_balances,
+    deposit_missing_cash,
     plan_import,
     replay_balances,
 )
@@ -70,6 +71,7 @@ class ImportOptions:
             without prices.
         include_duplicates: Whether probable duplicates are added.
         skip_errors: Whether lines that cannot be read are left out.
+        deposit_missing_cash: Whether cash that is missing at the end of a day is deposited.
     """
 
     mapping: Mapping[str, str] = attrs.field(factory=dict)
@@ -77,11 +79,15 @@ class ImportOptions:
     keep_unknown: bool = False
     include_duplicates: bool = False
     skip_errors: bool = False
+    deposit_missing_cash: bool = False
 
     def identity(self) -> tuple[object, ...]:
         """Return what identifies the options in a request."""
         mapping = tuple(sorted(self.mapping.items()))
-        flags = (self.keep_unknown, self.include_duplicates, self.skip_errors)
+        flags = (
+            *(self.keep_unknown, self.include_duplicates, self.skip_errors),
+            self.deposit_missing_cash,
+        )
         return (mapping, self.layout, *flags)
 
 
@@ -355,6 +361,8 @@ class _Planner:
         earlier = tx.imports.page(portfolio.id, limit=_REMEMBERED)
         undone = tx.imports.undone_entries(portfolio.id)
         plan = plan_import(self.statement, self._terms(portfolio, earlier), ledger, undone=undone)
+        if self.options.deposit_missing_cash:
+            plan = deposit_missing_cash(plan, ledger, portfolio.mandate.currency)
         entries = [planned.entry for planned in plan.entries]
         after, booked, extended = ledger.followed_by(entries), 0, None
         _, _, overdrafts = replay_balances(after, portfolio.mandate.currency)

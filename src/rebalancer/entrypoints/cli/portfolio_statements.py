@@ -61,6 +61,11 @@ prices_option = click.option("--prices", type=FILE, metavar="FILE", help=f"{PRIC
 )
 @click.option("--skip-errors", is_flag=True, help="Leave out lines that cannot be read.")
 @click.option(
+    "--deposit-missing-cash",
+    is_flag=True,
+    help="Deposit cash that is missing at the end of a day, as for a statement of trades alone.",
+)
+@click.option(
     "--show", type=click.IntRange(0, 500), default=20, help="New entries to show. Default: 20."
 )
 @prices_option
@@ -74,6 +79,7 @@ def import_statement(
     keep_unknown: bool,
     include_duplicates: bool,
     skip_errors: bool,
+    deposit_missing_cash: bool,
     show: int,
     prices: Path | None,
     as_json: bool,
@@ -106,7 +112,12 @@ def import_statement(
 
     statement = StatementFile(file.name, read_file(file, field="file"))
     options = ImportOptions(
-        _read_mapping(mapped), layout, keep_unknown, include_duplicates, skip_errors
+        _read_mapping(mapped),
+        layout,
+        keep_unknown,
+        include_duplicates,
+        skip_errors,
+        deposit_missing_cash,
     )
     made = None
     with container(sources(prices)) as wired:

@@ -37,6 +37,7 @@ def form_schema() -> dict[str, Any]:
             "keep_unknown": {"type": "boolean", "default": False},
             "include_duplicates": {"type": "boolean", "default": False},
             "skip_errors": {"type": "boolean", "default": False},
+            "deposit_missing_cash": {"type": "boolean", "default": False},
         },
     }
 

@@ -80,6 +80,13 @@ class ImportBody(Body, frozen=True, kw_only=True):
         bool, about("Add transactions, too, that equal entries recorded otherwise.")
     ] = False
     skip_errors: Annotated[bool, about("Leave out lines that cannot be read.")] = False
+    deposit_missing_cash: Annotated[
+        bool,
+        about(
+            "Deposit cash that is missing at the end of a day: money that the statement does not "
+            "list, such as one of trades alone."
+        ),
+    ] = False
 
     @property
     def content(self) -> bytes:
@@ -94,6 +101,7 @@ class ImportBody(Body, frozen=True, kw_only=True):
             self.keep_unknown,
             self.include_duplicates,
             self.skip_errors,
+            self.deposit_missing_cash,
         )
 
 
@@ -124,7 +132,7 @@ class ImportRecordView(View, frozen=True, kw_only=True):
 class PlannedEntryView(View, frozen=True, kw_only=True):
     """An entry that a line adds."""
 
-    line: int
+    line: Annotated[int, about("0 for a deposit of missing cash.")]
     entry: EntryView
 
 
