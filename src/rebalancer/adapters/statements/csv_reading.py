@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -32,6 +33,9 @@ _ZERO = Decimal(0)
 _DIGITS = 60
 _LARGEST_TERM = 100
 """Largest numerator and denominator of the ratio of a split."""
+
+_MOST_TRIES = 8
+"""Most incomes of a day to which a tax may belong."""
 
 _TOLERANCE = Fraction(1, 2000)
 """Relative error of a ratio that follows from rounded units."""
@@ -114,8 +118,7 @@ class Reading:
 
     def statement(self, table: Table, currency: str = "") -> Statement:
         """Return the statement; rows that were not read get a remark."""
-        for split in sorted(self._splits, key=lambda one: one.on):
-            self._add_split(split)
+        self._add_splits()
         unread = [row.line for row in table.rows if row.line not in self._read]
         for line in unread:
             error = InvalidRequest(
@@ -129,21 +132,36 @@ class Reading:
             currency,
         )
 
-    def _add_split(self, split: AddedUnits) -> None:
-        held = self.units_before(split.on, split.instrument)
+    def _add_splits(self) -> None:
+        """Add splits by the units that the file has before their days."""
+        splits: dict[str, list[AddedUnits]] = {}
+        for split in self._splits:
+            splits.setdefault(_key(split.instrument), []).append(split)
+        trades: dict[str, list[Transaction]] = {}
+        for one in self.transactions:
+            if _key(one.instrument) in splits:
+                trades.setdefault(_key(one.instrument), []).append(one)
+        for key, some in splits.items():
+            waiting = deque(sorted(trades.get(key, []), key=lambda one: one.on))
+            held = _ZERO
+            for split in sorted(some, key=lambda one: one.on):
+                while waiting and waiting[0].on < split.on:
+                    held = _units_after(held, waiting.popleft())
+                ratio = self._add_split(split, held)
+                held = held if ratio is None else held * ratio
+
+    def _add_split(self, split: AddedUnits, held: Decimal) -> Decimal | None:
+        """Add a split if its ratio is simple, and return the ratio; else report it."""
+        added, before = split.units.normalize(), held.normalize()
         ratio = simple_ratio(held, held + split.units)
-        if ratio is None:
-            self.fault(
-                split.line,
-                InvalidRequest(
-                    f"the split adds {split.units.normalize():f} units to "
-                    f"{held.normalize():f} that the file has before it, which is not a simple "
-                    "ratio; import the earlier history first, or enter the split by hand",
-                    code="unknown_ratio",
-                ),
-            )
-            return
         try:
+            if ratio is None:
+                raise InvalidRequest(
+                    f"the split adds {added:f} units to {before:f} that the file has before it, "
+                    "which is not a simple ratio; import the earlier history first, or enter the "
+                    "split by hand",
+                    code="unknown_ratio",
+                )
             self.add(
                 Transaction(
                     split.line,
@@ -156,28 +174,23 @@ class Reading:
             )
         except InvalidRequest as error:
             self.fault(split.line, error)
-            return
+            return None
         self.note(
             split.line,
             "ratio_from_units",
-            f"the ratio {ratio.normalize():f} follows from {split.units.normalize():f} added to "
-            f"{held.normalize():f} units; check it",
+            f"the ratio {ratio.normalize():f} follows from {added:f} added to {before:f} units; "
+            "check it",
         )
+        return ratio
 
-    def units_before(self, on: date, instrument: Instrument) -> Decimal:
-        """Return the units of an asset before a day, by the transactions of the file."""
-        wanted = _key(instrument)
-        units = _ZERO
-        for one in sorted(self.transactions, key=lambda one: one.on):
-            if one.on >= on or _key(one.instrument) != wanted:
-                continue
-            if one.kind is EntryKind.SPLIT and one.ratio is not None:
-                units *= one.ratio
-            elif one.kind in (EntryKind.BUY, EntryKind.DEPOSIT):
-                units += one.quantity
-            elif one.kind in (EntryKind.SELL, EntryKind.WITHDRAWAL):
-                units -= one.quantity
-        return units
+
+def _units_after(held: Decimal, one: Transaction) -> Decimal:
+    """Return the units of an asset after a transaction."""
+    if one.kind is EntryKind.SPLIT and one.ratio is not None:
+        return held * one.ratio
+    if one.kind in (EntryKind.BUY, EntryKind.DEPOSIT):
+        return held + one.quantity
+    return held - one.quantity  # 0 for income
 
 
 def simple_ratio(before: Decimal, after: Decimal) -> Decimal | None:
@@ -448,7 +461,8 @@ def with_taxes(
 ) -> tuple[list[tuple[Record, list[Record]]], list[Record]]:
     """Return each income with the rows of its tax, and the tax rows of no income.
 
-    A tax row belongs to the first income of the same key that is not smaller than its taxes.
+    Tax rows are dealt to the incomes of the same key in turn, each to one that is not smaller than
+    its taxes.
     """
 
     def size(record: Record) -> Decimal:
@@ -457,15 +471,18 @@ def with_taxes(
         except InvalidRequest:
             return _ZERO  # reported with its row
 
-    found: dict[Hashable, list[tuple[Record, list[Record]]]] = {}
+    found: dict[Hashable, deque[tuple[Record, list[Record]]]] = {}
     pairs = []
     for income in incomes:
         pair: tuple[Record, list[Record]] = (income, [])
         pairs.append(pair)
-        found.setdefault(key(income), []).append(pair)
+        found.setdefault(key(income), deque()).append(pair)
     rest = []
     for tax in taxes:
-        for income, own in found.get(key(tax), []):
+        candidates = found.get(key(tax), deque())
+        for _ in range(min(len(candidates), _MOST_TRIES)):
+            income, own = candidates[0]
+            candidates.rotate(-1)
             if sum(map(size, own), size(tax)) <= size(income):
                 own.append(tax)
                 break

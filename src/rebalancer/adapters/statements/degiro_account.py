@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
@@ -261,19 +262,15 @@ class _Account:
             found = _trade(record)
             assert found is not None
             (actions if found["action"] else plain).append((record, found))
-        rest = list(fees)
+        by_order: dict[tuple[str, str], list[Record]] = {}
+        for fee in fees:
+            by_order.setdefault((order_of(fee), fee.text("currency")), []).append(fee)
         for record, found in plain:
-            costs = [
-                fee
-                for fee in rest
-                if order_of(record)
-                and order_of(fee) == order_of(record)
-                and fee.text("currency") == record.text("currency")
-            ]
+            order = order_of(record)
+            costs = by_order.pop((order, record.text("currency")), []) if order else []
             with self.reading.reporting(record, *costs):
                 self._add_trade(record, found, numbers, costs)
-            rest = [fee for fee in rest if fee not in costs]
-        for record in rest:
+        for record in (fee for some in by_order.values() for fee in some):
             with self.reading.reporting(record):
                 self._add_money(record, "fee")
         self._add_actions(actions, numbers)
@@ -355,27 +352,20 @@ class _Account:
 
     def _add_exchanges(self, records: Sequence[Record]) -> None:
         """Add exchanges, whose two sides are rows of one time and order."""
-        waiting: dict[tuple[str, str, str], list[Record]] = {}
+        waiting: dict[tuple[object, ...], dict[str, deque[Record]]] = {}
         for record in records:
             key = (record.text("day"), record.text("time"), order_of(record))
-            side = _safe_change(record)
-            rows = waiting.setdefault(key, [])
-            partner = next(
-                (
-                    row
-                    for row in rows
-                    if _safe_change(row) * side < 0
-                    and row.text("currency") != record.text("currency")
-                ),
-                None,
-            )
-            if partner is None:
-                rows.append(record)
+            gives, currency = _safe_change(record) < 0, record.text("currency")
+            others = waiting.setdefault((*key, not gives), {})
+            other = next((code for code, rows in others.items() if rows and code != currency), None)
+            if other is None:
+                own = waiting.setdefault((*key, gives), {})
+                own.setdefault(currency, deque()).append(record)
                 continue
-            rows.remove(partner)
+            partner = others[other].popleft()
             with self.reading.reporting(partner, record):
                 self._add_exchange(partner, record)
-        for record in (record for rows in waiting.values() for record in rows):
+        for record in (row for side in waiting.values() for rows in side.values() for row in rows):
             with self.reading.reporting(record):
                 if not _change(record):
                     self.reading.skip(record.line, "zero_amount", "the row moves no money")
