@@ -92,37 +92,42 @@ class NumberFormat:
         Raises:
             InvalidRequest: it is not a number in this format.
         """
-        plain = text.translate(_SPACES).strip()
-        if plain.casefold() in MISSING:
-            return None
-        found = _WHOLE.fullmatch(plain) if len(plain) <= _LONGEST else None
-        body = found and _BODIES[self.decimal].fullmatch(found["body"])
-        negative = 0
-        if found:
-            negative = sum(bool(found[name]) for name in ("open", "after"))
-            negative += sum(found[name] == "-" for name in ("sign", "inner"))
-        if (
-            not (found and body)
-            or negative > 1
-            or bool(found["open"]) != bool(found["close"])
-            or (found["sign"] and found["inner"])
-        ):
-            example = "1,234.50" if self.decimal == "." else "1.234,50"
-            raise InvalidRequest(
-                f"{quote(text)} is not a number; write it as {example}", code="unreadable_number"
-            )
-        gap = body["gap"]
-        digits = found["body"].replace(gap, "") if gap else found["body"]
-        try:
-            number = Decimal(digits.replace(self.decimal, "."))
-        except InvalidOperation:  # such as an exponent that is out of range
-            number = LARGEST
-        if number >= LARGEST or (number and number.adjusted() < -30):
-            raise InvalidRequest(
-                f"{quote(text)} is out of range; enter less than {LARGEST:E}",
-                code="number_out_of_range",
-            )
-        return -number if negative else number
+        return _parse(text, self.decimal)
+
+
+@lru_cache(maxsize=4096)
+def _parse(text: str, mark: str) -> Decimal | None:
+    plain = text.translate(_SPACES).strip()
+    if plain.casefold() in MISSING:
+        return None
+    found = _WHOLE.fullmatch(plain) if len(plain) <= _LONGEST else None
+    body = found and _BODIES[mark].fullmatch(found["body"])
+    negative = 0
+    if found:
+        negative = sum(bool(found[name]) for name in ("open", "after"))
+        negative += sum(found[name] == "-" for name in ("sign", "inner"))
+    if (
+        not (found and body)
+        or negative > 1
+        or bool(found["open"]) != bool(found["close"])
+        or (found["sign"] and found["inner"])
+    ):
+        example = "1,234.50" if mark == "." else "1.234,50"
+        raise InvalidRequest(
+            f"{quote(text)} is not a number; write it as {example}", code="unreadable_number"
+        )
+    gap = body["gap"]
+    digits = found["body"].replace(gap, "") if gap else found["body"]
+    try:
+        number = Decimal(digits.replace(mark, "."))
+    except InvalidOperation:  # such as an exponent that is out of range
+        number = LARGEST
+    if number >= LARGEST or (number and number.adjusted() < -30):
+        raise InvalidRequest(
+            f"{quote(text)} is out of range; enter less than {LARGEST:E}",
+            code="number_out_of_range",
+        )
+    return -number if negative else number
 
 
 POINT, COMMA = NumberFormat("."), NumberFormat(",")
