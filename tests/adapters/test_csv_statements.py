@@ -407,3 +407,61 @@ def test_archive_is_refused_with_the_remedy():
     with pytest.raises(InvalidRequest) as error:
         Schwab().read(b"PK\x03\x04" + bytes(100))
     assert error.value.message.endswith("export the statement as CSV")
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("schwab.csv", '"-$0.50"', '"$0.50"'),
+        ("fidelity.csv", "-15.25", "15.25"),
+        ("vanguard.csv", "(25.00),0.00,(25.00)", "25.00,0.00,25.00"),
+        ("degiro_account_de.csv", '"-2,50",EUR,"17.290', '"2,50",EUR,"17.290'),
+        ("revolut_stocks.csv", "-$0.16", "$0.16"),
+    ],
+)
+def test_refund_of_a_charge_is_other_income_with_a_remark(name, old, new):
+    encoding = "cp1252" if name == "degiro_account_de.csv" else "utf-8"
+    text = sample(name).decode(encoding)
+    assert old in text
+    statement = FILES[name].read(text.replace(old, new, 1).encode(encoding))
+    (note,) = [one for one in statement.remarks if one.code == "refund"]
+    (refund,) = only(statement, note.line)
+    assert refund.kind is EntryKind.INTEREST and not note.is_error
+
+
+def test_older_file_of_trading212_has_currencies_in_its_titles():
+    text = (
+        "Action,Time,ISIN,Ticker,Name,No. of shares,Price / share,Currency (Price / share),"
+        "Exchange rate,Result (GBP),Total (GBP),Withholding tax,Currency (Withholding tax),"
+        "Stamp duty reserve tax (GBP),Notes,ID\n"
+        "Market buy,2021-01-04 08:05:00,GB00B63H8491,RR,Rolls-Royce,10,110.50,GBX,1,,11.11,,,0.06,,"
+        "E1\n"
+    )
+    statement = Trading212().read(text.encode())
+    (trade,) = statement.transactions
+    assert (trade.amount, trade.cost, trade.currency) == (
+        Decimal("11.05"),
+        Decimal("0.06"),
+        "GBP",
+    )
+
+
+def test_reorganisations_of_degiro_become_new_isins_and_mergers():
+    text = sample("degiro_account_nl.csv").decode()
+    text += (
+        "23-06-2022;04:21;23-06-2022;FBR LTD;AU0000FBRNEW;PRODUCTWIJZIGING : Koop 500 @ 0,039 EUR;;"
+        "EUR;0,00;EUR;18,30;\n"
+        "23-06-2022;02:30;23-06-2022;FBR LTD.;AU000000FBR4;PRODUCTWIJZIGING : Verkoop 500 @ 0,039 "
+        "EUR;;EUR;0,00;EUR;18,30;\n"
+    )
+    text = text.replace(
+        "PRODUCTWIJZIGING : Koop 500 @ 0,039 EUR;;EUR;0,00",
+        "PRODUCTWIJZIGING : Koop 500 @ 0,039 EUR;;EUR;-19,50",
+    )
+    text = text.replace("0,039 EUR;;EUR;0,00", "0,039 EUR;;EUR;19,50")
+    (renamed,) = [
+        one
+        for one in DegiroAccount().read(text.encode()).transactions
+        if one.kind is EntryKind.RENAME
+    ]
+    assert (renamed.instrument.isin, renamed.other.isin) == ("AU000000FBR4", "AU0000FBRNEW")

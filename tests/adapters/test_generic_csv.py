@@ -1,6 +1,8 @@
 """Tables read by mapping profiles, and the profiles that files propose."""
 
+import json
 from decimal import Decimal
+from pathlib import Path
 
 import attrs
 import pytest
@@ -13,6 +15,7 @@ from rebalancer.domain.portfolio.mapping_profiles import (
     Column,
     MappingProfile,
     SignConvention,
+    profile_of,
 )
 from tests.statements import (
     cash,
@@ -245,6 +248,13 @@ def test_file_without_the_columns_is_refused_and_not_recognised():
     assert code == "missing_header" and "Unit" in message
     assert not reader_of(PROFILE).recognises(other.encode(), "x.csv")
     assert reader_of(PROFILE).recognises(HEADER.encode(), "x.csv")
+
+
+def test_example_of_the_documentation_is_a_profile():
+    text = (Path(__file__).parents[2] / "docs" / "imports.md").read_text("utf-8")
+    example = text.split("### Tables by a mapping profile")[1]
+    profile = profile_of(json.loads(example.split("```json")[1].split("```")[0]))
+    assert profile.name == "My bank" and profile.meaning("Kauf") == "buy"
 
 
 def test_column_that_occurs_twice_is_refused():

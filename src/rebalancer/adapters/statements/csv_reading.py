@@ -111,6 +111,15 @@ class Reading:
             for record in records:
                 self.fault(record.line, error)
 
+    def charge_kind(self, record: Record, kind: EntryKind, amount: Decimal) -> EntryKind:
+        """Return the kind of a fee or tax; a refund of one is other income, which is reported."""
+        if amount <= 0:
+            return kind
+        self.note(
+            record.line, "refund", f"the refund of a {kind} was read as other income; check it"
+        )
+        return EntryKind.INTEREST
+
     def split_later(self, split: AddedUnits) -> None:
         """Add a split whose ratio follows from the units that the file has before its day."""
         self._read.add(split.line)
@@ -489,6 +498,14 @@ def with_taxes(
         else:
             rest.append(tax)
     return pairs, rest
+
+
+def is_charge(record: Record) -> bool:
+    """Return whether the amount of a row is negative."""
+    try:
+        return (record.number("amount") or _ZERO) < 0
+    except InvalidRequest:
+        return False  # reported with its row
 
 
 def check_one_account(records: Sequence[Record], name: str) -> None:

@@ -31,7 +31,7 @@ from rebalancer.adapters.statements.csv_reading import (
 from rebalancer.adapters.statements.csv_table import Header, Record, Table
 from rebalancer.adapters.statements.degiro import add_reorganisation, numbered, order_of
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.portfolio.entries import EntryKind
+from rebalancer.domain.portfolio.entries import CHARGES, EntryKind
 from rebalancer.domain.portfolio.statements import Instrument, Transaction
 
 _ZERO = Decimal(0)
@@ -393,9 +393,10 @@ class _Account:
 
     def _add_dividends(self, dividends: Sequence[Record], taxes: Sequence[Record]) -> None:
         """Add dividends with the tax of the same asset, currency and value day."""
+        refunds = [tax for tax in taxes if _safe_change(tax) > 0]
         pairs, rest = with_taxes(
             dividends,
-            taxes,
+            [tax for tax in taxes if _safe_change(tax) <= 0],
             lambda record: (
                 record.text("isin"),
                 record.text("currency"),
@@ -411,7 +412,7 @@ class _Account:
                 withheld = -sum((_change(tax) for tax in own), _ZERO)
                 income = self._income(record, EntryKind.DIVIDEND, amount, withheld)
                 self.reading.add(income, parts=own)
-        for record in rest:
+        for record in (*rest, *refunds):
             with self.reading.reporting(record):
                 self._add_money(record, "tax")
 
@@ -441,6 +442,8 @@ class _Account:
         found = EntryKind(kind)
         if kind == "interest" and amount < 0:
             found = EntryKind.FEE
+        elif found in CHARGES:
+            found = self.reading.charge_kind(record, found, amount)
         elif (amount > 0) != expects_gain:
             raise _unmatched(record)
         booked = self._income(record, found, abs(amount))

@@ -17,6 +17,7 @@ from rebalancer.adapters.statements.csv_reading import (
     check_one_account,
     each,
     in_kind,
+    is_charge,
     price_of,
     rounded,
     simple_ratio,
@@ -117,7 +118,7 @@ class Fidelity(CsvReader):
         rest = without_cancelled(records, reading, _trade_key, lambda one: one.number("amount"))
         rest = _without_reverse_splits(rest, reading)
         incomes = [record for record in rest if _kind(record) in ("dividend", "interest")]
-        taxes = [record for record in rest if _kind(record) == "tax"]
+        taxes = [record for record in rest if _kind(record) == "tax" and is_charge(record)]
         pairs, _ = with_taxes(
             incomes,
             taxes,
@@ -281,7 +282,9 @@ def _add(record: Record, reading: Reading) -> None:
 
 def _add_money(record: Record, reading: Reading, kind: EntryKind) -> None:
     amount = record.amount("amount")
-    if (amount < 0) == (kind is EntryKind.RETURN_OF_CAPITAL):
+    if kind is not EntryKind.RETURN_OF_CAPITAL:
+        kind = reading.charge_kind(record, kind, amount)
+    elif amount < 0:
         raise _unmatched(record)
     instrument = _instrument(record) if record.text("symbol") else None
     reading.add(

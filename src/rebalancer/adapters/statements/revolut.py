@@ -39,8 +39,8 @@ _CASH = {
     "cash withdrawal": EntryKind.WITHDRAWAL,
     "custody fee": EntryKind.FEE,
     "robo management fee": EntryKind.FEE,
-    "custody fee - reversal": EntryKind.DEPOSIT,
-    "custody fee reversal": EntryKind.DEPOSIT,
+    "custody fee - reversal": EntryKind.INTEREST,
+    "custody fee reversal": EntryKind.INTEREST,
     "interest payment": EntryKind.INTEREST,
 }
 _DAYS = (DayFormat("YYYY-MM-DD"), DayFormat("DD/MM/YYYY"), DayFormat("MM/DD/YYYY"))
@@ -175,13 +175,12 @@ def _add_dividend(record: Record, reading: Reading) -> None:
 
 
 def _add_tax(record: Record, reading: Reading) -> None:
-    """Add a correction of tax: a charge, or a refund, which counts as a dividend."""
+    """Add a correction of tax: a charge, or a refund."""
     amount = record.amount("total")
-    refund = amount > 0
     reading.add(
         Transaction(
             record.line,
-            EntryKind.DIVIDEND if refund else EntryKind.TAX,
+            reading.charge_kind(record, EntryKind.TAX, amount),
             record.day("day"),
             abs(amount),
             _currency(record),
@@ -189,10 +188,6 @@ def _add_tax(record: Record, reading: Reading) -> None:
             note=record.text("type"),
         )
     )
-    if refund:
-        reading.note(
-            record.line, "tax_refund", "the refund of tax was read as a dividend; check it"
-        )
 
 
 def _add_trade(record: Record, reading: Reading, kind: EntryKind, quantities: NumberFormat) -> None:

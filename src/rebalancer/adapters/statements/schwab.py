@@ -17,6 +17,7 @@ from rebalancer.adapters.statements.csv_reading import (
     Reading,
     each,
     in_kind,
+    is_charge,
     money,
     price_of,
     rounded,
@@ -54,7 +55,14 @@ _DIVIDENDS = {
     "long term cap gain reinvest",
     "short term cap gain reinvest",
 }
-_INTEREST = {"credit interest", "bank interest", "bond interest", "reinvest interest"}
+_INTEREST = {
+    "credit interest",
+    "bank interest",
+    "bond interest",
+    "reinvest interest",
+    "promotional award",
+    "schwab atm rebate",
+}
 _CAPITAL = {"return of capital", "non-taxable div", "cash in lieu"}
 _TAXES = {
     "nra tax adj",
@@ -77,12 +85,10 @@ _FLOWS = {
     "internal transfer",
     "misc cash entry",
     "misc credits",
-    "promotional award",
     "visa purchase",
     "atm withdrawal",
     "bill pay",
     "electronic funds transfer",
-    "schwab atm rebate",
     "check received",
     "check paid",
 }
@@ -119,11 +125,11 @@ class Schwab(CsvReader):
     def fill(self, records: Sequence[Record], reading: Reading) -> None:
         rest = without_cancelled(records, reading, _trade_key, lambda one: one.number("amount"))
         rest = _without_reverse_splits(rest, reading)
-        taxes = [record for record in rest if _action(record) in _TAXES]
+        taxes = [record for record in rest if _action(record) in _TAXES and is_charge(record)]
         incomes = [record for record in rest if _action(record) in _DIVIDENDS | _INTEREST]
         pairs, _ = with_taxes(
             incomes,
-            [record for record in taxes if _is_charge(record)],
+            taxes,
             lambda record: (_day_text(record), record.text("symbol")),
             lambda record: record.number("amount"),
         )
@@ -145,13 +151,6 @@ def _trade_key(record: Record) -> tuple[str, ...] | None:
     if kind not in _BUYS | _SALES:
         return None
     return (kind, record.text("symbol"), record.text("quantity").lstrip("-"), record.text("price"))
-
-
-def _is_charge(record: Record) -> bool:
-    try:
-        return (record.number("amount") or _ZERO) < 0
-    except InvalidRequest:
-        return False
 
 
 def _day_text(record: Record) -> str:
@@ -286,7 +285,9 @@ def _add(record: Record, reading: Reading) -> None:
 
 def _add_money(record: Record, reading: Reading, kind: EntryKind) -> None:
     amount = record.amount("amount")
-    if (amount < 0) == (kind is EntryKind.RETURN_OF_CAPITAL):
+    if kind is not EntryKind.RETURN_OF_CAPITAL:
+        kind = reading.charge_kind(record, kind, amount)
+    elif amount < 0:
         raise unmatched(record)
     instrument = _instrument(record) if record.text("symbol") else None
     reading.add(

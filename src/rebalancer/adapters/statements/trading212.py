@@ -51,7 +51,7 @@ _CASH = {
     "card debit": EntryKind.WITHDRAWAL,
     "card credit": EntryKind.DEPOSIT,
     "card refund": EntryKind.DEPOSIT,
-    "spending cashback": EntryKind.DEPOSIT,
+    "spending cashback": EntryKind.INTEREST,
     "interest on cash": EntryKind.INTEREST,
     "lending interest": EntryKind.INTEREST,
     "share lending interest": EntryKind.INTEREST,

@@ -16,6 +16,7 @@ from rebalancer.adapters.statements.csv_reading import (
     check_one_account,
     each,
     in_kind,
+    is_charge,
     price_of,
     rounded,
     with_taxes,
@@ -98,7 +99,7 @@ class Vanguard(CsvReader):
         check_one_account(records, "account")
         rest = without_cancelled(records, reading, _trade_key, lambda one: one.number("amount"))
         incomes = [record for record in rest if _kind(record) in {*_DIVIDENDS, "interest"}]
-        taxes = [record for record in rest if _kind(record) in _TAXES]
+        taxes = [record for record in rest if _kind(record) in _TAXES and is_charge(record)]
         pairs, _ = with_taxes(
             incomes,
             taxes,
@@ -183,14 +184,13 @@ def _add(record: Record, reading: Reading) -> None:
         reading.split_later(AddedUnits(record.line, record.day("day"), _instrument(record), added))
     elif kind in _FEES | _TAXES:
         amount = record.amount("amount")
-        if amount > 0:
-            raise _unmatched(record)
+        charge = EntryKind.FEE if kind in _FEES else EntryKind.TAX
         reading.add(
             Transaction(
                 record.line,
-                EntryKind.FEE if kind in _FEES else EntryKind.TAX,
+                reading.charge_kind(record, charge, amount),
                 record.day("day"),
-                -amount,
+                abs(amount),
                 "USD",
                 _instrument(record) if record.text("symbol") else None,
                 note=_note(record),
