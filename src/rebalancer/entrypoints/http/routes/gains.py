@@ -21,8 +21,8 @@ from rebalancer.entrypoints.http.threads import READS, run_in
 from rebalancer.entrypoints.schemas.gains import GainsView, gains_csv, gains_view, parse_lots
 
 _CSV = "text/csv"
-_LONGEST_LOTS = 6_000
-"""Most characters of named lots, which fit into the line of a request."""
+_LONGEST_LOTS = 2_000
+"""Most characters of named lots: near the longest URL that clients and proxies accept."""
 
 
 class OutputFormat(StrEnum):
