@@ -18,6 +18,7 @@ from rebalancer.adapters.statements.trading212 import Trading212
 from rebalancer.adapters.statements.vanguard import Vanguard
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.portfolio.entries import EntryKind
+from rebalancer.domain.portfolio.ledger import Ledger
 from tests.statements import (
     SAMPLES,
     cash,
@@ -25,6 +26,7 @@ from tests.statements import (
     check_read,
     check_rows,
     codes,
+    entries,
     errors,
     holdings,
     sample,
@@ -195,8 +197,33 @@ def test_coinbase_sample_adds_up():
     assert holdings(statement) == decimals(
         BTC="0.00303654", ETH="0.900037835729", GRT="5.25", XRP="156.145683"
     )
-    assert totals(statement, EntryKind.INTEREST) == decimals(EUR="1.17649")  # 0.12649 + 1.05
+    assert totals(statement, EntryKind.INTEREST) == decimals(EUR="1.18")  # 0.13 + 1.05
     assert codes(statement).count("rounded_quantity") == 2
+
+
+def test_coinbase_transfer_without_a_price_takes_the_close_of_the_day():
+    text = sample("coinbase.csv").decode()
+    text += "cb-4,2025-03-02 11:00:00 UTC,Receive,BTC,0.00250000,,,,,0,\n"
+    transfer = Coinbase().read(text.encode()).transactions[-1]
+    assert (transfer.kind, transfer.quantity) == (EntryKind.DEPOSIT, Decimal("0.0025"))
+    assert (transfer.price, transfer.amount, transfer.currency) == (None, 0, "")
+
+
+def test_coinbase_trade_against_another_asset_has_both_sides():
+    text = sample("coinbase.csv").decode() + (
+        "cb-5,2025-03-02 11:00:00 UTC,Advanced Trade Buy,SOL,2,USD,$150.00,$300.00,$301.20,$1.20,"
+        "Bought 2 SOL for 301.2 USDC on SOL-USDC at 150 USDC/SOL\n"
+        "cb-6,2026-01-24 22:14:05 UTC,Convert,BTC,0.00084397,USD,$89345.925,$75.40,$77.58,$2.18,\n"
+        "cb-6,2026-01-24 22:14:05 UTC,Convert,USDC,-77.589329,USD,$1.00,$77.58,$77.58,$0.00,\n"
+    )
+    found = [one for one in Coinbase().read(text.encode()).transactions if one.line > 16]
+    assert [(one.kind.value, one.instrument.symbol, one.amount, one.cost) for one in found] == [
+        ("sell", "USDC", Decimal("301.20"), 0),
+        ("buy", "SOL", Decimal("300.00"), Decimal("1.20")),
+        ("buy", "BTC", Decimal("75.40"), Decimal("2.18")),
+        ("sell", "USDC", Decimal("77.58"), 0),
+    ]
+    assert len({one.external_id for one in found}) == 4
 
 
 # Laws
@@ -221,6 +248,15 @@ def test_each_row_is_a_transaction_or_has_a_remark(name):
     check_rows(statement, ())
     for remark in statement.remarks:
         assert remark.line or remark.code == "windows_1252"
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if not name.startswith("degiro_tr")])
+def test_samples_fit_a_ledger(name):
+    """No sample with its deposits spends more than it has, on any day."""
+    statement = read(name)
+    ledger = Ledger().extended_by(entries(statement))
+    held = {symbol: units for symbol, units in ledger.positions.holdings.items() if units}
+    assert held == holdings(statement)
 
 
 @every_file

@@ -13,6 +13,7 @@ from rebalancer.adapters.statements.csv_formats import POINT, DayFormat, quote
 from rebalancer.adapters.statements.csv_reading import (
     CsvReader,
     Reading,
+    cents,
     currency_of,
     each,
     in_kind,
@@ -214,16 +215,18 @@ def _add_trade(record: Record, reading: Reading, kind: EntryKind) -> None:
             code="contradictory_amounts",
         )
     currency = _currency(record)
+    total, gross = cents(total, currency), cents(gross, currency)
+    cost = abs(total - gross)
     trade = Transaction(
         record.line,
         kind,
         record.day("day"),
-        rounded(gross),
+        gross,
         currency,
         _instrument(record),
         quantity,
         _price(record, gross, quantity),
-        rounded(cost),
+        cost,
         external_id=_id(record),
         note=record.text("notes"),
     )
@@ -236,7 +239,7 @@ def _add_trade(record: Record, reading: Reading, kind: EntryKind) -> None:
         record.line,
         EntryKind.SELL if kind is EntryKind.BUY else EntryKind.BUY,
         trade.on,
-        rounded(total),
+        total,
         currency,
         Instrument(_asset(found[2]), "", "", currency),
         rounded(units),
@@ -256,6 +259,7 @@ def _add_conversion(record: Record, reading: Reading) -> None:
     found = _CONVERTED.match(record.text("notes"))
     gross, total = abs(record.amount("subtotal")), abs(record.amount("total"))
     currency, on, note = _currency(record), record.day("day"), record.text("notes")
+    gross, total = cents(gross, currency), cents(total, currency)
     if not found or quantity < 0:
         buys = quantity > 0
         cost = max(total - gross if buys else gross - total, _ZERO)
@@ -265,12 +269,12 @@ def _add_conversion(record: Record, reading: Reading) -> None:
                 record.line,
                 EntryKind.BUY if buys else EntryKind.SELL,
                 on,
-                rounded(amount),
+                amount,
                 currency,
                 _instrument(record),
                 abs(quantity),
                 _price(record, amount, abs(quantity)),
-                rounded(cost),
+                cost,
                 external_id=_id(record),
                 note=note,
             )
@@ -292,7 +296,7 @@ def _add_conversion(record: Record, reading: Reading) -> None:
             record.line,
             EntryKind.SELL,
             on,
-            rounded(total),
+            total,
             currency,
             _instrument(record),
             rounded(given),
@@ -304,12 +308,12 @@ def _add_conversion(record: Record, reading: Reading) -> None:
             record.line,
             EntryKind.BUY,
             on,
-            rounded(total) - rounded(cost),
+            total - cost,
             currency,
             Instrument(_asset(found[4]), "", "", currency),
             rounded(brought),
             price_of(total - cost, brought),
-            rounded(cost),
+            cost,
             external_id=_id(record, "counter"),
             note=note,
         ),
@@ -323,7 +327,7 @@ def _add_reward(record: Record, reading: Reading) -> None:
     amount = abs(record.number("subtotal") or record.amount("total"))
     if not amount:
         amount = quantity * (record.number("price") or _ZERO)
-    amount = rounded(amount)
+    amount = cents(amount, currency)
     instrument = _instrument(record)
     reading.add(
         Transaction(
@@ -355,13 +359,14 @@ def _add_transfer(record: Record, reading: Reading) -> None:
     quantity = _quantity(record, reading)
     if _type(record) in ("send", "withdrawal") and quantity > 0:
         quantity = -quantity  # older files have no sign
+    price = rounded(record.number("price") or _ZERO) or None
     reading.add(
         in_kind(
             record,
             quantity,
-            rounded(record.number("price") or _ZERO) or None,
+            price,
             on=record.day("day"),
-            currency=_currency(record),
+            currency=_currency(record) if price or record.text("currency") else "",
             instrument=_instrument(record),
             external_id=_id(record),
             note=record.text("notes") or record.text("type"),
