@@ -315,6 +315,20 @@ def test_changes_name_cash_and_holdings_before_and_after() -> None:
     ]
 
 
+def test_price_far_from_the_close_is_remarked_once_for_each_asset() -> None:
+    near, far = (
+        buy("1", price, instrument=KO, line=line) for price, line in (("40", 2), ("12.50", 3))
+    )
+    plan = plan_import(statement(near, far, attrs.evolve(far, line=4)), terms(), Ledger())
+    assert [(one.line, one.code, one.is_error) for one in plan.remarks] == [
+        (3, "price_far_from_close", False)
+    ]
+    assert len(plan.entries) == 3
+    abroad = buy("1", "12.50", instrument=KO, currency="EUR")
+    closes = terms(close=lambda symbol, day, currency: Decimal(50) if currency == "USD" else None)
+    assert plan_import(statement(abroad), closes, Ledger()).remarks == ()
+
+
 def test_missing_cash_is_deposited_on_each_day_in_its_currency() -> None:
     tuesday, friday = date(2022, 1, 4), date(2022, 1, 7)
     sale = Transaction(

@@ -13,6 +13,7 @@ from functools import partial
 from uuid import UUID
 
 import attrs
+import numpy as np
 
 from rebalancer.application.asset_search import FoundAsset, SearchEverywhere
 from rebalancer.application.audit import record
@@ -20,7 +21,7 @@ from rebalancer.application.corporate_actions import extend_and_book, find_due
 from rebalancer.application.corrections import read_market
 from rebalancer.application.idempotency import add_key, find_earlier_result, fingerprint
 from rebalancer.application.ledger_changes import ExtendedPortfolio, LedgerChange, change_ledger
-from rebalancer.application.portfolios import find_market_day, get_close
+from rebalancer.application.portfolios import find_market_day
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.application.quotas import DEFAULT_QUOTAS, Quotas
@@ -443,11 +444,13 @@ class _Planner:
         return find_market_day(on, market, self.now)
 
     def _close(self, base: str, symbol: str, on: date, currency: str) -> Decimal | None:
-        if self.market.currency_of(symbol, base) != currency:
+        market = self.market
+        column = market.columns.get(symbol)
+        row = int(np.searchsorted(market.dates, np.datetime64(on), "right")) - 1
+        if column is None or row < 0 or market.currency_of(symbol, base) != currency:
             return None
-        with suppress(InvalidRequest):
-            return get_close(symbol, self.market, on, field="symbol")
-        return None
+        close = float(market.traded[row, column])
+        return Decimal(repr(close)) if close == close else None
 
     def _check_currency(self, base: str, code: str) -> None:
         quotes = self.market.quotes

@@ -44,6 +44,9 @@ LONGEST_NOTE = 500
 LONGEST_SYMBOL = 200
 """Most characters of a symbol."""
 
+FAR = Decimal("1.5")
+"""A price is remarked on if it, or the close of its day, is at least this many times the other."""
+
 
 class Certainty(StrEnum):
     """Why a transaction counts as a duplicate of a recorded entry."""
@@ -224,6 +227,7 @@ def plan_import(
     names = _Names(terms, ledger.symbols)
     names.read(statement.transactions)
     problems: list[Remark] = []
+    prices = _PriceChecks(terms)
     planned: list[tuple[int, Entry]] = []
     ids = _transaction_ids(terms.portfolio, statement)
     left_out = 0
@@ -242,8 +246,9 @@ def plan_import(
             continue
         if entry is not None:
             planned.append((transaction.line, entry))
+            prices.check(transaction.line, entry)
     added, duplicates = _separate_duplicates(planned, terms, ledger, frozenset(undone))
-    every = (*statement.remarks, *names.remarks, *problems, *names.unused())
+    every = (*statement.remarks, *names.remarks, *problems, *prices.remarks, *names.unused())
     remarks = sorted(every, key=lambda one: one.line)
     return ImportPlan(
         tuple(_by_day(added, statement)),
@@ -475,6 +480,43 @@ class _Names:
                     "another symbol if this is another listing",
                 )
             )
+
+
+class _PriceChecks:
+    """Compares prices of trades with closes: another asset or adjusted units are far from them.
+
+    Attributes:
+        remarks: At most one for each asset.
+    """
+
+    def __init__(self, terms: ImportTerms) -> None:
+        self.remarks: list[Remark] = []
+        self._terms = terms
+        self._seen: set[str] = set()
+
+    def check(self, line: int, entry: Entry) -> None:
+        """Compare the price of an entry, unless its asset has a remark already."""
+        if entry.kind not in TRADES or entry.symbol in self._seen:
+            return
+        assert entry.symbol is not None and entry.price is not None
+        currency = entry.currency or self._terms.base.code
+        close = self._terms.close(entry.symbol, entry.on, currency)
+        if close is None or not close > 0:
+            return
+        with localcontext(prec=_DIGITS):
+            factor = max(entry.price / close, close / entry.price)
+        if factor < FAR:
+            return
+        self._seen.add(entry.symbol)
+        self.remarks.append(
+            Remark(
+                line,
+                "price_far_from_close",
+                f"the price of {entry.symbol}, {entry.price:f}, is far from the close of "
+                f"{entry.on}, {close:f}; check that it is the same asset, and that its units are "
+                "not adjusted for a later split",
+            )
+        )
 
 
 def _key(name: str) -> str:
