@@ -133,6 +133,7 @@ def test_other_encodings_give_the_same(changed):
         ("fee", -1, "amount_out_of_range"),
         ("symbol", "", "missing_instrument"),
         ("unitPrice", [], "unreadable_number"),
+        ("unitPrice", None, "missing_value"),
     ],
 )
 def test_wrong_values_have_a_remark(field, value, code):

@@ -169,10 +169,15 @@ def test_both_decimal_marks_are_read(amount, expected):
     assert cash(READER.read(bank(row(amount)))) == {"EUR": Decimal(expected)}
 
 
-@pytest.mark.parametrize("amount", ["five", "", "0", "1e40", "--1"])
+@pytest.mark.parametrize("amount", ["five", "", "1e40", "--1"])
 def test_wrong_amounts_have_a_remark(amount):
     statement = READER.read(bank(row(amount)))
     assert not statement.transactions and len(errors(statement)) == 1
+
+
+def test_row_of_zero_is_skipped():
+    statement = READER.read(bank(row("0.00")))
+    assert not statement.transactions and codes(statement, errors=False) == ["zero_amount"]
 
 
 def test_wrong_currency_of_an_account_has_a_remark_on_each_row():

@@ -150,7 +150,6 @@ def test_older_exports_without_fees_are_read():
         ("2023-02-01,Deposit,,EUR,,,,,,,,,,,", "missing_value"),
         ("2023-02-01,Deposit,-5.00,EUR,,,,,,,,,,,", "opposite_sign"),
         ("2023-02-01,Deposit,5.00,Euro,,,,,,,,,,,", "invalid_currency"),
-        ("2023-02-01,Deposit,0.00,EUR,,,,,,,,,,,", "not_positive"),
         ("2023-02-01,Buy,5.00,EUR,,,,,,,DE000A000018,,,,", "missing_quantity"),
         ("2023-02-01,Buy,5.00,EUR,,,,,,1,,,,,", "missing_instrument"),
         ("2023-02-01,Buy,5.00,EUR,,,,9.00,,1,DE000A000018,,,,", "amount_out_of_range"),
@@ -163,6 +162,11 @@ def test_wrong_rows_have_a_remark_with_their_line(row, code):
     statement = READER.read(table(good, row))
     assert len(statement.transactions) == 1
     assert [(line, found) for line, found, _ in errors(statement)] == [(3, code)]
+
+
+def test_row_of_zero_is_skipped():
+    statement = READER.read(table("2023-02-01,Deposit,0.00,EUR,,,,,,,,,,,"))
+    assert not statement.transactions and codes(statement, errors=False) == ["zero_amount"]
 
 
 def test_mixed_number_formats_are_refused():

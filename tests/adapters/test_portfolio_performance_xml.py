@@ -143,10 +143,15 @@ def test_wrong_dates_have_a_remark(day):
     assert [(line, code) for line, code, _ in errors(statement)] == [(7, "unreadable_date")]
 
 
-@pytest.mark.parametrize("amount", ["10.50", "-5", "", "1e5", "9" * 40, "0"])
+@pytest.mark.parametrize("amount", ["10.50", "-5", "", "1e5", "9" * 40])
 def test_wrong_amounts_have_a_remark(amount):
     statement = READER.read(client(row("DEPOSIT", amount=amount)))
     assert not statement.transactions and len(errors(statement)) == 1
+
+
+def test_row_of_zero_is_skipped():
+    statement = READER.read(client(row("DEPOSIT", amount="0")))
+    assert not statement.transactions and codes(statement, errors=False) == ["zero_amount"]
 
 
 @pytest.mark.parametrize(

@@ -112,5 +112,10 @@ def test_wrong_rows_have_a_remark_with_their_line(row, code):
     assert [(line, found) for line, found, _ in errors(statement)] == [(3, code)]
 
 
+def test_row_of_zero_is_skipped():
+    statement = READER.read(HEADER + b"2023-01-01,$CASH-USD,1,FEE,0,USD,0,0,\n")
+    assert not statement.transactions and codes(statement, errors=False) == ["zero_amount"]
+
+
 def test_damaged_files_are_read_or_refused():
     check_damaged(READER, DATA)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.money import LARGEST, MOST_DECIMALS, Currency
-from rebalancer.domain.portfolio.entries import FLOWS, TRADES, Entry
+from rebalancer.domain.portfolio.entries import FLOWS, REORGANISATIONS, TRADES, Entry
 from rebalancer.domain.portfolio.statements import Instrument, Remark, Statement, Transaction
 from rebalancer.domain.text import escape_unsafe, find_hidden
 
@@ -24,6 +24,7 @@ _SHOWN = 40
 """Longest part of a value that a message quotes."""
 _NOTE = 200
 """Longest note that is read of a statement."""
+NOTHING_MOVES = "the row moves neither money nor units, and is not booked"
 _RECORDED = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -36,14 +37,17 @@ class Draft:
         self._remarks: list[Remark] = []
 
     def add(self, *transactions: Transaction) -> None:
-        """Add the transactions of one row, all or none of them.
+        """Add the transactions of one row, all or none of them; report a row that moves nothing.
 
         Raises:
             InvalidRequest: a ledger could not hold one of them.
         """
-        for transaction in transactions:
+        moving = [one for one in transactions if not moves_nothing(one)]
+        for transaction in moving:
             check_transaction(transaction)
-        self._transactions += transactions
+        self._transactions += moving
+        if transactions and not moving:
+            self.skip(transactions[0].line, "zero_amount", NOTHING_MOVES)
 
     def skip(self, line: int, code: str, message: str) -> None:
         """Report a line that is skipped on purpose, or how it was interpreted."""
@@ -69,6 +73,14 @@ class Draft:
             tuple(sorted(self._remarks, key=lambda one: one.line)),
             currency,
         )
+
+
+def moves_nothing(transaction: Transaction) -> bool:
+    """Return whether a transaction is money of 0, which a ledger does not record."""
+    return (
+        not (transaction.amount or transaction.quantity or transaction.counter_amount)
+        and transaction.kind not in REORGANISATIONS
+    )
 
 
 def check_transaction(transaction: Transaction) -> None:

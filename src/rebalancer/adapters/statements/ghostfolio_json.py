@@ -184,6 +184,18 @@ class _Fields:
                 return value.strip()
         return ""
 
+    def check_stated(self, *names: str) -> None:
+        """Check that numbers are not missing.
+
+        Raises:
+            InvalidRequest: one is.
+        """
+        for name in names:
+            if self._activity.get(name) in (None, ""):
+                raise InvalidRequest(
+                    f"the activity has no {name}; add it in Ghostfolio", code="missing_value"
+                )
+
     def number(self, name: str) -> Decimal:
         """Return a number; 0 without it."""
         value = self._activity.get(name)
@@ -202,6 +214,8 @@ class _Fields:
 def _transactions(number: int, fields: _Fields) -> list[Transaction]:
     """Return the transactions of an activity, with amounts in full units of the currency."""
     kind, stated = fields.text("type").upper(), fields.text("currency")
+    if kind != "FEE":
+        fields.check_stated("quantity", "unitPrice")
     scale = Decimal("0.01") if stated in _HUNDREDTHS else _ONE
     currency = read_currency(_HUNDREDTHS.get(stated, stated))
     on = read_iso_day(fields.text("date"))

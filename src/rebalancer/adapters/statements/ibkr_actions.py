@@ -83,6 +83,8 @@ class CorporateActions:
         """Read one action; if it is not understood, each of its rows is reported."""
         first = group[0]
         try:
+            if first.text("type").upper() == "IC" and self._keeps_symbol(group):
+                return
             transaction = self._transaction(group)
             self.draft.add(transaction)
         except InvalidRequest as error:
@@ -127,16 +129,24 @@ class CorporateActions:
             return self._reorganisation(row, EntryKind.SPLIT, subject, _ONE + ratio)
         return self._reorganisation(row, EntryKind.SPIN_OFF, subject, ratio, received)
 
+    def _keeps_symbol(self, group: Sequence[ActionRow]) -> bool:
+        """Report a change of the identifier alone, which books nothing; return whether it is."""
+        subject, (_, received) = _subject(group[0]), _pair(group)
+        if subject.symbol != received.instrument.symbol:
+            return False
+        for row in group:
+            self.draft.skip(
+                row.line,
+                "identifier_changed",
+                f"{subject.symbol} changes its identifier and not its symbol; there is nothing to "
+                "book",
+            )
+        return True
+
     def _rename(self, group: Sequence[ActionRow]) -> Transaction:
         gone, received = _pair(group)
         subject = _subject(group[0])
         other = _received(received)
-        if subject.symbol == other.symbol:
-            raise InvalidRequest(
-                f"{subject.symbol} changes its identifier and not its symbol, so there is nothing "
-                "to book; update the ISIN if you rely on it",
-                code="identifier_changed",
-            )
         return self._reorganisation(gone, EntryKind.RENAME, subject, None, other)
 
     def _merger(self, group: Sequence[ActionRow]) -> Transaction:

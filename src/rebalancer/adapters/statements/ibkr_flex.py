@@ -423,6 +423,7 @@ class _Reading:
         for row in self._not_reversed(detailed or rows):
             with self._draft.row(row.line):
                 kind = row.text("type").lower()
+                require(row.text("amount"), "amount")
                 if kind in _WITHHOLDING and not row.asset:  # on interest
                     self._draft.add(self._tax(row))
                 elif kind in _DIVIDENDS or kind in _WITHHOLDING:
@@ -453,6 +454,8 @@ class _Reading:
                 continue
             with suppress(InvalidRequest):
                 amount, on = row.number("amount"), row.day("dateTime", "settleDate", "reportDate")
+                if not amount:
+                    continue
                 subject = row.asset or row.text("description")
                 key = (subject, row.currency, row.text("type"), on)
                 if not waiting[*key, -amount]:
@@ -479,7 +482,7 @@ class _Reading:
                 amount = row.number("amount")
                 if row.text("type").lower() in _WITHHOLDING:
                     taxes.append(row)
-                elif amount > 0:
+                elif amount >= 0:
                     dividend = self._dividend(row, amount)
                     dividends.append((row, dividend))
                 else:

@@ -18,6 +18,7 @@ from rebalancer.adapters.statements.drafts import (
     read_currency,
     read_german_number,
     read_number,
+    require,
     round_number,
     shorten,
     unreadable_date,
@@ -148,6 +149,11 @@ class _Row:
     def number(self, name: str) -> Decimal:
         text = self.details.value(name)
         return _number(text, name) if text else _ZERO
+
+    def money(self, name: str) -> Decimal:
+        """Return an amount that must be stated."""
+        require(self.details.value(name), name)
+        return self.number(name)
 
     @property
     def instrument(self) -> Instrument:
@@ -290,11 +296,11 @@ class _Reading:
 
     def _bank(self, row: _Row) -> list[Transaction]:
         """Return a deposit or withdrawal, or income and fees that their type states."""
-        kind, amount = row.details.value("TRNTYPE").strip().upper(), row.number("TRNAMT")
+        kind, amount = row.details.value("TRNTYPE").strip().upper(), row.money("TRNAMT")
         booked = EntryKind.DEPOSIT if amount > 0 else EntryKind.WITHDRAWAL
         if kind == "INT":
             booked = EntryKind.INTEREST if amount > 0 else EntryKind.FEE
-        elif kind == "DIV" and amount > 0:
+        elif kind == "DIV" and amount >= 0:
             booked = EntryKind.DIVIDEND
         elif kind in _FEE_TYPES:
             booked = EntryKind.FEE if amount < 0 else EntryKind.INTEREST
@@ -389,7 +395,7 @@ def _income_kind(row: _Row) -> EntryKind:
 
 def _income(row: _Row) -> list[Transaction]:
     """Return income before the tax that was withheld; its total is what was received."""
-    total, withheld = row.number("TOTAL"), abs(row.number("WITHHOLDING"))
+    total, withheld = row.money("TOTAL"), abs(row.number("WITHHOLDING"))
     if total < 0:
         raise InvalidRequest(
             f"the income of {total} is negative; void the income that it takes back by hand",
@@ -403,13 +409,13 @@ def _income(row: _Row) -> list[Transaction]:
 
 
 def _return_of_capital(row: _Row) -> list[Transaction]:
-    paid = row.transaction(EntryKind.RETURN_OF_CAPITAL, row.number("TOTAL"))
+    paid = row.transaction(EntryKind.RETURN_OF_CAPITAL, row.money("TOTAL"))
     return [attrs.evolve(paid, instrument=row.instrument)]
 
 
 def _charge(row: _Row) -> list[Transaction]:
     """Return expenses and interest on margin, whose totals are negative."""
-    total = row.number("TOTAL")
+    total = row.money("TOTAL")
     if total > 0 and row.node.name == "MARGININTEREST":
         return [row.transaction(EntryKind.INTEREST, total)]
     return [row.transaction(EntryKind.FEE, abs(total))]

@@ -18,7 +18,7 @@ import attrs
 from rebalancer.adapters.statements.csv_formats import ISO, DayFormat, decide_numbers, quote
 from rebalancer.adapters.statements.csv_reading import CsvReader, Reading, currency_of
 from rebalancer.adapters.statements.csv_table import Header, Record, Table, normalize_title
-from rebalancer.adapters.statements.drafts import round_number
+from rebalancer.adapters.statements.drafts import NOTHING_MOVES, moves_nothing, round_number
 from rebalancer.adapters.statements.portfolio_performance_rows import (
     REFUNDS,
     BookedRow,
@@ -101,7 +101,11 @@ class PortfolioPerformanceCsv(CsvReader):
                         f"the {row.type.lower()} is booked with its row in the securities account",
                     )
                     continue
-                reading.add(*attrs.evolve(row, id=id).transactions)
+                transactions = attrs.evolve(row, id=id).transactions
+                if all(map(moves_nothing, transactions)):
+                    reading.skip(record.line, "zero_amount", NOTHING_MOVES)
+                    continue
+                reading.add(*transactions)
                 if id:
                     booked.add(id)
                 _explain(record, row, reading)

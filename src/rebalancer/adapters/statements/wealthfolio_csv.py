@@ -17,7 +17,7 @@ from rebalancer.adapters.statements.csv_reading import (
     rounded,
 )
 from rebalancer.adapters.statements.csv_table import Header, Record, Table
-from rebalancer.adapters.statements.drafts import round_number
+from rebalancer.adapters.statements.drafts import NOTHING_MOVES, moves_nothing, round_number
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.portfolio.entries import EntryKind
 from rebalancer.domain.portfolio.statements import Instrument, Transaction
@@ -76,7 +76,12 @@ class WealthfolioCsv(CsvReader):
                 if record.text("draft").casefold() == "true":
                     reading.skip(record.line, "draft", "the activity is a draft; it is not booked")
                 else:
-                    reading.add(*_transactions(record))
+                    found = _transactions(record)
+                    moving = [one for one in found if not moves_nothing(one)]
+                    if not moving:
+                        reading.skip(record.line, "zero_amount", NOTHING_MOVES)
+                        continue
+                    reading.add(*moving)
                     _explain(record, reading)
 
     def currency_of(self, table: Table) -> str:
