@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import io
 
+from rebalancer.entrypoints.cli.printed_gains import print_gains
+from rebalancer.entrypoints.schemas.gains import gains_view
+from tests.application.test_gains import ENTRIES, Office
 from tests.entrypoints.test_store_commands import PORTFOLIO, keep, register, store
 
 __all__ = ["keep", "register", "store"]
@@ -28,3 +31,13 @@ def test_gains_of_a_stored_portfolio_are_measured(store, keep):
     assert store("portfolio", "gains", id, "--year", "20").refused("'20' is not a tax year")
     assert store("portfolio", "gains", id, "--lots", "x").refused("'x' does not name a lot")
     assert store("portfolio", "gains", id, "--csv", "--json").refused("give either --csv or --json")
+
+
+def test_gains_are_printed_as_tables(capsys):
+    office = Office()
+    office.keep(*ENTRIES)
+    print_gains("Ada's", gains_view(office.measure()))
+    text = " ".join(capsys.readouterr().out.split())
+    for figure in ("by fifo; amounts in EUR", "1,436.00", "+412.00", "+392.67", "960.00"):
+        assert figure in text
+    assert "2022-07-01 to 2023-02-01" in text

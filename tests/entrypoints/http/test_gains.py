@@ -113,7 +113,7 @@ def test_gains_are_also_csv(ada: ApiUser, path: str) -> None:
 
 def test_empty_portfolio_has_no_gains(ada: ApiUser) -> None:
     found = ada.get(f"/api/portfolios/{ada.portfolio(cash='0')['id']}/gains").json()
-    assert (found["years"], found["open_lots"], found["unrealised"]["gain"]) == ([], [], "0")
+    assert (found["years"], found["open_lots"], found["unrealised"]["gain"]) == ([], [], "0.00")
 
 
 def test_unknown_cost_is_stated(ada: ApiUser) -> None:
@@ -150,7 +150,7 @@ def test_proposal_states_what_its_sales_would_realise(
     assert (sold["side"], sold["quantity"], sold["lot_method"]) == ("sell", "5", "fifo")
     # The lot that is left cost 9.00 a share.
     gain = Decimal(sold["amount"]) - Decimal(sold["cost_amount"]) - 45
-    assert (Decimal(sold["gain"]), sold["long_term_gain"]) == (gain, "0")
+    assert (Decimal(sold["gain"]), sold["long_term_gain"]) == (gain, "0.00")
     assert (bought["gain"], bought["lot_method"]) == (None, None)
     assert ada.get(f"/api/rebalance/{made['id']}").json()["orders"] == made["orders"]
     accepted = ada.post(f"/api/rebalance/{made['id']}/accept")

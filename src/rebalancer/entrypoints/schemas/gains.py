@@ -14,7 +14,7 @@ import attrs
 
 from rebalancer.application.gains import GainsReport
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.money import decimal_of
+from rebalancer.domain.money import Currency, decimal_of
 from rebalancer.domain.portfolio.entries import EntryKind
 from rebalancer.domain.portfolio.lots.model import (
     Disposal,
@@ -156,7 +156,7 @@ def gains_view(report: GainsReport) -> GainsView:
         disposals=[_disposal_view(one) for one in report.realised.disposals],
         income=[_income_view(one) for one in report.realised.income],
         open_lots=[_lot_view(one) for one in report.open_lots],
-        unrealised=_unrealised_view(report.open_lots),
+        unrealised=_unrealised_view(report.open_lots, report.portfolio.mandate.currency),
         notes=list(report.notes),
     )
 
@@ -269,13 +269,14 @@ def _lot_view(one: UnrealisedGain) -> OpenLotView:
     )
 
 
-def _unrealised_view(lots: Sequence[UnrealisedGain]) -> UnrealisedView:
+def _unrealised_view(lots: Sequence[UnrealisedGain], currency: Currency) -> UnrealisedView:
+    zero = currency.round(Decimal(0))  # which has the digits of the currency
     known = [one for one in lots if one.gain is not None]
     return UnrealisedView.of(
         {
-            "cost": total(one.lot.cost for one in known),
-            "value": total(one.value for one in known),
-            "gain": total(one.gain for one in known),
+            "cost": total((zero, *(one.lot.cost for one in known))),
+            "value": total((zero, *(one.value for one in known))),
+            "gain": total((zero, *(one.gain for one in known))),
             "unknown": len(lots) - len(known),
         }
     )

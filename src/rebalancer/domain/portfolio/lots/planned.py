@@ -129,7 +129,7 @@ def _gain(sale: PlannedSale, made: Disposal, method: LotMethod, currency: Curren
         found = made.rounded(currency.round)
         terms = [use.term(found.on) for use in found.uses]
         long_term = total(
-            use.gain if term is Term.LONG else _ZERO
+            use.gain if term is Term.LONG else currency.round(_ZERO)
             for use, term in zip(found.uses, terms, strict=True)
         )
         return SaleGain(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal, localcontext
 from typing import Self
@@ -166,6 +166,7 @@ def realised_gains(
             tuple(
                 _sum_year(
                     one,
+                    currency,
                     [disposal for disposal in disposals if disposal.on in one],
                     [paid for paid in income if paid.on in one],
                 )
@@ -177,32 +178,33 @@ def realised_gains(
 
 
 def _sum_year(
-    year: TaxYear, disposals: Sequence[Disposal], income: Sequence[Income]
+    year: TaxYear, currency: Currency, disposals: Sequence[Disposal], income: Sequence[Income]
 ) -> YearOfGains:
+    zero = currency.round(_ZERO)  # which has the digits of the currency
     known = [one for one in disposals if one.gain is not None]
-    by_term = {None: _ZERO, Term.SHORT: _ZERO, Term.LONG: _ZERO}
+    by_term = {None: zero, Term.SHORT: zero, Term.LONG: zero}
     for one in known:
-        by_term[None] += one.gain or _ZERO
+        by_term[None] += one.gain or zero
         for use in one.uses:
             term = use.term(one.on)
             if term is not None and use.gain is not None:
                 by_term[term] += use.gain
                 by_term[None] -= use.gain
+
+    def of_kind(kind: EntryKind) -> Decimal | None:
+        return total((zero, *(one.amount for one in income if one.kind is kind)))
+
     return YearOfGains(
         year,
-        proceeds=sum((one.proceeds or _ZERO for one in known), _ZERO),
-        cost=sum((one.cost or _ZERO for one in known), _ZERO),
+        proceeds=sum((one.proceeds or zero for one in known), zero),
+        cost=sum((one.cost or zero for one in known), zero),
         short_term=by_term[Term.SHORT],
         long_term=by_term[Term.LONG],
         undetermined=by_term[None],
         unknown=len(disposals) - len(known),
-        dividends=_sum_kind(income, EntryKind.DIVIDEND),
-        interest=_sum_kind(income, EntryKind.INTEREST),
-        withheld=total(one.withheld for one in income),
-        taxes=_sum_kind(income, EntryKind.TAX),
-        fees=_sum_kind(income, EntryKind.FEE),
+        dividends=of_kind(EntryKind.DIVIDEND),
+        interest=of_kind(EntryKind.INTEREST),
+        withheld=total((zero, *(one.withheld for one in income))),
+        taxes=of_kind(EntryKind.TAX),
+        fees=of_kind(EntryKind.FEE),
     )
-
-
-def _sum_kind(income: Iterable[Income], kind: EntryKind) -> Decimal | None:
-    return total(one.amount for one in income if one.kind is kind)
