@@ -44,11 +44,20 @@ COMMANDS = [
     ["db"],
     *(["db", name] for name in ("upgrade", "downgrade", "current", "check")),
     ["user"],
-    ["user", "create"],
+    *(["user", name] for name in ("create", "import-export")),
     ["portfolio"],
     *(
         ["portfolio", name]
-        for name in ("list", "show", "performance", "gains", "void", "import", "export")
+        for name in (
+            "list",
+            "show",
+            "performance",
+            "gains",
+            "statement",
+            "void",
+            "import",
+            "export",
+        )
     ),
 ]
 HEAVY = {

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
 from dishka.integrations.litestar import FromDishka
 from litestar import Response, get
+from litestar.openapi.spec import (
+    OpenAPIFormat,
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    OpenAPIType,
+    Operation,
+    Schema,
+)
 from litestar.params import FromPath, QueryParameter
 
 from rebalancer.application.portfolio_export import ExportPortfolio
 from rebalancer.application.ports.clock import Clock
 from rebalancer.entrypoints.http.auth import Owner, owner_router
-from rebalancer.entrypoints.http.errors import problem_responses, response_spec
+from rebalancer.entrypoints.http.errors import response_spec
 from rebalancer.entrypoints.http.threads import READS, run_in
 
 
@@ -24,17 +33,32 @@ class ExportFormat(StrEnum):
     PORTFOLIO_PERFORMANCE = "portfolio_performance"
 
 
+@dataclass
+class _ExportOperation(Operation):
+    """Operation whose answer is JSON or an archive."""
+
+    def __post_init__(self) -> None:
+        answer = (self.responses or {}).get("200")
+        if isinstance(answer, OpenAPIResponse):
+            answer.content = {
+                "application/json": OpenAPIMediaType(schema=Schema(type=OpenAPIType.OBJECT)),
+                "application/zip": OpenAPIMediaType(
+                    schema=Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
+                ),
+            }
+
+
 @get(
     "/{portfolio_id:uuid}/export",
     summary="Export for another tool",
-    media_type="application/octet-stream",
+    media_type="application/json",
+    operation_class=_ExportOperation,
     responses={
         200: response_spec(
             bytes,
             description="JSON for Ghostfolio; a zip archive of CSV for Portfolio Performance.",
-            media_type="application/octet-stream",
+            media_type="application/json",
         ),
-        **problem_responses(),
     },
 )
 async def export_portfolio(
