@@ -290,6 +290,26 @@ class TestPerformance:
             cell.text[0] in "+−" and -1 <= cell.strength <= 1 for _, c in months for cell in c
         )
 
+    def test_contributions_name_holdings_cash_fees_and_classes(self):
+        parts = [("asset", "AAPL", 0.06), ("cash", None, 0.0), ("fees", None, -0.03)]
+        attribution = {
+            "holdings": [
+                {"kind": kind, "symbol": symbol, "currency": "EUR", "contribution": much}
+                for kind, symbol, much in parts
+            ],
+            "asset_classes": [
+                {"name": "equity", "contribution": 0.06},
+                {"name": "fees", "contribution": -0.03},
+            ],
+        }
+        screen = performance_screen(performance(attribution=attribution), "max", BRITISH, EN)
+        assert [row.name for row in screen.holdings] == ["AAPL", "Cash in EUR", "Fees"]
+        assert [row.strength for row in screen.holdings] == [1.0, 0.0, -0.5]
+        assert [row.name for row in screen.classes] == ["Shares", "Fees"]
+        assert all(row.text[0] in "+−" or row.strength == 0 for row in screen.holdings)
+        old = performance_screen(performance(), "max", BRITISH, EN)
+        assert (old.holdings, old.classes) == ((), ())
+
     def test_a_single_day_has_no_chart(self):
         line = attrs.asdict(performance().portfolio) | {"values": [1000.0]}
         one = performance(

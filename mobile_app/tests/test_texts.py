@@ -42,13 +42,14 @@ def test_an_unknown_language_is_english():
 
 
 def test_what_the_server_names_has_words_in_every_language():
-    from rebalancer.domain.market.asset_classes import AssetClass  # noqa: F401
+    from rebalancer.domain.market.asset_classes import AssetClass
     from rebalancer.domain.policy.rules import POLICIES as RULES
     from rebalancer.domain.portfolio.entries import EntryKind
     from rebalancer.domain.portfolio.risk import RISK_PROFILES
     from rebalancer.domain.rebalancing.lifecycle import Stage
 
     wanted = [f"policy.{name}" for name in RULES]
+    wanted += [f"performance.class_{name}" for name in (*AssetClass, "unknown", "cash", "fees")]
     wanted += [f"profile.{name}" for name in RISK_PROFILES]
     wanted += [f"entry.{kind}" for kind in EntryKind]
     wanted += [f"stage.{stage}" for stage in Stage if stage not in ("proposed", "nothing_to_do")]

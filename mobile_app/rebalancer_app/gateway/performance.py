@@ -24,6 +24,32 @@ class Line:
 
 
 @attrs.frozen
+class HoldingContribution:
+    """What a holding, cash or fees add to the return."""
+
+    kind: str
+    symbol: str | None
+    currency: str
+    contribution: float
+
+
+@attrs.frozen
+class GroupContribution:
+    """What an asset class adds to the return."""
+
+    name: str
+    contribution: float
+
+
+@attrs.frozen
+class Attribution:
+    """Contributions to the return, the largest first; each list adds up to it."""
+
+    holdings: list[HoldingContribution]
+    asset_classes: list[GroupContribution]
+
+
+@attrs.frozen
 class Performance:
     """Performance from the first entry to the last close."""
 
@@ -42,6 +68,7 @@ class Performance:
     dates: list[date]
     contributions: list[float]
     notes: list[str]
+    attribution: Attribution | None = None
 
 
 READ = Endpoint(

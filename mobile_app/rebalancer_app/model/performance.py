@@ -45,6 +45,20 @@ class MonthCell:
 
 
 @attrs.frozen
+class ContributionRow:
+    """What a part adds to the return.
+
+    Attributes:
+        strength: From -1 to 1, of the largest contribution.
+    """
+
+    name: str
+    text: str
+    strength: float
+    spoken: str
+
+
+@attrs.frozen
 class PerformanceScreen:
     """Everything on the screen.
 
@@ -61,6 +75,8 @@ class PerformanceScreen:
     comparisons: tuple[tuple[str, str, str], ...]
     months: tuple[tuple[str, tuple[MonthCell, ...]], ...]
     notes: tuple[str, ...]
+    holdings: tuple[ContributionRow, ...] = ()
+    classes: tuple[ContributionRow, ...] = ()
 
 
 def performance_screen(
@@ -110,6 +126,48 @@ def performance_screen(
         ),
         months=_months(one.dates, index, formats, texts),
         notes=tuple(one.notes),
+        holdings=_contribution_rows(_holdings(one, texts), formats),
+        classes=_contribution_rows(_classes(one, texts), formats),
+    )
+
+
+def _holdings(one: Performance, texts: Texts) -> list[tuple[str, float]]:
+    """Return name and contribution of each holding, of cash and of fees."""
+    if one.attribution is None:
+        return []
+
+    def name(kind: str, currency: str) -> str:
+        return (
+            texts("performance.fees")
+            if kind == "fees"
+            else texts("performance.cash_in", currency=currency)
+        )
+
+    return [
+        (part.symbol or name(part.kind, part.currency), part.contribution)
+        for part in one.attribution.holdings
+    ]
+
+
+def _classes(one: Performance, texts: Texts) -> list[tuple[str, float]]:
+    """Return name and contribution of each asset class."""
+    if one.attribution is None:
+        return []
+    return [
+        (texts.find(f"performance.class_{part.name}") or part.name, part.contribution)
+        for part in one.attribution.asset_classes
+    ]
+
+
+def _contribution_rows(
+    parts: Sequence[tuple[str, float]], formats: Formats
+) -> tuple[ContributionRow, ...]:
+    largest = max((abs(much) for _, much in parts), default=0.0) or 1.0
+    return tuple(
+        ContributionRow(
+            name, formats.points(much), much / largest, f"{name}: {formats.percent(much)}"
+        )
+        for name, much in parts
     )
 
 

@@ -12,6 +12,7 @@ from rebalancer_app.gateway import performance as gateway
 from rebalancer_app.gateway.performance import Performance
 from rebalancer_app.model.performance import (
     PERIODS,
+    ContributionRow,
     Figure,
     MonthCell,
     PerformanceScreen,
@@ -65,6 +66,8 @@ def PortfolioPerformance() -> ft.View:
             words(screen.since, app, "lead", strong=True),
             _figures(screen, explain, app),
             _comparisons(screen, app),
+            *_contributions("performance.by_holding", screen.holdings, app),
+            *_contributions("performance.by_class", screen.classes, app),
             *_drawdowns(screen, app),
             words(text("performance.months"), app, "lead", strong=True),
             *[_year(year, months, app) for year, months in screen.months],
@@ -140,6 +143,37 @@ def _comparisons(screen: PerformanceScreen, app: AppState) -> ft.Control:
         for name, gained, lost in screen.comparisons
     ]
     return card(ft.Column(list[ft.Control](rows), spacing=theme.GRID), app)
+
+
+def _contributions(title: str, rows: Sequence[ContributionRow], app: AppState) -> list[ft.Control]:
+    """Return what each part adds to the return; together they are the return."""
+    if not rows:
+        return []
+    lines = [
+        ft.Semantics(
+            label=row.spoken,
+            exclude_semantics=True,
+            content=ft.Row(
+                [
+                    words(row.name, app, expand=True),
+                    words(
+                        row.text,
+                        app,
+                        strong=True,
+                        color=app.colors.gain if row.strength >= 0 else app.colors.loss,
+                    ),
+                ]
+            ),
+        )
+        for row in rows
+    ]
+    return [
+        words(app.texts(title), app, "lead", strong=True),
+        card(
+            ft.Column([quiet(app.texts("performance.adds_up"), app), *lines], spacing=theme.GRID),
+            app,
+        ),
+    ]
 
 
 def _drawdowns(screen: PerformanceScreen, app: AppState) -> list[ft.Control]:
