@@ -1,7 +1,7 @@
 """Measure the summary of all portfolios of an owner, with long ledgers.
 
-Operations are use cases over an SQLite file on this machine. The first summary of a process reads
-all entries; later ones follow from what is known of unchanged portfolios.
+Operations are use cases over an SQLite file on this machine. The first summary of all reads all
+entries; later ones, also of other processes, follow from snapshots.
 """
 
 from __future__ import annotations
@@ -57,11 +57,13 @@ def figures() -> Iterator[Figure]:
         _deposit(work, market, owner, first, days_ago=600)
         back_dated = _time(histories, market, owner)
         next_day = _time(histories, prices(assets=40, days=DAYS + 1).until(DAYS), owner)
+        restarted = _time(ReadHistories(work), market, owner)
         for case, seconds in (
             ("", warm),
             (", after a deposit", changed),
             (", after a deposit that is back-dated by years", back_dated),
             (", after a new close", next_day),
+            (", the first one of another process", restarted),
         ):
             yield Figure("home", f"{what}{case}", "s", seconds, "all entries", cold, aim=AIM)
 

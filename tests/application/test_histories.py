@@ -15,8 +15,9 @@ from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.adapters.sql import migrations
 from rebalancer.adapters.sql.checkpoints import LedgerRules
 from rebalancer.adapters.sql.engine import connect
+from rebalancer.adapters.sql.histories import unpack
 from rebalancer.adapters.sql.work import SqlWork
-from rebalancer.application.histories import HistoryCache, ReadHistories
+from rebalancer.application.histories import STORED_FROM, HistoryCache, ReadHistories
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.domain.backtest.periods import ValueHistory
 from rebalancer.domain.backtest.track_record import measure_history
@@ -147,6 +148,29 @@ def test_restated_close_is_measured_in_full(shop: Shop) -> None:
     shop.market = PriceHistory.of(shop.market.symbols, shop.market.dates, closes)
     shop.check()
     assert shop.reads == 2
+
+
+def test_snapshot_of_a_long_ledger_is_continued_by_another_process(shop: Shop) -> None:
+    shop.record(*(deposit(day(11 + number % 60)) for number in range(STORED_FROM)))
+    shop.check()
+    shop.record(deposit(day(98)))
+    other = attrs.evolve(shop, read=CountingHistories(shop.work), market=LONG.until(104))
+    other.check()
+    stored = not isinstance(shop.work, MemoryWork)
+    assert (shop.reads, other.reads) == (1, 0 if stored else 1)
+    shop.record(deposit(day(20)))
+    third = attrs.evolve(shop, read=CountingHistories(shop.work), market=LONG)
+    third.check()
+    assert third.reads == 1
+    # The base is moved, and stored again, when it is far away.
+    with shop.work.read() as tx:
+        assert (ID in tx.portfolios.histories([ID])) == stored
+
+
+def test_damaged_snapshot_is_ignored() -> None:
+    assert unpack(b"") is None
+    assert unpack(b"\x81\xa6format\x00") is None
+    assert unpack(b"\x81\xa6format\x01") is None
 
 
 def test_forgotten_portfolio_is_measured_again(shop: Shop) -> None:

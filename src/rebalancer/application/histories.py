@@ -1,10 +1,11 @@
-"""Value of stored portfolios over time, from snapshots that are kept in this process."""
+"""Value of stored portfolios over time, from snapshots in this process and in the store."""
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from threading import Lock
 from uuid import UUID
@@ -12,7 +13,12 @@ from uuid import UUID
 import attrs
 
 from rebalancer.application.ports.store import UnitOfWork
-from rebalancer.domain.backtest.history_snapshots import HistorySnapshot, take_snapshot
+from rebalancer.domain.backtest.history_snapshots import (
+    WINDOW,
+    HistorySnapshot,
+    KeptHistory,
+    take_snapshot,
+)
 from rebalancer.domain.backtest.periods import ValueHistory
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.domain.market.prices import PriceHistory
@@ -21,6 +27,11 @@ from rebalancer.domain.portfolio.mandate import ManagedPortfolio
 
 MOST_SNAPSHOTS = 1_000
 """Snapshots that a process keeps, about 50 kB each for five years of closes."""
+
+STORED_FROM = 500
+"""Entries from which on a snapshot is stored; shorter ledgers are measured as fast."""
+
+log = logging.getLogger("rebalancer.valuation")
 
 
 @attrs.frozen(eq=False)
@@ -70,6 +81,10 @@ class ReadHistories:
 
     An unchanged portfolio is not read. Of a changed one, and after new closes, only the later
     entries are read where its snapshot can be continued, see `HistorySnapshot.continued`.
+    Snapshots of long ledgers are stored, for other processes.
+
+    Attributes:
+        cache: Snapshots of this process.
     """
 
     work: UnitOfWork
@@ -100,11 +115,13 @@ class ReadHistories:
         """Continue snapshots, or measure all entries of a portfolio."""
         found: dict[UUID, HistorySnapshot | None] = {}
         marks: dict[UUID, LedgerMark | None] = {}
+        begun = {one.id: kept for one in portfolios if (kept := self._recall(one)) is not None}
         with self.work.read() as tx:
+            begun |= tx.portfolios.histories([one.id for one in portfolios if one.id not in begun])
             for one in portfolios:
                 ledger = tx.portfolios.ledger(one.id)
                 marks[one.id] = ledger.mark
-                continued = self._continue(one, ledger, market)
+                continued = _continue(one, begun.get(one.id), ledger, market)
                 if continued is not None:
                     found[one.id] = continued
             rest = [one for one in portfolios if one.id not in found]
@@ -115,26 +132,41 @@ class ReadHistories:
                 marks[one.id] = None  # it has changed since
             found[one.id] = self._measure_all(one, ledger, market)
         for one in portfolios:
-            kept = _Kept(_version(one), weakref.ref(market), marks[one.id], found[one.id])
-            self.cache.put(one.id, kept)
+            known = _Kept(_version(one), weakref.ref(market), marks[one.id], found[one.id])
+            self.cache.put(one.id, known)
+        self._store(begun, found, marks)
         return found
 
-    def _continue(
-        self, portfolio: ManagedPortfolio, ledger: Ledger, market: PriceHistory
-    ) -> HistorySnapshot | None:
-        """Return the snapshot of a portfolio with its later entries; None if all are needed."""
+    def _recall(self, portfolio: ManagedPortfolio) -> KeptHistory | None:
+        """Return the snapshot of a portfolio that this process keeps."""
         kept = self.cache.get(portfolio.id)
         if kept is None or kept.snapshot is None or kept.mark is None:
             return None
-        if kept.snapshot.currency != portfolio.mandate.currency.code:
-            return None
-        later = ledger.since(kept.mark)
-        if later is None:
-            return None
+        return KeptHistory(kept.mark, kept.snapshot)
+
+    def _store(
+        self,
+        begun: Mapping[UUID, KeptHistory],
+        found: Mapping[UUID, HistorySnapshot | None],
+        marks: Mapping[UUID, LedgerMark | None],
+    ) -> None:
+        """Store snapshots of long ledgers that are new, or whose base is much later than before."""
+        stored = {}
+        for id, snapshot in found.items():
+            mark, before = marks[id], begun.get(id)
+            if snapshot is None or snapshot.base is None or mark is None or mark.number is None:
+                continue
+            known = None if before is None else before.snapshot.base
+            moved = known is None or not 0 <= snapshot.base.row - known.row < WINDOW
+            if mark.count >= STORED_FROM and moved:
+                stored[id] = KeptHistory(mark, snapshot)
+        if not stored:
+            return
         try:
-            return kept.snapshot.continued(later, market)
-        except RebalancerError:  # which all entries explain
-            return None
+            with self.work.begin() as tx:
+                tx.portfolios.keep_histories(stored)
+        except RebalancerError as error:  # they are measured again in the next process
+            log.warning("snapshots of %d histories cannot be stored: %s", len(stored), error)
 
     def _measure_all(
         self, portfolio: ManagedPortfolio, ledger: Ledger, market: PriceHistory
@@ -144,6 +176,21 @@ class ReadHistories:
             return take_snapshot(ledger, market, currency=portfolio.mandate.currency.code)
         except RebalancerError:
             return None
+
+
+def _continue(
+    portfolio: ManagedPortfolio, kept: KeptHistory | None, ledger: Ledger, market: PriceHistory
+) -> HistorySnapshot | None:
+    """Return the snapshot of a portfolio with its later entries; None if all are needed."""
+    if kept is None or kept.snapshot.currency != portfolio.mandate.currency.code:
+        return None
+    later = ledger.since(kept.mark)
+    if later is None:
+        return None
+    try:
+        return kept.snapshot.continued(later, market)
+    except RebalancerError:  # which all entries explain
+        return None
 
 
 def _version(portfolio: ManagedPortfolio) -> tuple[int, datetime]:

@@ -46,7 +46,7 @@ UNKNOWN_CLASS = "unknown"
 MOST_IN_MIX = 20
 """Most symbols of a mix."""
 
-_PART = re.compile(r"\s*(.+?)\s*:\s*(\d*\.?\d+)\s*(?:,|$)")
+_PART = re.compile(r"\s*([^,]+?)\s*:\s*(\d*\.?\d+)\s*(?:,|$)")
 _ROUNDING = 1e-9
 
 _DEPOSIT, _RECORDED = UUID(int=0), datetime(1970, 1, 1, tzinfo=UTC)

@@ -39,6 +39,7 @@ from rebalancer.domain.accounts.deletion import Deletion
 from rebalancer.domain.accounts.roles import Role
 from rebalancer.domain.accounts.sessions import Session
 from rebalancer.domain.accounts.shares import Right, only_the_owner
+from rebalancer.domain.backtest.history_snapshots import KeptHistory
 from rebalancer.domain.errors import Conflict
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.batch_run import BatchRun, Chunk, ChunkDone
@@ -101,7 +102,7 @@ def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
         failures=MemoryLoginFailures(tables["failures_of_logins"]),
         devices=MemoryKnownDevices(tables["devices"]),
         portfolios=MemoryPortfolios(
-            tables["portfolios"], tables["closed"], tables["ledgers"], shares
+            tables["portfolios"], tables["closed"], tables["ledgers"], shares, tables["histories"]
         ),
         shares=shares,
         imports=MemoryStatementImports(tables["imports"], tables["imported"]),
@@ -233,6 +234,7 @@ class MemoryPortfolios:
     closed: dict[UUID, datetime]
     _ledgers: dict[UUID, tuple[Entry, ...]]
     _shares: MemoryPortfolioShares
+    _histories: dict[UUID, KeptHistory]
 
     def add(self, portfolio: ManagedPortfolio, entries: Sequence[Entry]) -> None:
         ledger = portfolio.extend_ledger(self.ledger(portfolio.id), entries)
@@ -265,6 +267,12 @@ class MemoryPortfolios:
         for id, version in versions.items():
             if id in self.rows and self.rows[id].version == version:
                 self.rows[id] = attrs.evolve(self.rows[id], booked_actions=actions)
+
+    def histories(self, ids: Collection[UUID]) -> dict[UUID, KeptHistory]:
+        return {id: self._histories[id] for id in ids if id in self._histories}
+
+    def keep_histories(self, kept: Mapping[UUID, KeptHistory]) -> None:
+        self._histories.update(kept)
 
     def close(self, id: UUID, *, owner: UUID, version: int, now: datetime) -> None:
         self.get(id, owner=owner).check_version(version)

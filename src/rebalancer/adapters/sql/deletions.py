@@ -17,6 +17,7 @@ from rebalancer.adapters.sql.statements import SqlStore, lock_rows
 from rebalancer.adapters.sql.tables import (
     account_deletions,
     batch_failures,
+    history_snapshots,
     imported_entries,
     ledger_checkpoints,
     ledger_entries,
@@ -34,6 +35,15 @@ from rebalancer.domain.portfolio.owner import ANONYMOUS_PORTFOLIO, User, anonymo
 
 _RECORDS = (users, portfolios, ledger_entries, proposals, batch_failures)
 """Tables that stay, without names, where the law demands it."""
+
+_OF_PORTFOLIOS = (
+    ledger_entries,
+    ledger_checkpoints,
+    history_snapshots,
+    batch_failures,
+    imported_entries,
+)
+"""Tables whose rows belong to the owner of their portfolio."""
 
 
 @attrs.frozen
@@ -98,7 +108,7 @@ def personal_rows(
     """
     if table is users:
         return table.c.id == user.id
-    if table in (ledger_entries, ledger_checkpoints, batch_failures, imported_entries):
+    if table in _OF_PORTFOLIOS:
         owned = select(portfolios.c.id).where(portfolios.c.owner == user.id)
         return table.c.portfolio.in_(owned)
     if table is portfolio_shares:

@@ -13,6 +13,7 @@ import attrs
 from sqlalchemy import Row, bindparam, func, insert, select, tuple_, update
 
 from rebalancer.adapters.sql.checkpoints import LedgerRules, read_ledger, store_checkpoint
+from rebalancer.adapters.sql.histories import read_histories, store_histories
 from rebalancer.adapters.sql.rows import ENTRIES, portfolio_of, portfolio_or_error, portfolio_row
 from rebalancer.adapters.sql.sealed import open_row, seal_row
 from rebalancer.adapters.sql.shares import check_shared_right, is_shared, shared_with
@@ -21,6 +22,7 @@ from rebalancer.adapters.sql.tables import ledger_entries, portfolios
 from rebalancer.application.encryption import is_sealed
 from rebalancer.application.not_found import require
 from rebalancer.domain.accounts.shares import Right, only_the_owner
+from rebalancer.domain.backtest.history_snapshots import KeptHistory
 from rebalancer.domain.portfolio.ledger import Entry, Ledger, filled_quantities, void_id
 from rebalancer.domain.portfolio.mandate import (
     ManagedPortfolio,
@@ -153,6 +155,16 @@ class SqlPortfolios(SqlStore):
             known = self._locked.get(id)
             if known is not None and known.version == version:
                 self._locked[id] = attrs.evolve(known, booked_actions=actions)
+
+    def histories(self, ids: Collection[UUID]) -> dict[UUID, KeptHistory]:
+        return {
+            id: kept
+            for some in _slices(ids)
+            for id, kept in read_histories(self.connection, some).items()
+        }
+
+    def keep_histories(self, kept: Mapping[UUID, KeptHistory]) -> None:
+        store_histories(self.connection, kept)
 
     def close(self, id: UUID, *, owner: UUID, version: int, now: datetime) -> None:
         self._require_version(id, owner, version)

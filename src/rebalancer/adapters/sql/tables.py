@@ -509,6 +509,14 @@ ledger_checkpoints = Table(
     PrimaryKeyConstraint("portfolio", "last"),
 )
 
+history_snapshots = Table(
+    "history_snapshots",
+    metadata,
+    Column("portfolio", ForeignKey(portfolios.c.id), primary_key=True),
+    # Packed, see `rebalancer.application.packed_histories`.
+    Column("snapshot", LargeBinary, nullable=False),
+)
+
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,

@@ -9,6 +9,7 @@ from typing import Protocol
 from uuid import UUID
 
 from rebalancer.domain.accounts.shares import Right
+from rebalancer.domain.backtest.history_snapshots import KeptHistory
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.portfolio.ledger import Entry, Ledger
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, UnreadablePortfolio
@@ -68,6 +69,16 @@ class Portfolios(Protocol):
 
         ``versions`` names the version of each portfolio; one with another version is left alone.
         """
+
+    def histories(self, ids: Collection[UUID]) -> dict[UUID, KeptHistory]:
+        """Return the snapshots of histories that are stored; unknown ids are left out.
+
+        They are only a cache: what was recorded or restated later is for the reader to find out.
+        A snapshot of another version is left out.
+        """
+
+    def keep_histories(self, kept: Mapping[UUID, KeptHistory]) -> None:
+        """Store snapshots, each with a base, in place of earlier ones."""
 
     def close(self, id: UUID, *, owner: UUID, version: int, now: datetime) -> None:
         """Close a portfolio: it is no longer found, but its ledger stays.

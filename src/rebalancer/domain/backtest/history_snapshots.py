@@ -34,7 +34,7 @@ from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.action_reviews import SPLIT_WITHIN
 from rebalancer.domain.portfolio.entries import Entry, EntryKind, move_units
 from rebalancer.domain.portfolio.entry_order import effective_entries
-from rebalancer.domain.portfolio.ledger import Ledger
+from rebalancer.domain.portfolio.ledger import Ledger, LedgerMark
 from rebalancer.domain.portfolio.ledger_prices import row_of
 from rebalancer.domain.portfolio.own_prices import select_assets
 from rebalancer.domain.portfolio.positions import Positions
@@ -43,7 +43,8 @@ _RECORDED = datetime(1970, 1, 1, tzinfo=UTC)
 """Of the entries that stand for those up to the base."""
 
 WINDOW = 22
-"""Closes from the base to the last one, at least: entries of a month ago are continued, too."""
+"""Closes from the base to the last one, at least: entries of a month ago are continued, too. A
+base is moved when it is twice as far away."""
 
 _DIGITS = 60
 _ZERO = Decimal(0)
@@ -64,7 +65,7 @@ _CONTINUED = frozenset(
 
 
 @attrs.frozen(eq=False)
-class _Base:
+class HistoryBase:
     """State at a close, from which later days are measured.
 
     Attributes:
@@ -96,7 +97,7 @@ class HistorySnapshot:
 
     history: ValueHistory
     currency: str
-    base: _Base | None = None
+    base: HistoryBase | None = None
 
     def continued(
         self, entries: Sequence[Entry], market: PriceHistory, *, window: int = WINDOW
@@ -127,7 +128,7 @@ class HistorySnapshot:
 
     def _measure(
         self,
-        base: _Base,
+        base: HistoryBase,
         recent: tuple[Entry, ...],
         market: PriceHistory,
         begins: int,
@@ -149,7 +150,8 @@ class HistorySnapshot:
         opening = opening_entries(base.positions, first, prices, recorded=_RECORDED)
         if not opening:
             return None
-        replay = Replay.of(Ledger((*opening, *recent)), part, (), self.currency)
+        ledger = Ledger((*opening, *recent))
+        replay = Replay.of(ledger, part, (), self.currency, checked=True)
         if not replay.plain or replay.begins > 0:
             return None
         tail = _measure_history(replay)
@@ -163,6 +165,8 @@ class HistorySnapshot:
             ),
             np.append(known.index[: row + 1], known.index[row] * tail.index[1:] / tail.index[0]),
         )
+        if len(history.dates) - 1 - row <= 2 * window and not _awaits_close(replay, market):
+            return HistorySnapshot(history, self.currency, attrs.evolve(base, recent=recent))
         return HistorySnapshot(
             history,
             self.currency,
@@ -177,6 +181,19 @@ class HistorySnapshot:
                 window=window,
             ),
         )
+
+
+@attrs.frozen(eq=False)
+class KeptHistory:
+    """A snapshot of a stored portfolio.
+
+    Attributes:
+        mark: End of the ledger that it includes.
+        snapshot: With a base.
+    """
+
+    mark: LedgerMark
+    snapshot: HistorySnapshot
 
 
 def take_snapshot(
@@ -239,7 +256,7 @@ def _find_base(
     currency: str,
     skipped: int,
     window: int,
-) -> _Base | None:
+) -> HistoryBase | None:
     """Return the state some closes before the last one; None for a short history.
 
     Args:
@@ -252,12 +269,9 @@ def _find_base(
         skipped: Row of the history at which ``replay`` begins.
         window: Closes after the base, at least.
     """
-    last: date = market.last_date
     row = len(history.dates) - 1 - window
-    if row < skipped or row < 0:
+    if row < skipped or row < 0 or _awaits_close(replay, market):
         return None
-    if any(entry.on > last for entry in replay.ledger.entries):
-        return None  # its day has no close yet
     cash: dict[str, Decimal] = {}
     holdings: dict[str, Decimal] = {}
     with localcontext(prec=_DIGITS):
@@ -276,7 +290,13 @@ def _find_base(
     begins = int(np.searchsorted(market.dates, history.dates[0]))
     digest = _digest_prices(market, symbols, currencies, currency, begins, row, history)
     recent = tuple(entry for at, entries in replay.days if at + skipped > row for entry in entries)
-    return _Base(row, positions, recent, symbols, currencies, digest)
+    return HistoryBase(row, positions, recent, symbols, currencies, digest)
+
+
+def _awaits_close(replay: Replay, market: PriceHistory) -> bool:
+    """Return whether an entry takes effect after the last close, so that its row is to come."""
+    last: date = market.last_date
+    return any(entry.on > last for entry in replay.ledger.entries)
 
 
 def _digest_prices(

@@ -66,14 +66,28 @@ class Replay:
 
     @classmethod
     def of(
-        cls, ledger: Ledger, market: PriceHistory, others: Collection[str], currency: str
+        cls,
+        ledger: Ledger,
+        market: PriceHistory,
+        others: Collection[str],
+        currency: str,
+        *,
+        checked: bool = False,
     ) -> Replay:
-        """Prepare a ledger; ``others`` are assets that need a price, too.
+        """Prepare a ledger.
+
+        Args:
+            ledger: Of the portfolio.
+            market: Prices, in any currencies.
+            others: Assets that need a price, too.
+            currency: ISO 4217 code of the base currency.
+            checked: Whether it is known that the ledger is not overdrawn.
 
         Raises:
             As `measure_track_record`.
         """
-        _ = ledger.positions
+        if not checked:
+            _ = ledger.positions
         ledger = Ledger(ledger.effective)
         if not ledger.entries:
             raise InvalidRequest("the ledger is empty; record a deposit first", code="ledger_empty")
