@@ -131,6 +131,7 @@ class ReadHistories:
             if mark is not None and mark.count != len(ledger.entries):
                 marks[one.id] = None  # it has changed since
             found[one.id] = self._measure_all(one, ledger, market)
+            begun.pop(one.id, None)  # it does not hold any more
         for one in portfolios:
             known = _Kept(_version(one), weakref.ref(market), marks[one.id], found[one.id])
             self.cache.put(one.id, known)
@@ -165,8 +166,8 @@ class ReadHistories:
         try:
             with self.work.begin() as tx:
                 tx.portfolios.keep_histories(stored)
-        except RebalancerError as error:  # they are measured again in the next process
-            log.warning("snapshots of %d histories cannot be stored: %s", len(stored), error)
+        except Exception:  # a reader needs no store that can be written
+            log.exception("snapshots of %d histories cannot be stored", len(stored))
 
     def _measure_all(
         self, portfolio: ManagedPortfolio, ledger: Ledger, market: PriceHistory
