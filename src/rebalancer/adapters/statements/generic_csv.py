@@ -103,14 +103,17 @@ class GenericCsv:
 
     def read(self, data: bytes) -> Statement:
         try:
-            profile = self.profile or propose_profile(data)
+            text = decode(data)
             with localcontext(prec=_DIGITS):
-                return self._read(data, profile)
+                if self.profile is None:
+                    return self._read(*_propose(text))
+                header, delimiter = _header(self.profile), self.profile.delimiter
+                return self._read(self.profile, find_table(text, header, delimiter=delimiter))
         except InvalidRequest as error:
             raise error.at("file") from None
 
-    def _read(self, data: bytes, profile: MappingProfile) -> Statement:
-        table = _table(data, profile)
+    def _read(self, profile: MappingProfile, table: Table) -> Statement:
+        table = _with_formats(table, profile)
         reading = Reading(self.name)
         if self.profile is None:
             reading.note(
@@ -142,9 +145,8 @@ def _has_columns(head: bytes, profile: MappingProfile) -> bool:
     return True
 
 
-def _table(data: bytes, profile: MappingProfile) -> Table:
-    """Return the table with the formats that the profile states, or that the file shows."""
-    table = find_table(decode(data), _header(profile), delimiter=profile.delimiter)
+def _with_formats(table: Table, profile: MappingProfile) -> Table:
+    """Return a table with the formats that the profile states, or that the file shows."""
     marks = {".": POINT, ",": COMMA}
     numbers = marks.get(profile.decimal_mark) or decide_numbers(table.cells(*_NUMBERS))
     if profile.date_format:
@@ -163,10 +165,12 @@ def propose_profile(data: bytes, name: str = "Proposed") -> MappingProfile:
     Raises:
         InvalidRequest: the header has no titles for a date, a kind and an amount.
     """
-    return _propose(decode(data), name)
+    profile, _ = _propose(decode(data))
+    return attrs.evolve(profile, name=name)
 
 
-def _propose(text: Text, name: str = "Proposed") -> MappingProfile:
+def _propose(text: Text) -> tuple[MappingProfile, Table]:
+    """Return a profile, and the table with its columns."""
     for required in (
         (Column.DATE, Column.KIND, Column.AMOUNT),
         (Column.DATE, Column.KIND, Column.QUANTITY, Column.PRICE),
@@ -183,11 +187,11 @@ def _propose(text: Text, name: str = "Proposed") -> MappingProfile:
     columns = {Column(column): table.titles[at] for column, at in table.columns.items()}
     words = dict.fromkeys(fold_word(text) for _, text in table.cells(Column.KIND))
     profile = MappingProfile(
-        name,
+        "Proposed",
         columns,
         {word: WORDS[word] for word in words if word in WORDS},
     )
-    return _with_signs(profile, table)
+    return _with_signs(profile, table), table
 
 
 def _with_signs(profile: MappingProfile, table: Table) -> MappingProfile:
@@ -196,16 +200,14 @@ def _with_signs(profile: MappingProfile, table: Table) -> MappingProfile:
         numbers = decide_numbers(table.cells(*_NUMBERS))
     except InvalidRequest:
         return profile  # which the reading reports
-    table = attrs.evolve(table, numbers=numbers)
-    amounts = [_number(record, Column.AMOUNT) for record in table.records()]
-    quantities = [_number(record, Column.QUANTITY) for record in table.records()]
+    records = attrs.evolve(table, numbers=numbers).records()
     signs = SignConvention.UNSIGNED
-    if any(amount < 0 for amount in amounts):
+    if any(_number(record, Column.AMOUNT) < 0 for record in records):
         signs = SignConvention.CASH
-    elif any(quantity < 0 for quantity in quantities):
+    elif any(_number(record, Column.QUANTITY) < 0 for record in records):
         signs = SignConvention.QUANTITY
     found: Counter[AmountBasis] = Counter()
-    for record in table.records():
+    for record in records if Column.COST in profile.columns else ():
         cost = abs(_number(record, Column.COST))
         value = abs(_number(record, Column.QUANTITY) * _number(record, Column.PRICE))
         amount = abs(_number(record, Column.AMOUNT))
