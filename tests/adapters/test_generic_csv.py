@@ -7,7 +7,13 @@ from pathlib import Path
 import attrs
 import pytest
 
-from rebalancer.adapters.statements.generic_csv import GenericCsv, propose_profile, reader_of
+from rebalancer.adapters.statements.generic_csv import (
+    CsvTables,
+    GenericCsv,
+    propose_profile,
+    reader_of,
+)
+from rebalancer.application.ports.statements import MappedTables
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.portfolio.entries import EntryKind
 from rebalancer.domain.portfolio.mapping_profiles import (
@@ -255,6 +261,19 @@ def test_example_of_the_documentation_is_a_profile():
     example = text.split("### Tables by a mapping profile")[1]
     profile = profile_of(json.loads(example.split("```json")[1].split("```")[0]))
     assert profile.name == "My bank" and profile.meaning("Kauf") == "buy"
+
+
+def test_titles_match_without_regard_to_case_and_spacing():
+    header = '  DAY ;what;PAPER;units;rate; money;"Costs";uNit\n'
+    statement = read(PROFILE, "15.01.2024;in;;;;1,50;;EUR", header=header)
+    assert cash(statement) == decimals(EUR="1.50")
+
+
+def test_tables_read_by_profiles_and_propose_them():
+    tables: MappedTables = CsvTables()
+    profile = tables.propose(sample("generic_en.csv"), "Mine")
+    assert profile.name == "Mine"
+    assert tables.reader(profile).read(sample("generic_en.csv")).layout == "generic_csv"
 
 
 def test_column_that_occurs_twice_is_refused():

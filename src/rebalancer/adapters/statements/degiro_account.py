@@ -83,6 +83,8 @@ _KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "payment fee",
             "betalingskosten",
             "corporate action fee",
+            "corporate action cost",
+            "corporate action kosten",
             "kosten corporate action",
         ),
     ),

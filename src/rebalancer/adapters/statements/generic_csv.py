@@ -388,4 +388,15 @@ def _kind(
     return kind
 
 
+@attrs.frozen
+class CsvTables:
+    """Reads and proposes mapping profiles of CSV files."""
+
+    def reader(self, profile: MappingProfile) -> StatementReader:
+        return reader_of(profile)
+
+    def propose(self, data: bytes, name: str) -> MappingProfile:
+        return propose_profile(data, name)
+
+
 READERS: Sequence[StatementReader] = (GenericCsv(),)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
+from rebalancer.domain.portfolio.mapping_profiles import MappingProfile
 from rebalancer.domain.portfolio.statement_imports import StatementImport
 from rebalancer.domain.portfolio.statements import Statement
 
@@ -46,6 +47,20 @@ class StatementReaders(Protocol):
 
     def find(self, data: bytes, file_name: str) -> StatementReader | None:
         """Return the reader that recognises a file; None if there is no such reader."""
+
+
+class MappedTables(Protocol):
+    """Tables without a known layout, which mapping profiles describe."""
+
+    def reader(self, profile: MappingProfile) -> StatementReader:
+        """Return the reader of tables with a profile."""
+
+    def propose(self, data: bytes, name: str) -> MappingProfile:
+        """Return a profile for a table by its titles, words and numbers.
+
+        Raises:
+            InvalidRequest: the file is not a table, or its titles are unknown.
+        """
 
 
 class StatementImports(Protocol):
