@@ -7,6 +7,8 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rebalancer.adapters.statements.ibkr_flex import IbkrFlex
 from rebalancer.domain.errors import InvalidRequest
@@ -449,3 +451,71 @@ def test_history_of_2000_entries_adds_up():
         assert totals(statement, EntryKind.DIVIDEND, field) == expected
     assert totals(statement, EntryKind.INTEREST) == history.interest
     assert totals(statement, EntryKind.FEE) == history.fees
+
+
+SECTIONS = {
+    "Trades": "Trade",
+    "CashTransactions": "CashTransaction",
+    "CorporateActions": "CorporateAction",
+    "Transfers": "Transfer",
+}
+FIELDS = {
+    "currency": ["USD", "EUR", "", "usd", "BASE_SUMMARY"],
+    "assetCategory": ["STK", "CASH", "OPT", "FUND", ""],
+    "symbol": ["AAPL", "EUR.USD", "", "--", "A.B.C"],
+    "isin": ["US0378331005", ""],
+    "conid": ["1", "2", ""],
+    "tradeID": ["1", "2", ""],
+    "origTradeID": ["1", "2", ""],
+    "transactionID": ["1", "2", "3", ""],
+    "tradeDate": ["20240110", "20240230", "", "2024-01-11"],
+    "dateTime": ["20240110;093000", "", "soon"],
+    "reportDate": ["20240111", "20240112", ""],
+    "date": ["20240110", ""],
+    "quantity": ["1", "-1", "0", "", "1e20", "x"],
+    "tradePrice": ["5", "0", "", "-5"],
+    "proceeds": ["5", "-5", "", "0"],
+    "ibCommission": ["-1", "1", "", "-9"],
+    "ibCommissionCurrency": ["USD", "EUR", "", "?"],
+    "taxes": ["0", "-0.5"],
+    "buySell": ["BUY", "SELL", "BUY (Ca.)", ""],
+    "notes": ["P", "Ca", "Co", "P;Ca", ""],
+    "levelOfDetail": ["EXECUTION", "ORDER", "CLOSED_LOT", "DETAIL", "SUMMARY", ""],
+    "type": ["Dividends", "Withholding Tax", "Other Fees", "FS", "SO", "TC", "IC", "ACATS", "?"],
+    "amount": ["1", "-1", "0", "", "0.5", "-0.5"],
+    "description": [
+        "A(US0378331005) SPLIT 2 FOR 1 (A, A, X)",
+        "A(US0378331005) SPINOFF 1 FOR 0 (B, B, X)",
+        "A(US0378331005) MERGED(Acquisition) WITH B 1 FOR 2 (B, B, X)",
+        "A(US0378331005) CASH DIVIDEND USD 1 PER SHARE",
+        "",
+    ],
+    "actionID": ["1", ""],
+    "direction": ["IN", "OUT", "-"],
+    "positionAmount": ["5", "-5", "0"],
+    "cashTransfer": ["0", "5", ""],
+}
+stated = st.fixed_dictionaries(
+    {}, optional={name: st.sampled_from(values) for name, values in FIELDS.items()}
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from([*SECTIONS]), stated), min_size=1, max_size=6))
+def test_no_row_is_lost_and_no_row_is_booked_twice(rows):
+    lines = [
+        f"<{section}><{SECTIONS[section]} "
+        + " ".join(f'{name}="{value}"' for name, value in fields.items())
+        + f"/></{section}>"
+        for section, fields in rows
+    ]
+    data = (
+        "<FlexQueryResponse><FlexStatements><FlexStatement>\n"
+        + "\n".join(lines)
+        + "\n</FlexStatement></FlexStatements></FlexQueryResponse>"
+    ).encode()
+    statement = check_read(READER, data)
+    assert statement is not None
+    check_rows(statement, range(2, len(rows) + 2))
+    failed = {line for line, _, _ in errors(statement)}
+    assert not failed & {one.line for one in statement.transactions}

@@ -6,6 +6,8 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rebalancer.adapters.statements.portfolio_performance_xml import PortfolioPerformanceXml
 from rebalancer.domain.errors import InvalidRequest
@@ -14,6 +16,7 @@ from tests.histories import make_history, to_portfolio_performance
 from tests.statements import (
     cash,
     check_damaged,
+    check_read,
     check_rows,
     codes,
     errors,
@@ -229,3 +232,50 @@ def test_history_of_2000_entries_adds_up():
     buys = totals(statement, EntryKind.BUY, "cost")
     sells = totals(statement, EntryKind.SELL, "cost")
     assert {code: buys[code] + sells[code] for code in buys} == history.costs
+
+
+KINDS = ["BUY", "SELL", "DEPOSIT", "TRANSFER_IN", "TRANSFER_OUT", "DIVIDENDS", "TAXES", "?"]
+NAMES = ["account-transaction", "portfolio-transaction", "accountTransaction", "transactionTo"]
+drawn = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(NAMES),
+        "type": st.sampled_from([*KINDS, "DELIVERY_INBOUND", ""]),
+        "date": st.sampled_from(["2023-01-02T00:00", "2023-02-30", ""]),
+        "amount": st.sampled_from(["100", "0", "", "-5", "x"]),
+        "currency": st.sampled_from(["EUR", "GBX", "", "euro"]),
+        "shares": st.sampled_from(["100000000", "0", "", "-1"]),
+        "cross": st.sampled_from(["buysell", "account-transfer", "portfolio-transfer", ""]),
+        "other": st.sampled_from(["r0", "r1", "r2", "nowhere"]),
+        "security": st.sampled_from(["s1", "nowhere", ""]),
+    }
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(drawn, min_size=1, max_size=4))
+def test_no_row_is_lost(rows):
+    texts = []
+    for number, one in enumerate(rows):
+        security = f'<security reference="{one["security"]}"/>' if one["security"] else ""
+        ends = ("accountTransaction", "portfolioTransaction", "transactionFrom", "transactionTo")
+        sides = "".join(
+            f'<{end} reference="{one["other"] if at % 2 else f"r{number}"}"/>'
+            for at, end in enumerate(ends)
+        )
+        cross = f'<crossEntry class="{one["cross"]}" id="c{number}">{sides}</crossEntry>'
+        texts.append(
+            f'<{one["name"]} id="r{number}"><date>{one["date"]}</date><amount>{one["amount"]}'
+            f"</amount><currencyCode>{one['currency']}</currencyCode><shares>{one['shares']}"
+            f"</shares>{security}{cross if one['cross'] else ''}<type>{one['type']}</type>"
+            f"</{one['name']}>"
+        )
+    security = '<security id="s1"><isin>DE000A000018</isin></security>'
+    body = "\n".join(f'<crossEntry class="{one["cross"]}">{text}</crossEntry>'
+                     for one, text in zip(rows, texts, strict=True))  # fmt: skip
+    data = (
+        f"<client><version>62</version><securities>{security}</securities><accounts>\n{body}\n"
+        "</accounts></client>"
+    ).encode()
+    statement = check_read(READER, data)
+    assert statement is not None
+    check_rows(statement, range(2, len(rows) + 2))

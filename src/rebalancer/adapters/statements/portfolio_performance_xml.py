@@ -181,6 +181,12 @@ class _Reading:
             side = _SIDES.get(element.name, "")
             if element.name in ("transactionFrom", "transactionTo") and element.parent is not None:
                 side = _TRANSFERS.get(element.parent.attributes.get("class", ""), "")
+                if not side:
+                    self._draft.fail(
+                        element.line,
+                        "unknown_row",
+                        "the row belongs to a pair of unknown kind; record it by hand",
+                    )
             if side:
                 yield _Row(element, side)
 
