@@ -1,6 +1,7 @@
 """What the screens show: states, both languages, hidden amounts, exact decimals."""
 
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from uuid import UUID
 
 import attrs
@@ -18,7 +19,7 @@ from rebalancer_app.gateway.users import Assessment
 from rebalancer_app.model.account import device_name, event_days, given_share, received_share
 from rebalancer_app.model.activity import FILTERS, activity_days
 from rebalancer_app.model.backtest import backtest_screen, job_line, job_title
-from rebalancer_app.model.charts import money_chart, share_chart
+from rebalancer_app.model.charts import POINTS, money_chart, share_chart, thin
 from rebalancer_app.model.formats import HIDDEN, Formats
 from rebalancer_app.model.home import PERIODS, home_screen
 from rebalancer_app.model.market import asset_screen, first_day, gauge
@@ -618,3 +619,13 @@ def test_money_never_goes_through_a_float():
     one = portfolio(value="0.1", cash="9007199254740993.01")
     assert (one.value, one.cash) == (exact("0.1"), exact("9007199254740993.01"))
     assert portfolio_screen(one, BRITISH, EN).cash == "US$9,007,199,254,740,993.01"
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, POINTS - 1, POINTS, POINTS + 1, 10 * POINTS, 2_520])
+def test_curves_are_thinned_evenly_and_keep_their_ends(count):
+    rows = thin(count)
+    assert len(rows) == min(count, POINTS)
+    assert rows == sorted(set(rows))
+    assert rows[:1] == [0][:count] and rows[-1:] == [count - 1][:count]
+    gaps = {after - before for before, after in pairwise(rows)}
+    assert not gaps or max(gaps) - min(gaps) <= 1

@@ -50,6 +50,17 @@ class Chart:
     spoken: str
 
 
+POINTS = 120
+"""Most points of a curve: one for three logical pixels of a phone; a finger tells none apart."""
+
+
+def thin(count: int) -> list[int]:
+    """Return at most `POINTS` rows, evenly, the first and the last among them."""
+    if count <= POINTS:
+        return list(range(count))
+    return sorted({round(at * (count - 1) / (POINTS - 1)) for at in range(POINTS)})
+
+
 def money_chart(
     dates: Sequence[date],
     lines: Sequence[tuple[str, Sequence[float]]],

@@ -8,7 +8,7 @@ import attrs
 
 from rebalancer_app.gateway.home import Change as Measured
 from rebalancer_app.gateway.home import Home, Summary, ToDo
-from rebalancer_app.model.charts import Chart, money_chart
+from rebalancer_app.model.charts import Chart, money_chart, thin
 from rebalancer_app.model.formats import HIDDEN, Change, Formats
 from rebalancer_app.texts import Texts
 
@@ -98,8 +98,10 @@ def home_screen(home: Home, formats: Formats, texts: Texts, *, hidden: bool = Fa
     names = {one.id: one.name for one in home.portfolios}
     chart = None
     if home.history is not None and not hidden:
-        lines = [("", home.history.values)]
-        chart = money_chart(home.history.dates, lines, home.currency, formats, texts)
+        rows = thin(len(home.history.dates))
+        dates = [home.history.dates[at] for at in rows]
+        lines = [("", [home.history.values[at] for at in rows])]
+        chart = money_chart(dates, lines, home.currency, formats, texts)
     return HomeScreen(
         total=HIDDEN if hidden else formats.money(home.value, home.currency),
         gain=_gain(measured, home.currency, formats, hidden),

@@ -9,12 +9,11 @@ from decimal import Decimal
 import attrs
 
 from rebalancer_app.gateway.market import Closes, Issue, Regime
-from rebalancer_app.model.charts import Chart, money_chart
+from rebalancer_app.model.charts import Chart, money_chart, thin
 from rebalancer_app.model.formats import Change, Formats
 from rebalancer_app.texts import Texts
 
 PERIODS = {"1M": 31, "1Y": 366, "5Y": 5 * 366, "max": None}
-POINTS = 180
 _AVERAGES = {"sma:50": "market.average_50", "sma:200": "market.average_200"}
 INDICATORS = ",".join(_AVERAGES)
 
@@ -57,7 +56,7 @@ def asset_screen(
     currency = closes.currency or "USD"
     values = [one.close for one in closes.closes]
     dates = [one.date for one in closes.closes]
-    rows = _thin(len(values))
+    rows = thin(len(values))
     lines = [(texts("market.price_chart"), [values[at] for at in rows])]
     for name, label in _AVERAGES.items():
         found = (closes.indicators or {}).get(name.replace(":", "_")) or (
@@ -96,9 +95,3 @@ def gauge(regime: Regime, formats: Formats, texts: Texts) -> Gauge:
         texts("market.regime_since", day=formats.day(regime.since)),
         tuple((name(state), share) for state, share in regime.probabilities.items()),
     )
-
-
-def _thin(count: int) -> list[int]:
-    if count <= POINTS:
-        return list(range(count))
-    return sorted({round(at * (count - 1) / (POINTS - 1)) for at in range(POINTS)})

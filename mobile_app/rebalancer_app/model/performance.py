@@ -9,12 +9,11 @@ from decimal import Decimal
 import attrs
 
 from rebalancer_app.gateway.performance import Line, Performance
-from rebalancer_app.model.charts import Chart, money_chart, share_chart
+from rebalancer_app.model.charts import Chart, money_chart, share_chart, thin
 from rebalancer_app.model.formats import HIDDEN, Formats
 from rebalancer_app.texts import Texts
 
 PERIODS = ("1M", "YTD", "1Y", "max")
-POINTS = 160
 
 
 @attrs.frozen
@@ -85,7 +84,7 @@ def performance_screen(
     """Return what to show of a performance over a period; ``hidden`` replaces amounts by dots."""
     row = first_row(one.dates, period)
     dates = one.dates[row:]
-    rows = _thin(len(dates))
+    rows = thin(len(dates))
 
     def part(values: Sequence[float]) -> list[float]:
         return [values[row:][at] for at in rows]
@@ -268,10 +267,3 @@ def _months(
 def _benchmark(one: Performance, texts: Texts) -> str:
     name = one.benchmark.name
     return texts("performance.targets_monthly") if "," in name else name
-
-
-def _thin(count: int) -> list[int]:
-    """Return at most `POINTS` rows, evenly, the first and the last among them."""
-    if count <= POINTS:
-        return list(range(count))
-    return sorted({round(at * (count - 1) / (POINTS - 1)) for at in range(POINTS)})

@@ -24,6 +24,7 @@ from rebalancer_app.model.backtest import (
     job_line,
     job_title,
 )
+from rebalancer_app.model.charts import POINTS
 from rebalancer_app.model.proposal import policy_name
 from rebalancer_app.state import AppState, use_app
 from rebalancer_app.views.charts import line_chart
@@ -42,7 +43,6 @@ from rebalancer_app.views.widgets import (
 )
 
 YEARS = {"3": 3, "5": 5, "10": 10, "all": None}
-POINTS = 160
 MOST_POLICIES = 6
 
 

@@ -37,8 +37,12 @@ def Home() -> ft.View:
     query = {"period": period, "currency": app.currency or None}
     found = use_resource(lambda: app.client.call(gateway.READ, query=query), (period, app.currency))
 
-    def content(data: gateway.Home) -> Sequence[ft.Control]:
-        screen = home_screen(data, app.formats, app.texts, hidden=app.amounts_hidden)
+    screen = None  # once for both columns: its chart has many words
+    if found.data is not None:
+        screen = home_screen(found.data, app.formats, app.texts, hidden=app.amounts_hidden)
+
+    def content(_: gateway.Home) -> Sequence[ft.Control]:
+        assert screen is not None  # the content is there
         if screen.is_empty:
             return [
                 empty(
@@ -62,9 +66,8 @@ def Home() -> ft.View:
             ),
         ]
 
-    def aside(data: gateway.Home) -> Sequence[ft.Control]:
-        screen = home_screen(data, app.formats, app.texts, hidden=app.amounts_hidden)
-        if screen.is_empty:
+    def aside() -> Sequence[ft.Control]:
+        if screen is None or screen.is_empty:
             return []
         return [
             words(app.texts("home.portfolios"), app, "lead", strong=True),
@@ -84,7 +87,7 @@ def Home() -> ft.View:
         "home",
         shown(found, content, waiting),
         app,
-        aside=aside(found.data) if found.data is not None else (),
+        aside=aside(),
         reload=found.reload,
     )
 
