@@ -196,6 +196,13 @@ def _windows(address: str, process: int) -> Iterator[Figure]:
         ours=(after - before) / SESSIONS,
         note=note,
     )
+    yield Figure(
+        subject="app",
+        what=f"App, {SESSIONS} sessions: processor time of a tap",
+        unit="s",
+        ours=share * SECONDS / len(waits),
+        note=note,
+    )
     for what, cut in (("p50", 49), ("p95", 94)):
         yield Figure(
             subject="app",
