@@ -501,3 +501,18 @@ def test_reorganisations_of_degiro_become_new_isins_and_mergers():
         if one.kind is EntryKind.RENAME
     ]
     assert (renamed.instrument.isin, renamed.other.isin) == ("AU000000FBR4", "AU0000FBRNEW")
+
+
+@every_file
+def test_header_that_files_joined_together_repeat_is_skipped(name):
+    """Exports of several years may be joined; the header in between is not a row."""
+    reader, data = FILES[name], sample(name)
+    lines = data.splitlines(keepends=True)
+    header = next(
+        at for at in range(len(lines)) if reader.recognises(b"".join(lines[: at + 1]), "")
+    )
+    last = next(at for at in range(len(lines) - 1, 0, -1) if reader_line(lines[at]))
+    title = lines[header].removeprefix(b"\xef\xbb\xbf")
+    statement = reader.read(b"".join([*lines[:last], title, *lines[last:]]))
+    assert strip_lines(statement.transactions) == strip_lines(read(name).transactions)
+    assert ("repeated_header", last + 1) in [(one.code, one.line) for one in statement.remarks]

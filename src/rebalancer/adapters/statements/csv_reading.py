@@ -22,6 +22,7 @@ from rebalancer.adapters.statements.csv_table import (
     decode,
     find_table,
     has_header,
+    normalize_title,
 )
 from rebalancer.adapters.statements.drafts import check_transaction, clean
 from rebalancer.domain.errors import InvalidRequest
@@ -383,8 +384,11 @@ def whole_records(
     for row in table.above:
         reading.skip(row.line, "preamble", "the line is above the header and was skipped")
     records = []
+    titles = [normalize_title(title) for title in table.titles]
     for record in table.records():
-        if is_footer(record.cells):
+        if list(map(normalize_title, record.cells)) == titles:
+            reading.skip(record.line, "repeated_header", "the line repeats the header")
+        elif is_footer(record.cells):
             reading.skip(record.line, "footer", "the line is not a transaction")
         elif check_width(reading, record):
             records.append(record)

@@ -26,6 +26,9 @@ from rebalancer.domain.portfolio.statements import Instrument, Transaction
 
 _ZERO = Decimal(0)
 _ID = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f-]{9,27}")
+_CENTS = Decimal("0.02")
+"""Most money by which a total may exceed the value without costs, from rounding."""
+
 _NUMBERS = ("quantity", "price", "local", "value", "fees", "auto_fx", "total")
 
 
@@ -206,6 +209,8 @@ def _add_trade(record: Record, reading: Reading, orders: dict[str, int]) -> None
             code="missing_price",
         )
     fees = abs(value) - total if not buys else -total - abs(value)
+    if -_CENTS <= fees < 0:  # the value is rounded
+        value, fees = total, _ZERO
     if fees < 0:
         raise InvalidRequest(
             f"the total {record.text('total')} does not follow from the value "
