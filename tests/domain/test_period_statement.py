@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -13,13 +14,14 @@ from hypothesis import strategies as st
 
 from rebalancer.domain.backtest.period_statement import PeriodStatement, state_period
 from rebalancer.domain.backtest.track_record import measure_track_record
-from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.errors import InvalidRequest, RebalancerError
 from rebalancer.domain.portfolio.entries import Entry, EntryKind
 from rebalancer.domain.portfolio.ledger import Ledger
 from tests import builders
 from tests.builders import EUR, USD, quoted_prices
 from tests.contracts.stores import NOW
 from tests.contracts.test_account_file import MARKET, histories
+from tests.domain.test_checkpoints import entries
 
 # Days 2022-01-03 to 2022-01-07.
 PRICES = quoted_prices(
@@ -152,8 +154,8 @@ def test_period_outside_the_record_is_refused() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(histories(), st.data())
-def test_statements_add_up_and_follow_each_other(entries: list[Entry], data: st.DataObject) -> None:
-    ledger, market = Ledger(tuple(entries)), MARKET
+def test_statements_add_up_and_follow_each_other(history: list[Entry], data: st.DataObject) -> None:
+    ledger, market = Ledger(tuple(history)), MARKET
     days = [day.item() for day in market.dates[-55:]]
     middle = data.draw(st.sampled_from(days))
     whole = state_period(ledger, market, currency=USD)
@@ -169,3 +171,48 @@ def test_statements_add_up_and_follow_each_other(entries: list[Entry], data: st.
     assert float(whole.closing) == pytest.approx(record.portfolio.values[-1], abs=0.05)
     assert float(whole.flows) == pytest.approx(record.contributions[-1], abs=0.01)
     assert whole.return_ == pytest.approx(record.portfolio.twr, abs=1e-9)
+
+
+MONTH = quoted_prices(
+    {
+        "A": [100 + 3 * (day % 5) for day in range(28)],
+        "B": [50 - day for day in range(28)],
+        "C": [None] * 9 + [7.5 + day / 8 for day in range(19)],
+        "EURUSD": [1.1 + (day % 3) / 100 for day in range(28)],
+    },
+    start=date(2022, 1, 1),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_statements_with_every_kind_of_entry_add_up(data: st.DataObject) -> None:
+    """The sum is checked within `state_period`, for two currencies and all reorganisations."""
+    money = Decimal(10_000)
+    ledger = Ledger(
+        (
+            Entry(uuid4(), EntryKind.DEPOSIT, date(2022, 1, 1), NOW, money),
+            Entry(uuid4(), EntryKind.DEPOSIT, date(2022, 1, 1), NOW, money, currency="EUR"),
+        )
+    )
+    for number in range(data.draw(st.integers(1, 12))):
+        batch = data.draw(entries(number, ledger.entries, 2 * number + 1))
+        if {one.id for one in batch} & {one.id for one in ledger.entries}:
+            continue
+        with suppress(RebalancerError):
+            ledger = ledger.extended_by(batch)
+    middle = data.draw(st.integers(2, 27))
+    whole = state_period(ledger, MONTH, currency=USD)
+    first = state_period(ledger, MONTH, until=date(2022, 1, middle), currency=USD)
+    second = state_period(ledger, MONTH, since=date(2022, 1, middle + 1), currency=USD)
+    assert first.closing == second.opening
+    assert second.closing == whole.closing
+    for name in ("deposits", "withdrawals", "income", "taxes", "costs", "fees", "gains"):
+        assert getattr(first, name) + getattr(second, name) == getattr(whole, name), name
+    record = measure_track_record(ledger, {}, MONTH)
+    assert float(whole.closing) == pytest.approx(record.portfolio.values[-1], abs=0.05)
+    assert float(whole.flows) == pytest.approx(record.contributions[-1], abs=0.05)
+    assert float(whole.income) == pytest.approx(
+        record.dividends + record.interest + record.returned_capital, abs=0.05
+    )
+    assert float(whole.taxes) == pytest.approx(record.taxes, abs=0.05)
