@@ -108,3 +108,9 @@ def test_page_is_self_contained_escaped_and_deterministic() -> None:
     assert not re.findall(r"""(?:src|href)=|url\(|https?:""", html)
     assert "default-src 'none'" in html and "@media print" in html
     assert len(html) < 20_000
+
+
+def test_prices_have_the_digits_that_give_the_value() -> None:
+    bought = entry(6, "buy", "125.67", "B", quantity=3, price="41.8914")
+    trades = sections(page(Ledger((*LEDGER.entries, bought))))["Trades"]
+    assert [row[4] for row in trades[1:]] == ["120.00 USD", "41.8914 USD", ""]

@@ -12,7 +12,6 @@ from rebalancer.adapters.report.page import render_page
 from rebalancer.application.period_statements import PortfolioStatement
 from rebalancer.domain.backtest.period_statement import Activity, PeriodStatement
 from rebalancer.domain.money import Currency
-from rebalancer.domain.number_text import price_text
 from rebalancer.domain.portfolio.entries import (
     CHARGES,
     FLOWS,
@@ -154,7 +153,7 @@ def _holdings(result: PortfolioStatement) -> Table:
             one.symbol,
             result.names.get(one.symbol, ""),
             _quantity(one.quantity),
-            "" if one.price is None else f"{price_text(float(one.price))} {one.currency}",
+            "" if one.price is None else _price(one.price, one.currency),
             _money(one.closing, found.currency),
             _share(one.closing, found.closing),
         )
@@ -253,7 +252,7 @@ def _trades(found: PeriodStatement) -> Table:
             _KINDS[one.kind],
             one.symbol or "",
             _quantity(one.quantity),
-            "" if one.price is None else f"{price_text(float(one.price))} {one.currency}",
+            "" if one.price is None else _price(one.price, one.currency),
             _money(one.base_cost, found.currency),
             _signed(change(one), found.currency),
         )
@@ -377,6 +376,12 @@ def _signed(amount: Decimal, currency: Currency) -> str:
 
 def _quantity(quantity: Decimal) -> str:
     return f"{quantity.normalize():,f}"
+
+
+def _price(price: Decimal, currency: str) -> str:
+    """Write a price with 2 to 6 decimals, so that it gives the value that is printed beside it."""
+    whole, _, fraction = f"{price:,.6f}".partition(".")
+    return f"{whole}.{fraction.rstrip('0').ljust(2, '0')} {currency}"
 
 
 def _share(part: Decimal, whole: Decimal) -> str:
