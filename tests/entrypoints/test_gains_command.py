@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+from decimal import Decimal
 
+from rebalancer.domain.portfolio.lots.model import LotMethod
+from rebalancer.domain.portfolio.lots.planned import SaleGain
+from rebalancer.entrypoints.cli.commands.propose import describe_gain
 from rebalancer.entrypoints.cli.printed_gains import print_gains
 from rebalancer.entrypoints.schemas.gains import gains_view
 from tests.application.test_gains import ENTRIES, Office
@@ -41,3 +45,18 @@ def test_gains_are_printed_as_tables(capsys):
     for figure in ("by fifo; amounts in EUR", "1,436.00", "+412.00", "+392.67", "960.00"):
         assert figure in text
     assert "2022-07-01 to 2023-02-01" in text
+
+
+def test_proposal_for_a_stored_portfolio_states_the_gain_of_each_sale(store, keep):
+    (id,) = keep(PORTFOLIO | {"targets": {"C": 0.9}})
+    found = store("propose", id, "--policy", "monthly", "--json").json
+    assert [one["symbol"] for one in found["sale_gains"]] == ["A", "B"]
+    assert {(one["method"], one["gain"]) for one in found["sale_gains"]} == {("fifo", None)}
+    table = store("propose", id, "--policy", "monthly").stdout
+    assert "The sale of A has an unknown gain" in table
+
+
+def test_gain_of_a_sale_is_described():
+    sold = SaleGain("A", LotMethod.LIFO, Decimal(1200), Decimal(2500), None)
+    text = "The sale of A would lose 1,300 EUR by lifo."
+    assert describe_gain(sold, "EUR") == text

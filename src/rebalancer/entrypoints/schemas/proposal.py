@@ -136,6 +136,17 @@ class OrderRecord(_OrderFields, frozen=True, kw_only=True):
     cost_amount: str | UnsetType = UNSET
 
 
+class SaleGainView(View, frozen=True, kw_only=True):
+    """What a sale would realise, in the base currency; null where it is unknown."""
+
+    symbol: str
+    method: LotMethod
+    proceeds: DecimalText | None
+    cost: DecimalText | None
+    gain: DecimalText | None
+    long_term: DecimalText | None
+
+
 class ConversionView(View, frozen=True, kw_only=True):
     """A conversion of money that the orders need."""
 
@@ -329,6 +340,9 @@ def comparison_record(comparison: ComparedProposal, currency: str) -> dict[str, 
     risk = ("volatility_before", "volatility_after", "periods_per_year")
     figures = ("drift_before", "drift_after", *risk)
     record: dict[str, Any] = msgspec.to_builtins(proposal_record(proposal, currency), enc_hook=str)
+    if proposal.sale_gains:
+        sold = [SaleGainView.of(one) for one in proposal.sale_gains]
+        record["sale_gains"] = msgspec.to_builtins(sold, enc_hook=str)
     return {
         **record,
         **{name: getattr(proposal, name) for name in figures},

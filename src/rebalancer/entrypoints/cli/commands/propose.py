@@ -17,6 +17,7 @@ from rebalancer.domain.errors import Conflict, InvalidRequest
 from rebalancer.domain.money import Currency, decimal_of
 from rebalancer.domain.number_text import percent_text
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
+from rebalancer.domain.text import escape_unsafe
 from rebalancer.entrypoints.cli.commands.accept import proposal_stage
 from rebalancer.entrypoints.cli.files import parse_targets, read_holdings, read_json
 from rebalancer.entrypoints.cli.options import (
@@ -37,6 +38,7 @@ from rebalancer.entrypoints.cli.screen import console, print_json
 if TYPE_CHECKING:
     from rebalancer.application.rebalance import ComparedProposal
     from rebalancer.domain.portfolio.costs import CostModel
+    from rebalancer.domain.portfolio.lots.planned import SaleGain
     from rebalancer.domain.portfolio.portfolio import Portfolio
     from rebalancer.domain.rebalancing.model import Proposal, RebalanceContext
     from rebalancer.wiring.market import Sources
@@ -232,9 +234,21 @@ def _propose_for_stored(
     inputs = record.inputs
     seen = Seen(inputs.prices, inputs.costs, inputs.rates, inputs.currencies)
     show(comparison, inputs.portfolio, seen)
+    for sold in record.proposal.sale_gains:
+        click.echo(escape_unsafe(describe_gain(sold, inputs.portfolio.currency.code)))
     click.echo(
         f"Proposal {record.id}, {answer.current.stage}, valid until {record.expires:%F %H:%M} UTC"
     )
+
+
+def describe_gain(sold: SaleGain, currency: str) -> str:
+    """Write what a sale would realise, as a sentence."""
+    if sold.gain is None:
+        return (
+            f"The sale of {sold.symbol} has an unknown gain; `rebalancer portfolio gains` has why."
+        )
+    kind = "lose" if sold.gain < 0 else "gain"
+    return f"The sale of {sold.symbol} would {kind} {abs(sold.gain):,} {currency} by {sold.method}."
 
 
 @attrs.frozen
