@@ -142,6 +142,13 @@ def test_portfolios_of_two_currencies_are_one_account() -> None:
     assert (dollars.local, dollars.currency_effect) == pytest.approx((8 / 160, 22 / 160))
 
 
+def test_period_of_all_portfolios_adds_up() -> None:
+    found = measured(PeriodRequest(day(2), day(9)))
+    assert found.history is not None
+    assert found.history.index.tolist() == pytest.approx([1.0] * 9)
+    assert sum(one.contribution for one in found.contributions) == pytest.approx(0, abs=1e-12)
+
+
 def test_benchmark_of_all_portfolios_has_their_period() -> None:
     found = measured(PeriodRequest(day(1), day(5), "A:0.5,B:0.5"))
     assert found.benchmark is not None

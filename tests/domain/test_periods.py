@@ -96,6 +96,12 @@ def test_nothing_has_no_history():
     assert add_histories([]) is None
 
 
+def test_account_that_lost_everything_leaves_the_others_their_return():
+    lost = history("2024-03-01", [100, 0, 0], [100, 100, 100], [1.0, 0.0, 0.0])
+    total = add_histories([lost, history("2024-03-01", [100, 110, 121])])
+    assert total.index.tolist() == pytest.approx([1.0, 0.55, 0.605])
+
+
 DATES = np.array(["2024-02-28", "2024-02-29", "2024-03-01", "2024-03-04", "2024-04-02"], "M8[D]")
 
 

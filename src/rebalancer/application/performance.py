@@ -267,8 +267,7 @@ class MeasureAllPerformance:
             return CombinedPerformance(chosen, notes=tuple(notes))
         span = find_span(together.dates, request.since, request.until)
         listed = self.instruments.instruments()
-        parts = [account.daily for _, account in measured]
-        daily = add_contributions(parts)
+        daily = add_contributions([account.daily for _, account in measured])
         by_portfolio = add_contributions(
             [account.daily.together(portfolio.id) for portfolio, account in measured]
         )
@@ -282,7 +281,8 @@ class MeasureAllPerformance:
         )
         return CombinedPerformance(
             currency=chosen,
-            history=together.within(span),
+            # The index follows from daily returns: an account that lost everything may continue.
+            history=attrs.evolve(together.within(span), index=daily.index(span)),
             whole=span.first is None,
             portfolios=tuple(portfolio for portfolio, _ in measured),
             contributions=tuple(by_portfolio.over(span)),

@@ -158,6 +158,11 @@ class DailyContributions(Generic[L]):
         """Return the contributions of all items as those of one."""
         return self.grouped(lambda _: label)
 
+    def index(self, span: Span) -> Floats:
+        """Return the index of the account on the rows that a period shows, 1 at its start."""
+        grown: Floats = np.cumprod(self.ratio[span.counted], dtype=np.float64)
+        return grown if span.first is None else np.append(1.0, grown)
+
     def over(self, span: Span) -> list[Contribution[L]]:
         """Return the linked contributions to the return of a period, the largest first.
 

@@ -138,7 +138,8 @@ def add_histories(histories: Sequence[ValueHistory]) -> ValueHistory | None:
         values[known] += one.values[latest[known]]
         paid[known] += one.contributions[latest[known]]
         before = np.append(one.values[0] / max(one.index[0], 1e-12), one.values[:-1])
-        ratios = one.index / np.append(1.0, one.index[:-1])
+        earlier = np.append(1.0, one.index[:-1])  # 0 once everything was lost
+        ratios = np.divide(one.index, earlier, out=np.ones_like(earlier), where=earlier > 0.0)
         held = np.zeros(len(dates))
         growth = np.ones(len(dates))
         held[known] = one.values[latest[known]]
