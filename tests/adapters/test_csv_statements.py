@@ -284,11 +284,11 @@ def effects(statement):
 
 @every_file
 def test_damaged_files_are_read_or_refused_with_a_sentence(name):
-    check_damaged(FILES[name], sample(name), steps=25)
+    check_damaged(FILES[name], sample(name), steps=12)
 
 
 @every_file
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_changed_cells_never_crash_and_never_lose_a_row(name, data):
     text = FILES[name]

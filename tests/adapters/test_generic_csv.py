@@ -1,11 +1,14 @@
 """Tables read by mapping profiles, and the profiles that files propose."""
 
 import json
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
 import attrs
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rebalancer.adapters.statements.generic_csv import (
     CsvTables,
@@ -291,5 +294,80 @@ def test_table_without_kinds_proposes_no_profile():
 
 @pytest.mark.parametrize("name", ["generic_en.csv", "generic_de.csv"])
 def test_damaged_tables_are_read_or_refused_with_a_sentence(name):
-    check_damaged(GenericCsv(), sample(name), steps=25)
-    check_damaged(reader_of(propose_profile(sample(name))), sample(name), steps=25)
+    check_damaged(GenericCsv(), sample(name), steps=12)
+    check_damaged(reader_of(propose_profile(sample(name))), sample(name), steps=12)
+
+
+KINDS = {"Kauf": "buy", "Verkauf": "sell", "Zins": "interest", "Ein": "deposit", "Geb": "fee"}
+money_amounts = st.decimals("0.01", 99999, places=2)
+
+
+@st.composite
+def bookings(draw):
+    """Return a word for a kind, a day, a quantity, an amount without costs, and a cost."""
+    word = draw(st.sampled_from(list(KINDS)))
+    trades = KINDS[word] in ("buy", "sell")
+    quantity = draw(st.decimals("0.001", 9999, places=3)) if trades else Decimal(0)
+    return (
+        word,
+        draw(st.dates(date(2000, 1, 1), date(2040, 12, 31))),
+        quantity,
+        draw(money_amounts.filter(lambda amount: amount > 10)),
+        draw(st.decimals(0, 5, places=2)) if trades else Decimal(0),
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.lists(bookings(), min_size=1, max_size=6),
+    mark=st.sampled_from(".,"),
+    delimiter=st.sampled_from(";\t|"),
+    pattern=st.sampled_from(["YYYY-MM-DD", "DD.MM.YYYY", "MM/DD/YYYY", "YYYYMMDD"]),
+    signs=st.sampled_from(SignConvention),
+    amounts=st.sampled_from(AmountBasis),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "cp1252"]),
+)
+def test_transactions_written_by_a_profile_are_read_back(
+    rows, mark, delimiter, pattern, signs, amounts, encoding
+):
+    """Any formats and conventions give the same transactions."""
+    titles = ["Tag", "Art", "Papier", "St\u00fcck", "Betrag", "Kosten"]
+    columns = (
+        *(Column.DATE, Column.KIND, Column.SYMBOL, Column.QUANTITY, Column.AMOUNT, Column.COST),
+    )
+    profile = MappingProfile(
+        "Law",
+        dict(zip(columns, titles, strict=True)),
+        KINDS,
+        date_format=pattern,
+        decimal_mark=mark,
+        delimiter=delimiter,
+        currency="EUR",
+        signs=signs,
+        amounts=amounts,
+    )
+
+    def number(value):
+        text = f"{value:,}"
+        return text.translate(str.maketrans(",.", ".,")) if mark == "," else text
+
+    lines = [delimiter.join(titles)]
+    for word, day, quantity, amount, cost in rows:
+        gains = {"buy": -1, "sell": 1, "interest": 1, "deposit": 1, "fee": -1}[KINDS[word]]
+        stated = amount if amounts is AmountBasis.GROSS else amount - gains * cost
+        units = -quantity if signs is SignConvention.QUANTITY and word == "Verkauf" else quantity
+        cells = [
+            day.strftime(pattern.replace("YYYY", "%Y").replace("MM", "%m").replace("DD", "%d")),
+            word,
+            "ABC" if quantity else "",
+            number(units) if quantity else "",
+            number(gains * stated if signs is SignConvention.CASH else stated),
+            number(cost) if cost else "",
+        ]
+        lines.append(delimiter.join(cells))
+    statement = reader_of(profile).read("\r\n".join(lines).encode(encoding))
+    assert errors(statement) == []
+    assert [
+        (one.kind.value, one.on, one.quantity, one.amount, one.cost)
+        for one in statement.transactions
+    ] == [(KINDS[word], *rest) for word, *rest in rows]
