@@ -115,7 +115,8 @@ def soak(
     with running_system(
         folder,
         users=USERS,
-        book=BOOK // 5 if sqlite else BOOK,  # the batch uses the processors of the API
+        # The batch uses the processors of the API with SQLite, and only runs with kills.
+        book=BOOK // 5 if sqlite or not kills else BOOK,
         sqlite=sqlite,
         job_attempts=job_attempts,
         migrate=migrate,
