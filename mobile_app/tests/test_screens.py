@@ -137,6 +137,11 @@ class TestPortfolio:
         assert screen.uninvested == "US$100.00"
         assert screen.profile == "Balanced"
 
+    def test_bars_of_equal_targets_have_one_order(self):
+        targets = dict.fromkeys(("PG", "KO", "XOM", "JNJ", "AAPL"), 0.1) | {"BND": 0.4}
+        bars = portfolio_screen(portfolio(targets=targets, holdings={}), BRITISH, EN).bars
+        assert [one.symbol for one in bars[:-1]] == ["BND", "AAPL", "JNJ", "KO", "PG", "XOM"]
+
     def test_hidden_amounts_are_nowhere(self):
         screen = portfolio_screen(portfolio(), BRITISH, EN, hidden=True)
         assert {screen.value, screen.cash, screen.uninvested, screen.rows[0].value} == {HIDDEN}

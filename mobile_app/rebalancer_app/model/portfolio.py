@@ -142,7 +142,7 @@ def _bars(one: Portfolio, formats: Formats, texts: Texts) -> tuple[AllocationBar
     stated = one.preferences.band
     band = DEFAULT_BAND if stated is None else stated
     weights = {symbol: held.weight or 0.0 for symbol, held in one.holdings.items()}
-    names = sorted({*weights, *one.targets}, key=lambda s: -one.targets.get(s, 0.0))
+    names = sorted({*weights, *one.targets}, key=lambda s: (-one.targets.get(s, 0.0), s))
     found = [
         _bar(symbol, weights.get(symbol, 0.0), one.targets.get(symbol, 0.0), band, formats, texts)
         for symbol in names
