@@ -22,12 +22,12 @@ def upgrade() -> None:
         sa.Column("owner", sa.Uuid(), nullable=False),
         sa.Column("layout", sa.Text(), nullable=False),
         sa.Column("file_name", sa.Text(), nullable=False),
-        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
         sa.Column("created", Moment(), nullable=False),
         sa.Column("entries", sa.Integer(), nullable=False),
         sa.Column("mapping", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("undone", Moment(), nullable=True),
-        sa.CheckConstraint("length(sha256) = 64", name=op.f(f"ck_{IMPORTS}_sha256")),
+        sa.CheckConstraint("length(digest) = 64", name=op.f(f"ck_{IMPORTS}_digest")),
         sa.CheckConstraint("entries >= 1", name=op.f(f"ck_{IMPORTS}_entries")),
         sa.ForeignKeyConstraint(
             ["portfolio"], ["portfolios.id"], name=op.f(f"fk_{IMPORTS}_portfolio")

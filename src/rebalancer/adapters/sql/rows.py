@@ -118,7 +118,7 @@ USERS = Converter(
 )
 TOKENS = Converter(RefreshToken)
 SHARES = Converter(Share, {"right": "granted"}, right=Right)
-IMPORTS = Converter(StatementImport, mapping=_decoder(dict).decode)
+IMPORTS = Converter(StatementImport, {"sha256": "digest"}, mapping=_decoder(dict).decode)
 PASSKEYS = Converter(Passkey, transports=_decoder(tuple[str, ...]).decode)
 TOTP_SECRETS = Converter(TotpSecret)
 MAILS = Converter(Mail, {"to": "recipient"}, kind=MailKind, facts=_decoder(dict).decode)

@@ -139,7 +139,7 @@ PUBLIC: Mapping[str, str] = {
     **_public(
         "a digest of what was asked or applied",
         *("idempotency_keys.fingerprint", "batch_runs.terms", "portfolios.booked_actions"),
-        "statement_imports.sha256",
+        "statement_imports.digest",
     ),
     **_public(
         "one of a few fixed words",

@@ -480,13 +480,13 @@ statement_imports = Table(
     Column("owner", ForeignKey(users.c.id), nullable=False, index=True),
     Column("layout", Text, nullable=False),
     Column("file_name", Text, nullable=False),
-    Column("sha256", Text, nullable=False),
+    Column("digest", Text, nullable=False),  # SHA-256 of the file
     Column("created", Moment, nullable=False),
     Column("entries", Integer, nullable=False),
     _document("mapping"),
     Column("undone", Moment),
     Index(None, "portfolio", "created", "id"),
-    CheckConstraint("length(sha256) = 64", "sha256"),
+    CheckConstraint("length(digest) = 64", "digest"),
     CheckConstraint("entries >= 1", "entries"),
 )
 
