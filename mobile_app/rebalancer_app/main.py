@@ -15,6 +15,7 @@ from rebalancer_app.views.backtests import BacktestDetail, Backtests
 from rebalancer_app.views.data import YourData
 from rebalancer_app.views.entrance import Confirm, SignIn
 from rebalancer_app.views.home import Home
+from rebalancer_app.views.imports import ImportStatement
 from rebalancer_app.views.market import AssetDetail, HoldingDetail, Market
 from rebalancer_app.views.money import Deposit, RecordFills, RecordTrade, Withdraw
 from rebalancer_app.views.opening import EditTargets, NewPortfolio
@@ -47,6 +48,7 @@ ROUTES = [
                     ft.Route(path="deposit", component=Deposit),
                     ft.Route(path="withdraw", component=Withdraw),
                     ft.Route(path="trade", component=RecordTrade),
+                    ft.Route(path="import", component=ImportStatement),
                     ft.Route(path="activity", component=PortfolioActivity),
                     ft.Route(path="shares", component=PortfolioShares),
                     ft.Route(path="targets", component=EditTargets),

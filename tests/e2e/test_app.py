@@ -161,6 +161,35 @@ def test_a_lost_connection_comes_back(server, browser) -> None:
         window.see("Allocation against targets")
 
 
+def test_a_statement_is_reviewed_mapped_and_added(server, device, browser, tmp_path) -> None:
+    opened = device.post("/api/portfolios", json={"name": "Broker", "targets": {"KO": 0.9}})
+    portfolio = f"/portfolios/{opened.raise_for_status().json()['id']}"
+    file = tmp_path / "statement.csv"
+    file.write_text(
+        "date,kind,symbol,quantity,price,amount,name\n"
+        "2022-01-03,deposit,,,,1000,\n"
+        "2022-01-04,buy,COKE1,2,60,120,Coca Cola\n",
+        encoding="utf-8",
+    )
+    with open_window(browser, server.address) as window:
+        window.sign_in(EMAIL, PASSWORD, portfolio)
+        window.tap("Import a statement")
+        with window.page.expect_file_chooser() as chooser:
+            window.tap("Choose a file")
+        chooser.value.set_files(file)
+        window.see("1 new entry")
+        window.see("No symbol is known of COKE1")
+        window.fill("Symbol of COKE1 · Coca Cola", "KO")
+        window.tap("Check again")
+        window.see("2 new entries")
+        window.tap("Add to the ledger")
+        window.wait_for_route(r"/activity$")
+        window.see("Bought")
+        assert window.complaints == []
+    held = device.get(f"/api{portfolio}").json()
+    assert (held["cash"], held["holdings"]["KO"]["quantity"]) == ("880.00", "2")
+
+
 def test_silly_input_gets_a_sentence(server, browser) -> None:
     with open_window(browser, server.address) as window:
         window.open()

@@ -1,0 +1,162 @@
+"""Import of a statement: choose the file, review it, add its entries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import flet as ft
+
+from rebalancer_app.gateway import imports
+from rebalancer_app.gateway.imports import ImportPreview, ImportRequest, UnknownInstrument
+from rebalancer_app.model.statement_import import ImportScreen, decode_statement, import_screen
+from rebalancer_app.state import AppState, use_app
+from rebalancer_app.views.frame import detail_view, go
+from rebalancer_app.views.resources import use_action
+from rebalancer_app.views.widgets import (
+    card,
+    failure,
+    notice,
+    primary_button,
+    quiet,
+    secondary_button,
+    text_field,
+    words,
+)
+
+File = tuple[str, str]
+"""Name and text of a file."""
+
+
+@ft.component
+def ImportStatement() -> ft.View:
+    """Review a statement of a broker, and add its entries."""
+    app = use_app()
+    text = app.texts
+    id = ft.use_route_params().get("portfolio", "")
+    file, set_file = ft.use_state(cast("File | None", None))
+    preview, set_preview = ft.use_state(cast("ImportPreview | None", None))
+    mapping, set_mapping = ft.use_state(cast("dict[str, str]", {}))
+    skips, set_skips = ft.use_state(False)
+    deposits, set_deposits = ft.use_state(False)
+    chosen = ft.use_ref(cast("File | None", None))
+
+    def request(*, dry_run: bool) -> ImportRequest:
+        assert chosen.current is not None
+        name, content = chosen.current
+        given = {key: symbol.strip() for key, symbol in mapping.items() if symbol.strip()}
+        return ImportRequest(content, name, dry_run, given, skips, deposits)
+
+    async def look(key: str) -> None:
+        body = request(dry_run=True)
+        answer = await app.client.call(imports.IMPORT, body, key=key, portfolio_id=id)
+        set_preview(answer.data.preview)
+
+    async def add(key: str) -> None:
+        body = request(dry_run=False)
+        await app.client.call(imports.IMPORT, body, key=key, portfolio_id=id)
+        app.touch()
+        go(f"/portfolios/{id}/activity")
+
+    looking, adding = use_action(look), use_action(add)
+
+    def read(name: str, data: bytes) -> None:
+        chosen.current = (name, decode_statement(data))
+        set_file(chosen.current)
+        set_preview(None)
+        set_mapping({})
+        looking.run()
+
+    controls: list[ft.Control] = [
+        quiet(text("imports.hint"), app, "body"),
+        _file_button(read, app),
+    ]
+    if file is not None:
+        controls.append(words(file[0], app, strong=True))
+    controls += failure(looking, app)
+    if preview is not None:
+        screen = import_screen(preview, app.formats, text, hidden=app.amounts_hidden)
+        controls += _review(screen, app)
+        controls += [_unknown(one, mapping, set_mapping, app) for one in preview.unknown]
+        if screen.can_skip:
+            controls.append(_option(text("imports.skip_errors"), skips, set_skips))
+        if screen.can_deposit or deposits:
+            controls.append(_option(text("imports.deposit"), deposits, set_deposits))
+        if not screen.is_ready or mapping or skips or deposits:
+            controls.append(secondary_button(text("imports.check"), lambda _: looking.run(), app))
+        controls += failure(adding, app)
+        controls.append(
+            primary_button(
+                text("imports.add"),
+                lambda _: adding.run(),
+                app,
+                disabled=adding.running or looking.running or not screen.is_ready,
+            )
+        )
+    return detail_view(f"/portfolios/{id}/import", text("portfolio.import"), controls, app)
+
+
+def _file_button(read: Callable[[str, bytes], None], app: AppState) -> ft.Control:
+    async def pick(_: object) -> None:
+        files = await ft.FilePicker().pick_files(
+            file_type=ft.FilePickerFileType.CUSTOM,
+            allowed_extensions=["csv", "txt", "tsv", "xml", "json", "ofx", "qfx"],
+            with_data=True,
+            cancel_upload_on_window_blur=False,
+        )
+        if files and files[0].bytes is not None:
+            read(files[0].name, bytes(files[0].bytes))
+
+    return secondary_button(app.texts("imports.file"), pick, app, icon=ft.Icons.UPLOAD_FILE)
+
+
+def _review(screen: ImportScreen, app: AppState) -> list[ft.Control]:
+    """Return what would change, and what keeps it from being imported."""
+    text = app.texts
+    controls: list[ft.Control] = [
+        ft.Semantics(live_region=True, content=words(screen.summary, app, "lead", strong=True))
+    ]
+    if screen.duplicates:
+        controls.append(quiet(screen.duplicates, app, "body"))
+    controls += [notice(one, app) for one in screen.problems]
+    if screen.changes:
+        rows: list[ft.Control] = [
+            words(text("imports.change", title=title, before=before, after=after), app)
+            for title, before, after in screen.changes
+        ]
+        controls.append(card(ft.Column(rows, spacing=4), app))
+    if screen.entries:
+        controls.append(
+            card(ft.Column([quiet(one, app, "body") for one in screen.entries], spacing=4), app)
+        )
+    controls += [quiet(one, app) for one in screen.remarks]
+    return controls
+
+
+def _unknown(
+    one: UnknownInstrument,
+    mapping: dict[str, str],
+    set_mapping: Callable[[dict[str, str]], None],
+    app: AppState,
+) -> ft.Control:
+    """Return the field for the symbol of an instrument, with its suggestions."""
+
+    def choose(symbol: str) -> None:
+        set_mapping({**mapping, one.key: symbol})
+
+    named = " · ".join(dict.fromkeys(part for part in (one.key, one.isin, one.name) if part))
+    controls: list[ft.Control] = [
+        text_field(app.texts("imports.symbol", name=named), mapping.get(one.key, ""), choose, app)
+    ]
+    for suggestion in one.suggestions:
+        label = " · ".join(part for part in (suggestion.symbol, suggestion.name) if part)
+        controls.append(
+            secondary_button(label, lambda _, symbol=suggestion.symbol: choose(symbol), app)
+        )
+    return ft.Column(controls, spacing=4)
+
+
+def _option(label: str, value: bool, change: Callable[[bool], None]) -> ft.Control:
+    return ft.Checkbox(
+        label=label, value=value, on_change=lambda event: change(bool(event.control.value))
+    )
