@@ -120,7 +120,7 @@ class ReadHistories:
             begun |= tx.portfolios.histories([one.id for one in portfolios if one.id not in begun])
             for one in portfolios:
                 ledger = tx.portfolios.ledger(one.id)
-                marks[one.id] = ledger.mark
+                marks[one.id] = _find_mark(ledger)
                 continued = _continue(one, begun.get(one.id), ledger, market)
                 if continued is not None:
                     found[one.id] = continued
@@ -174,7 +174,8 @@ class ReadHistories:
     ) -> HistorySnapshot | None:
         """Measure all entries; None for an empty ledger, or one without prices."""
         try:
-            return take_snapshot(ledger, market, currency=portfolio.mandate.currency.code)
+            code = portfolio.mandate.currency.code
+            return take_snapshot(ledger, market, currency=code, checked=True)
         except RebalancerError:
             return None
 
@@ -185,12 +186,18 @@ def _continue(
     """Return the snapshot of a portfolio with its later entries; None if all are needed."""
     if kept is None or kept.snapshot.currency != portfolio.mandate.currency.code:
         return None
-    later = ledger.since(kept.mark)
-    if later is None:
-        return None
     try:
-        return kept.snapshot.continued(later, market)
+        later = ledger.since(kept.mark)
+        return None if later is None else kept.snapshot.continued(later, market)
     except RebalancerError:  # which all entries explain
+        return None
+
+
+def _find_mark(ledger: Ledger) -> LedgerMark | None:
+    """Return the end of a ledger; None if it is not known without all entries."""
+    try:
+        return ledger.mark
+    except RebalancerError:  # a ledger without checkpoints, while others are read
         return None
 
 

@@ -197,13 +197,25 @@ class KeptHistory:
 
 
 def take_snapshot(
-    ledger: Ledger, market: PriceHistory, *, currency: str = "USD", window: int = WINDOW
+    ledger: Ledger,
+    market: PriceHistory,
+    *,
+    currency: str = "USD",
+    window: int = WINDOW,
+    checked: bool = False,
 ) -> HistorySnapshot:
     """Measure the history of all entries of a ledger, and keep what continues it.
 
     The history is that of `measure_history`, which also describes the errors.
+
+    Args:
+        ledger: Of the portfolio.
+        market: Prices, in any currencies.
+        currency: ISO 4217 code of the portfolio's base currency.
+        window: Closes from the base to the last one, at least.
+        checked: Whether it is known that the ledger is not overdrawn, as of a stored one.
     """
-    replay = Replay.of(ledger, market, (), currency)
+    replay = Replay.of(ledger, market, (), currency, checked=checked)
     history = _measure_history(replay)
     if not replay.plain:
         return HistorySnapshot(history, currency)
