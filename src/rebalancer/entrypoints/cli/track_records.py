@@ -108,7 +108,7 @@ def _name(one: HoldingContributionView) -> str:
 
 def _print_calendar(screen: Console, found: PerformanceView) -> None:
     """Print the return of each month, a line a year."""
-    table = wide_table(screen, "Returns of months", ["year"], [*_MONTHS, "year"])
+    table = wide_table(screen, "Returns of months, in %", ["year"], [*_MONTHS, "all"])
     for year in found.years:
         returns = {
             one.begins.month: one.time_weighted_return
@@ -117,8 +117,8 @@ def _print_calendar(screen: Console, found: PerformanceView) -> None:
         }
         table.add_row(
             str(year.begins.year),
-            *(_percent(returns.get(month), signed=True) for month in range(1, 13)),
-            _percent(year.time_weighted_return, signed=True),
+            *(_points(returns.get(month)) for month in range(1, 13)),
+            _points(year.time_weighted_return),
         )
     screen.print(table)
 
@@ -139,6 +139,11 @@ def _print_income(screen: Console, found: PerformanceView) -> None:
             f"{one.withheld:,.2f}",
         )
     screen.print(table)
+
+
+def _points(fraction: float | None) -> str:
+    """Return a fraction in percent, short enough for twelve of them in a line."""
+    return "" if fraction is None else f"{100.0 * fraction:+.1f}"
 
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
