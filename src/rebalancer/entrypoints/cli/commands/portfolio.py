@@ -303,7 +303,10 @@ def gains(
 @portfolio.command()
 @click.argument("id", type=click.UUID)
 @click.option(
-    "--from", "since", type=IsoDate(), help="First day. Default: January 1 of the last year."
+    "--from",
+    "since",
+    type=IsoDate(),
+    help="First day. Default: January 1 of the year of the last one.",
 )
 @click.option("--to", "until", type=IsoDate(), help="Last day. Default: that of the last close.")
 @click.option("-o", "--out", type=FILE, required=True, help="HTML file to write.")

@@ -37,7 +37,10 @@ async def state_portfolio(
     clock: FromDishka[Clock],
     since: Annotated[
         date | None,
-        QueryParameter(name="from", description="First day. Default: January 1 of the last year."),
+        QueryParameter(
+            name="from",
+            description="First day. Default: January 1 of the year in which the period ends.",
+        ),
     ] = None,
     until: Annotated[
         date | None,
