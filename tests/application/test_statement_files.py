@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import attrs
 import pytest
 
+from rebalancer.adapters.statements.generic_csv import CsvTables
 from rebalancer.adapters.statements.registry import DiscoveredReaders
 from rebalancer.application.ports.statements import StatementReader
 from rebalancer.application.statement_files import (
@@ -21,7 +22,7 @@ from rebalancer.application.statement_files import (
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.portfolio.statements import Statement
 
-READ = ReadStatement(DiscoveredReaders())
+READ = ReadStatement(DiscoveredReaders(), CsvTables())
 
 
 def zipped(name: str) -> bytes:
@@ -114,7 +115,7 @@ class Readers:
 
 def test_fault_of_a_reader_is_an_error_of_the_file() -> None:
     with pytest.raises(InvalidRequest, match="cannot be read as Broken") as caught:
-        ReadStatement(Readers())(StatementFile("a", b"x"))
+        ReadStatement(Readers(), CsvTables())(StatementFile("a", b"x"))
     assert caught.value.code == "unreadable_statement"
 
 

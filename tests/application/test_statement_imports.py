@@ -12,6 +12,7 @@ import pytest
 
 from rebalancer.adapters.memory.market import MemoryMarket
 from rebalancer.adapters.memory.stores import MemoryWork
+from rebalancer.adapters.statements.generic_csv import CsvTables
 from rebalancer.adapters.statements.registry import DiscoveredReaders
 from rebalancer.application.asset_search import SearchAssets, SearchEverywhere
 from rebalancer.application.corporate_actions import BookActions
@@ -79,7 +80,7 @@ class Desk:
             owner=owner,
             now=NOW,
         )
-        read = ReadStatement(DiscoveredReaders())
+        read = ReadStatement(DiscoveredReaders(), CsvTables())
         search = SearchEverywhere(SearchAssets(self.market, self.market), ProviderChain({}))
         self._preview = PreviewImport(self.work, self.market, read, search)
         self._commit = CommitImport(self.work, self.market, read)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.entrypoints.test_store_commands import PORTFOLIO, keep, register, store
@@ -89,3 +91,21 @@ def test_overdrawn_result_is_shown_by_day(statement):
     assert shown.code == 3
     assert "Overdrawn: cash in USD would be" in shown.stdout
     assert statement(rows, "--commit").refused("at the end of 2021-02-23")
+
+
+def test_table_is_read_by_a_mapping_profile(store, write, id):
+    write("table.csv", "Day;What;Total\n22.02.2021;Money in;1.000,50\n")
+    profile = {
+        "name": "Mine",
+        "columns": {"date": "Day", "kind": "What", "amount": "Total"},
+        "kinds": {"money in": "deposit"},
+        "date_format": "DD.MM.YYYY",
+        "decimal_mark": ",",
+    }
+    write("profile.json", json.dumps(profile))
+    command = ("portfolio", "import-statement", "table.csv", "--portfolio", id)
+    found = store(*command, "--profile", "profile.json", "--json")
+    assert found.code == 0, found
+    assert [one["entry"]["amount"] for one in found.json["preview"]["entries"]] == ["1000.50"]
+    write("profile.json", json.dumps(profile | {"columns": {}}))
+    assert store(*command, "--profile", "profile.json").refused("needs the column of dates")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from functools import cached_property
 from hashlib import sha256
 
 import attrs
 
-from rebalancer.application.ports.statements import StatementReader, StatementReaders
+from rebalancer.application.ports.statements import MappedTables, StatementReader, StatementReaders
 from rebalancer.domain.errors import InvalidRequest, RebalancerError
+from rebalancer.domain.portfolio.mapping_profiles import MappingProfile
 from rebalancer.domain.portfolio.statements import Statement
+
+GENERIC_LAYOUT = "generic_csv"
+"""Layout of tables that a mapping profile describes."""
 
 LARGEST_FILE = 10_000_000
 """Most bytes of a file."""
@@ -67,20 +72,27 @@ class ReadStatement:
     """Read a statement with the reader of its layout; only text is read."""
 
     readers: StatementReaders
+    tables: MappedTables
 
-    def __call__(self, file: StatementFile, layout: str | None = None) -> tuple[str, Statement]:
+    def __call__(
+        self,
+        file: StatementFile,
+        layout: str | None = None,
+        profile: MappingProfile | None = None,
+    ) -> tuple[str, Statement]:
         """Return the title of the layout, and the statement.
 
         Args:
             file: At most `LARGEST_FILE` bytes.
             layout: Name of the layout; None: as recognised.
+            profile: How a table without a known layout is read; None: not one.
 
         Raises:
             InvalidRequest: the file is too large, is not text, has an unknown layout, or cannot be
                 read as a whole.
         """
         check_text(file.data)
-        reader = self._choose(file, layout)
+        reader = self._choose(file, layout) if profile is None else self.tables.reader(profile)
         try:
             return reader.title, reader.read(file.data)
         except RebalancerError:
@@ -93,6 +105,12 @@ class ReadStatement:
                 field="file",
                 code="unreadable_statement",
             ) from None
+
+    def profile(self, file: StatementFile) -> MappingProfile | None:
+        """Return the profile by which a table was read; None if none can be proposed."""
+        with suppress(InvalidRequest):
+            return self.tables.propose(file.data, file.short_name or "Table")
+        return None
 
     def _choose(self, file: StatementFile, layout: str | None) -> StatementReader:
         if layout is None:

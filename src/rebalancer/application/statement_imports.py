@@ -25,7 +25,7 @@ from rebalancer.application.portfolios import find_market_day
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.application.quotas import DEFAULT_QUOTAS, Quotas
-from rebalancer.application.statement_files import ReadStatement, StatementFile
+from rebalancer.application.statement_files import GENERIC_LAYOUT, ReadStatement, StatementFile
 from rebalancer.application.valuation import ValuedPortfolio, value_committed
 from rebalancer.domain.audit.events import Action
 from rebalancer.domain.errors import InvalidRequest, RebalancerError
@@ -47,6 +47,7 @@ from rebalancer.domain.portfolio.import_plan import (
 )
 from rebalancer.domain.portfolio.ledger import Ledger, NotVoidable, Overdrawn
 from rebalancer.domain.portfolio.mandate import ANY_VERSION, AcceptedVersions, ManagedPortfolio
+from rebalancer.domain.portfolio.mapping_profiles import MappingProfile
 from rebalancer.domain.portfolio.statement_imports import StatementImport
 from rebalancer.domain.portfolio.statements import Statement
 
@@ -73,6 +74,7 @@ class ImportOptions:
         include_duplicates: Whether probable duplicates are added.
         skip_errors: Whether lines that cannot be read are left out.
         deposit_missing_cash: Whether cash that is missing at the end of a day is deposited.
+        profile: How a table without a known layout is read; None: as recognised.
     """
 
     mapping: Mapping[str, str] = attrs.field(factory=dict)
@@ -81,6 +83,7 @@ class ImportOptions:
     include_duplicates: bool = False
     skip_errors: bool = False
     deposit_missing_cash: bool = False
+    profile: MappingProfile | None = None
 
     def identity(self) -> tuple[object, ...]:
         """Return what identifies the options in a request."""
@@ -89,7 +92,8 @@ class ImportOptions:
             *(self.keep_unknown, self.include_duplicates, self.skip_errors),
             self.deposit_missing_cash,
         )
-        return (mapping, self.layout, *flags)
+        profile = None if self.profile is None else repr(self.profile.document())
+        return (mapping, self.layout, *flags, profile)
 
 
 @attrs.frozen
@@ -108,6 +112,7 @@ class ImportPreview:
         suggestions: Assets that an unknown instrument may be, by its name.
         earlier: Latest import of the same file that was not undone; None without one.
         notes: Further facts, as sentences.
+        profile: How a table without a known layout was read; None for other layouts.
     """
 
     layout: str
@@ -121,6 +126,7 @@ class ImportPreview:
     suggestions: Mapping[str, tuple[FoundAsset, ...]] = attrs.field(factory=dict)
     earlier: StatementImport | None = None
     notes: tuple[str, ...] = ()
+    profile: MappingProfile | None = None
 
 
 @attrs.frozen
@@ -146,13 +152,17 @@ class PreviewImport:
         Raises:
             InvalidRequest: the file cannot be read, or the mapping names an unknown symbol.
         """
-        title, statement = self.read(file, options.layout)
+        title, statement = self.read(file, options.layout, options.profile)
         market = self.prices.closes()
         with self.work.read() as tx:
             portfolio = tx.portfolios.get(portfolio_id, owner=owner)
             planner = _Planner(file, title, statement, options, market, now)
             preview, _ = planner.plan(tx, portfolio, tx.portfolios.ledger(portfolio_id))
         found, notes = self._suggest(preview.plan.unknown, market)
+        profile = options.profile
+        if profile is None and preview.layout == GENERIC_LAYOUT:
+            profile = self.read.profile(file)
+        preview = attrs.evolve(preview, profile=profile)
         return attrs.evolve(preview, suggestions=found, notes=(*preview.notes, *notes)), portfolio
 
     def _suggest(
@@ -212,7 +222,7 @@ class CommitImport:
             PortfolioChanged: the version of the portfolio is not accepted.
             Conflict: the idempotency key belongs to another request.
         """
-        title, statement = self.read(file, options.layout)
+        title, statement = self.read(file, options.layout, options.profile)
         market = self.prices.closes()
         request = fingerprint("import", portfolio_id, file.sha256, *options.identity())
         planner = _Planner(file, title, statement, options, market, now)

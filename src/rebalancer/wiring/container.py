@@ -29,6 +29,7 @@ from rebalancer.adapters.report.evaluation import HtmlEvaluations
 from rebalancer.adapters.report.indicators import HtmlIndicators
 from rebalancer.adapters.report.statement import HtmlStatements
 from rebalancer.adapters.report.training import HtmlTrainings
+from rebalancer.adapters.statements.generic_csv import CsvTables
 from rebalancer.adapters.statements.registry import DiscoveredReaders
 from rebalancer.application.account_deletion import EraseAccounts
 from rebalancer.application.asset_requests import FETCH, FetchJobHandler
@@ -54,7 +55,7 @@ from rebalancer.application.ports.jobs import JobRunner, Worker
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.portfolios import Broker
 from rebalancer.application.ports.reports import Renderer, Reports
-from rebalancer.application.ports.statements import StatementReaders
+from rebalancer.application.ports.statements import MappedTables, StatementReaders
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.quotas import Quotas
 from rebalancer.application.rebalance import BuildContext
@@ -100,6 +101,7 @@ class StatementProvider(Provider):
 
     scope = Scope.APP
     readers = provide(DiscoveredReaders, provides=StatementReaders)
+    tables = provide(CsvTables, provides=MappedTables)
 
 
 class EnvironmentProvider(Provider):

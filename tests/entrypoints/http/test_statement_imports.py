@@ -133,6 +133,40 @@ def test_bad_form_is_refused(
 
 
 @pytest.mark.parametrize("store", ["memory"])
+def test_table_is_read_by_a_mapping_profile(ada: ApiUser, path: str) -> None:
+    text = "Day;What;Total\n14.11.2022;Money in;1.000,50\n"
+    profile = {
+        "name": "Mine",
+        "columns": {"date": "Day", "kind": "What", "amount": "Total"},
+        "kinds": {"money in": "deposit"},
+        "date_format": "DD.MM.YYYY",
+        "decimal_mark": ",",
+        "delimiter": ";",
+    }
+    preview = send(ada, path, text, profile=profile).json()["preview"]
+    assert preview["layout"] == "generic_csv"
+    assert [one["entry"]["amount"] for one in preview["entries"]] == ["1000.50"]
+    assert preview["profile"]["kinds"] == {"money in": "deposit"}
+    again = ada.post(path, {"file": text, "profile": preview["profile"], "dry_run": False})
+    assert again.status_code == 200, again.text
+    assert again.json()["record"]["entries"] == 1
+    wrong = ada.post(path, {"file": text, "profile": profile | {"columns": {"kind": "What"}}})
+    expect_problem(wrong, 422)
+    assert "profile.columns.date" in wrong.text
+    made_up = ada.post(path, {"file": text, "profile": profile | {"made_up": 1}})
+    expect_problem(made_up, 422, "profile.made_up")
+
+
+@pytest.mark.parametrize("store", ["memory"])
+def test_proposed_profile_of_a_table_is_shown(ada: ApiUser, path: str) -> None:
+    text = "Date,Type,Amount,Currency\n2022-11-14,Deposit,1000.50,USD\n"
+    preview = send(ada, path, text).json()["preview"]
+    assert preview["layout"] == "generic_csv"
+    assert preview["profile"]["columns"]["date"].lower() == "date"
+    assert send(ada, path).json()["preview"]["profile"] is None
+
+
+@pytest.mark.parametrize("store", ["memory"])
 def test_malformed_form_is_refused(ada: ApiUser, path: str) -> None:
     for kind, content in (
         ("multipart/form-data", b"x"),

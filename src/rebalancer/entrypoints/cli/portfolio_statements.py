@@ -11,7 +11,7 @@ import click
 
 from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.entrypoints.cli.files import read_file
+from rebalancer.entrypoints.cli.files import read_file, read_json
 from rebalancer.entrypoints.cli.options import (
     FILE,
     PRICES_HELP,
@@ -50,6 +50,12 @@ prices_option = click.option("--prices", type=FILE, metavar="FILE", help=f"{PRIC
 )
 @click.option("--layout", metavar="NAME", help="Layout of the file. Default: as recognised.")
 @click.option(
+    "--profile",
+    type=FILE,
+    metavar="FILE.json",
+    help="Mapping profile of a table without a known layout; see docs/imports.md.",
+)
+@click.option(
     "--keep-unknown",
     is_flag=True,
     help="Record unknown instruments under their own symbol or ISIN, without prices.",
@@ -76,6 +82,7 @@ def import_statement(
     dry_run: bool,
     mapped: tuple[str, ...],
     layout: str | None,
+    profile: Path | None,
     keep_unknown: bool,
     include_duplicates: bool,
     skip_errors: bool,
@@ -108,6 +115,7 @@ def import_statement(
         ImportOptions,
         PreviewImport,
     )
+    from rebalancer.domain.portfolio.mapping_profiles import profile_of
     from rebalancer.entrypoints.schemas.statement_imports import import_record_view, preview_view
 
     statement = StatementFile(file.name, read_file(file, field="file"))
@@ -118,6 +126,7 @@ def import_statement(
         include_duplicates,
         skip_errors,
         deposit_missing_cash,
+        None if profile is None else profile_of(read_json(profile, field="profile")),
     )
     made = None
     with container(sources(prices)) as wired:

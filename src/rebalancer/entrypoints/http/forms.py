@@ -34,6 +34,10 @@ def form_schema() -> dict[str, Any]:
                 "description": "A JSON object of symbols by instrument.",
             },
             "layout": {"type": "string"},
+            "profile": {
+                "type": "string",
+                "description": "A mapping profile, as a JSON object.",
+            },
             "keep_unknown": {"type": "boolean", "default": False},
             "include_duplicates": {"type": "boolean", "default": False},
             "skip_errors": {"type": "boolean", "default": False},
@@ -92,17 +96,17 @@ def _value(name: str, text: str) -> Any:
     """Return the value of a field of text as JSON has it.
 
     Raises:
-        Malformed: the mapping is not JSON.
+        Malformed: the mapping or the profile is not JSON.
     """
-    if name == "mapping":
+    if name in ("mapping", "profile"):
         if not text.strip():
-            return {}
+            return {} if name == "mapping" else None
         try:
             return json.loads(text)
         except (ValueError, RecursionError):
             raise Malformed(
-                'the mapping is not JSON; write it as {"OLD": "NEW"}',
-                field="mapping",
+                'the field is not a JSON object; write it as {"NAME": "VALUE"}',
+                field=name,
                 code="invalid_json",
             ) from None
     if name == "layout":

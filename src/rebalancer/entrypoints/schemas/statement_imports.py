@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from msgspec import Meta, field
 
 from rebalancer.application.asset_search import FoundAsset
 from rebalancer.application.statement_imports import ImportOptions, ImportPreview
-from rebalancer.domain.errors import RebalancerError
+from rebalancer.domain.errors import FaultCollector, RebalancerError
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.import_plan import (
     Certainty,
@@ -21,6 +21,7 @@ from rebalancer.domain.portfolio.import_plan import (
     PositionChange,
     UnknownInstrument,
 )
+from rebalancer.domain.portfolio.mapping_profiles import profile_of
 from rebalancer.domain.portfolio.statement_imports import StatementImport
 from rebalancer.domain.portfolio.statements import Remark
 from rebalancer.entrypoints.schemas.ledger import EntryView, entry_view
@@ -88,13 +89,28 @@ class ImportBody(Body, frozen=True, kw_only=True):
         ),
     ] = False
 
+    profile: Annotated[
+        dict[str, Any] | None,
+        about("Mapping profile of a table without a known layout; see docs/imports.md."),
+    ] = None
+
     @property
     def content(self) -> bytes:
         """Bytes of the file."""
         return self.file.encode()
 
     def options(self) -> ImportOptions:
-        """Return how the statement is to be imported."""
+        """Return how the statement is to be imported.
+
+        Raises:
+            InvalidRequest: the profile is invalid.
+        """
+        faults = FaultCollector()
+        profile = None
+        with faults.collect("profile."):
+            if self.profile is not None:
+                profile = profile_of(self.profile)
+        faults.raise_any()
         return ImportOptions(
             self.mapping,
             self.layout,
@@ -102,6 +118,7 @@ class ImportBody(Body, frozen=True, kw_only=True):
             self.include_duplicates,
             self.skip_errors,
             self.deposit_missing_cash,
+            profile,
         )
 
 
@@ -238,6 +255,10 @@ class PreviewView(View, frozen=True, kw_only=True):
         ImportRecordView | None, about("The latest import of the same file that is not undone.")
     ]
     notes: list[str]
+    profile: Annotated[
+        dict[str, Any] | None,
+        about("Mapping profile by which a table was read, to be changed and sent again."),
+    ]
 
 
 def import_record_view(made: StatementImport) -> ImportRecordView:
@@ -269,6 +290,7 @@ def preview_view(preview: ImportPreview, base: Currency) -> PreviewView:
         mapping=dict(plan.mapping),
         earlier=None if preview.earlier is None else import_record_view(preview.earlier),
         notes=list(preview.notes),
+        profile=None if preview.profile is None else preview.profile.document(),
     )
 
 
