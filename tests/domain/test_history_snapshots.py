@@ -109,6 +109,18 @@ class World:
                     self.actions = [one for one in self.actions if one.ex_day != new.ex_day]
                 else:
                     self.actions.append(new)
+            case "book":
+                known = [one for one in self.actions if one.ex_day <= day(self.rows - 1)]
+                if known:
+                    one = known[much % len(known)]
+                    paid = {"currency": "USD"} if one.kind == "dividend" else {"ratio": Decimal(2)}
+                    amount = much if one.kind == "dividend" else 0
+                    add(entry(one.kind, amount, one.ex_day, symbol="A", action="key", **paid))
+            case "correct":
+                booked = [one for one in self.entries if one.action and one.voids is None]
+                gone = {one.voids for one in self.entries}
+                if booked and booked[-1].id not in gone:
+                    add(booked[-1].reversal(recorded=NOW, corrects=True))
             case "void":
                 gone = {one.voids for one in self.entries}
                 free = [
@@ -146,12 +158,13 @@ def assert_equal(one: ValueHistory, other: ValueHistory) -> None:
 
 
 PLAIN = ("deposit", "withdrawal", "buy", "sell", "fee", "tax", "interest", "exchange")
-OTHERS = ("close", "close", "void", "restate", "action", "dividend", "split", "spin_off")
+OTHERS = ("close", "close", "void", "restate", "dividend", "split", "spin_off")
+ACTIONS = ("action", "action", "book", "book", "correct")
 RARE = ("rename", "unlisted")
 late = st.integers(12, len(DAYS) - 1)
 steps = st.lists(
     st.tuples(
-        st.sampled_from((*PLAIN, *PLAIN, *PLAIN, *OTHERS, *RARE)),
+        st.sampled_from((*PLAIN, *PLAIN, *PLAIN, *OTHERS, *ACTIONS, *RARE)),
         st.one_of(late, late, late, late, st.integers(0, len(DAYS) - 1)),
         st.integers(1, 20),
     ),
@@ -207,6 +220,21 @@ def test_new_closes_and_entries_after_the_base_are_continued() -> None:
     world.change(("void", 0, 1))
     world.check()
     assert world.continued == 3
+
+
+def test_booked_action_is_continued_and_corrected() -> None:
+    world = World(adjusted=True)
+    world.check()
+    world.change(("action", 20, 3))
+    world.check()
+    before = world.continued
+    world.change(("close", 0, 2))
+    world.change(("book", 0, 5))
+    world.check()
+    world.change(("correct", 0, 1))
+    world.check()
+    assert world.continued == before + 2
+    assert len(world.entries) == len(OPENING) + 2
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ measured again. The snapshot does not hold, and all entries are measured again, 
 
 - an entry takes effect at the base or before it, or voids an entry that does;
 - a price, an exchange rate or a corporate action up to the base was restated;
-- an entry may stand for a corporate action, or the ledger completes the prices of the market:
-  these may change the prices before them, see `own_prices`.
+- an entry that was not booked may stand for a corporate action, or the ledger completes the prices
+  of the market: these may change the prices before them, see `own_prices`.
 """
 
 from __future__ import annotations
@@ -62,6 +62,16 @@ _CONTINUED = frozenset(
     }
 )
 """Kinds that cannot stand for a corporate action."""
+
+_BOOKED = frozenset(
+    {
+        EntryKind.DIVIDEND,
+        EntryKind.RETURN_OF_CAPITAL,
+        EntryKind.SPLIT,
+        EntryKind.SPIN_OFF,
+    }
+)
+"""Kinds that change no price if they book an action which the market has."""
 
 
 @attrs.frozen(eq=False)
@@ -246,16 +256,21 @@ def _add_entries(recent: Sequence[Entry], entries: Sequence[Entry]) -> tuple[Ent
     """
     known = {entry.id for entry in (*recent, *entries)}
     for entry in entries:
-        if entry.kind not in _CONTINUED or (entry.voids is not None and entry.voids not in known):
+        if not _is_continued(entry) or (entry.voids is not None and entry.voids not in known):
             return None
     together = (*recent, *entries)
     if any(entry.kind is EntryKind.RENAME for entry in together):
         return None
     found = effective_entries(together)
     gone = {entry.id for entry in together} - {entry.id for entry in found}
-    if any(entry.id in gone and entry.kind not in _CONTINUED for entry in together):
+    if any(entry.id in gone and not _is_continued(entry) for entry in together):
         return None
     return found
+
+
+def _is_continued(entry: Entry) -> bool:
+    """Return whether an entry leaves the prices before its day as they are."""
+    return entry.kind in _CONTINUED or (entry.kind in _BOOKED and entry.action is not None)
 
 
 def _find_base(
