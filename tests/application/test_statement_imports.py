@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
+import attrs
 import numpy as np
 import pytest
 
@@ -14,7 +15,7 @@ from rebalancer.adapters.memory.market import MemoryMarket
 from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.adapters.statements.generic_csv import CsvTables
 from rebalancer.adapters.statements.registry import DiscoveredReaders
-from rebalancer.application.asset_search import SearchAssets, SearchEverywhere
+from rebalancer.application.asset_search import Search, SearchAssets, SearchEverywhere
 from rebalancer.application.corporate_actions import BookActions
 from rebalancer.application.owner_entries import CashFlow, Trade
 from rebalancer.application.performance import MeasurePerformance
@@ -60,6 +61,7 @@ class Desk:
     def __init__(self, *actions: CorporateAction, owner: UUID = OWNER) -> None:
         self.market = StoredMarket(MemoryMarket(), check_interval=0.0)
         self.work = MemoryWork()
+        self.now = NOW
         self.book = BookActions(self.work, lambda: NOW)
         self.market.save_bars(
             [
@@ -82,7 +84,7 @@ class Desk:
         )
         read = ReadStatement(DiscoveredReaders(), CsvTables())
         search = SearchEverywhere(SearchAssets(self.market, self.market), ProviderChain({}))
-        self._preview = PreviewImport(self.work, self.market, read, search)
+        self._preview = PreviewImport(self.work, self.market, read, search, lambda: self.now)
         self._commit = CommitImport(self.work, self.market, read)
         self._undo = UndoImport(self.work, self.market)
 
@@ -216,6 +218,33 @@ def test_unknown_instrument_is_suggested_mapped_and_remembered(desk: Desk) -> No
     assert valued.portfolio.positions.holdings == {"B": Decimal(8), "B-USD": Decimal(1)}
     later = HEADER + "2024-01-05,buy,BUSD,2,7,14.00,,,,\n"
     assert desk.preview(later).problems == ()
+
+
+def test_search_for_suggestions_ends_in_time() -> None:
+    desk, asked = Desk(), []
+
+    @attrs.frozen
+    class SlowSearch(SearchEverywhere):
+        """Each search takes six seconds."""
+
+        def __call__(self, query: str, **options: Any) -> Search:
+            asked.append(query)
+            desk.now += timedelta(seconds=6)
+            return Search((), ("a provider is slow",))
+
+    search = SlowSearch(SearchAssets(desk.market, desk.market), ProviderChain({}))
+    slow = attrs.evolve(desk._preview, search=search)
+    rows = "".join(f"2024-01-04,buy,ZZZ{n},1,7,7.00,,,,\n" for n in range(5))
+    preview, _ = slow(
+        StatementFile("a.csv", (HEADER + rows).encode()),
+        ImportOptions(),
+        portfolio_id=ID,
+        owner=OWNER,
+        now=NOW,
+    )
+    assert asked == ["ZZZ0", "ZZZ1"]
+    assert set(preview.suggestions) == {f"ZZZ{n}" for n in range(5)}
+    assert preview.notes == ("a provider is slow",)
 
 
 def test_overdrawn_result_is_reported_by_day_and_not_written(desk: Desk) -> None:

@@ -22,6 +22,7 @@ from rebalancer.application.corrections import read_market
 from rebalancer.application.idempotency import add_key, find_earlier_result, fingerprint
 from rebalancer.application.ledger_changes import ExtendedPortfolio, LedgerChange, change_ledger
 from rebalancer.application.portfolios import find_market_day
+from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.application.quotas import DEFAULT_QUOTAS, Quotas
@@ -56,6 +57,9 @@ _REMEMBERED = 100
 
 _MOST_SEARCHES = 12
 """Most searches of one preview: providers limit how often they are asked."""
+
+_SEARCH_TIME = timedelta(seconds=8)
+"""Time after which no further search begins: a client waits for the preview."""
 
 _MOST_SUGGESTIONS = 3
 _MOST_NAMED = 5
@@ -137,6 +141,7 @@ class PreviewImport:
     prices: PriceSource
     read: ReadStatement
     search: SearchEverywhere
+    clock: Clock
 
     def __call__(
         self,
@@ -171,14 +176,16 @@ class PreviewImport:
         """Return assets that unknown instruments may be, and faults of providers."""
         found: dict[str, tuple[FoundAsset, ...]] = {}
         notes: dict[str, None] = {}
-        searches = 0
+        searches, end = 0, self.clock() + _SEARCH_TIME
         for one in unknown:
             instrument = one.instrument
             near = nearest_symbols(instrument.symbol, market.symbols) if instrument.symbol else []
             assets = {asset.symbol: asset for asset in self.search.search.get(near)}
             for query in dict.fromkeys((instrument.isin, instrument.name, instrument.symbol)):
-                if not query or len(assets) >= _MOST_SUGGESTIONS or searches >= _MOST_SEARCHES:
+                if not query or len(assets) >= _MOST_SUGGESTIONS:
                     continue
+                if searches >= _MOST_SEARCHES or self.clock() >= end:
+                    break
                 searches += 1
                 with suppress(RebalancerError):
                     result = self.search(query, limit=_MOST_SUGGESTIONS)
