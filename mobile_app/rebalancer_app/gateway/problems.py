@@ -29,7 +29,7 @@ class Problem(Exception):
 
     @property
     def only_field(self) -> str:
-        """Return the field that the code concerns; empty if it is none, or several."""
+        """Return the field that the code concerns; empty unless it is exactly one."""
         return next(iter(self.fields)) if len(self.fields) == 1 else ""
 
     def __str__(self) -> str:

@@ -19,7 +19,7 @@ from rebalancer.domain.errors import InvalidRequest, NotAllowed
 from rebalancer.domain.portfolio.owner import User
 
 MOST_AN_HOUR, MOST_A_DAY = 3, 10
-"""Mails of these kinds that an address gets, whoever asks for them."""
+"""Most mails of these kinds that an address gets, from all requests together."""
 
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 

@@ -204,7 +204,7 @@ def _units_after(held: Decimal, one: Transaction) -> Decimal:
 
 
 def simple_ratio(before: Decimal, after: Decimal) -> Decimal | None:
-    """Return the ratio of a split as a simple fraction, such as 3 or 1/20; None if it is none."""
+    """Return the ratio of a split as a simple fraction, such as 3 or 1/20; None otherwise."""
     if before <= 0 or after <= 0 or before == after:
         return None
     exact = Fraction(after) / Fraction(before)

@@ -70,7 +70,7 @@ def order_scopes(scopes: Iterable[Scope]) -> tuple[Scope, ...]:
     """Return scopes once each, in the order of `Scope`.
 
     Raises:
-        InvalidRequest: there are none.
+        InvalidRequest: no scope is named.
     """
     found = set(scopes)
     if not found:
