@@ -29,7 +29,7 @@ CONFIG: dict[str, Any] = {
         # Both send requests over a network; test_ownership and test_bad_input cover them.
         "ignored_auth": {"enabled": False},
         "unsupported_method": {"enabled": False},
-    }
+    },
 }
 
 OPERATIONS = [
