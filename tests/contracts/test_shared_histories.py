@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from rebalancer.adapters.mapped import histories
-from rebalancer.adapters.mapped.histories import MappedHistories
+from rebalancer.adapters.mapped.histories import MappedHistories, _find_member
 from rebalancer.adapters.memory.market import MemoryCalendars, MemoryMarket
 from rebalancer.application.stored_market import StoredMarket
 from rebalancer.domain.arrays import Dates, Floats
@@ -340,3 +340,9 @@ def test_shared_history_serves_later_days_until_a_hidden_one_comes(tmp_path: Pat
     clock[0] = date(2020, 12, 31)
     market().closes()
     assert files(tmp_path) != [path], "sessions of another year count"
+
+
+def test_members_of_enumerations_alone_are_read_by_name() -> None:
+    assert _find_member(ActionKind, "SPLIT") is ActionKind.SPLIT
+    with pytest.raises(pickle.UnpicklingError, match="not an enumeration"):
+        _find_member(object, "__subclasses__")  # type: ignore[arg-type]  # what a forged file names

@@ -1,9 +1,11 @@
 """Check Dockerfile and docker-compose.yml as far as possible without a container engine."""
 
 import ast
+import os
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 from base64 import b64encode
 from fnmatch import fnmatch
@@ -163,11 +165,12 @@ def test_image_refuses_to_serve_without_secret():
 def test_healthcheck_follows_the_api(serve):
     running = serve("--upgrade")
     port = running.address.rpartition(":")[2]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # as in the image
 
     def check_health():
         done = subprocess.run(
             ["sh", "-c", health_of_the_image()],
-            env={**ENVIRONMENT, "REBALANCER_PORT": port},
+            env={**ENVIRONMENT, "PATH": path, "REBALANCER_PORT": port},
             capture_output=True,
         )
         return done.returncode

@@ -85,16 +85,17 @@ class FakeClock:
 
 
 class SequentialIds:
-    """Ids that are the same in each run."""
+    """Ids that are never used twice, as the application may cache what they belong to."""
 
     def __init__(self) -> None:
+        self._tests = itertools.count()
         self.reset()
 
     def reset(self) -> None:
-        self._numbers = itertools.count()
+        self._test, self._numbers = next(self._tests), itertools.count()
 
     def __call__(self) -> UUID:
-        return uuid5(UNKNOWN_ID, str(next(self._numbers)))
+        return uuid5(UNKNOWN_ID, f"{self._test}-{next(self._numbers)}")
 
 
 class FakeLibrary:

@@ -218,7 +218,7 @@ def test_each_part_of_the_api_needs_known_scopes(api: RunningApi) -> None:
     assert parts[None] - {"operators"} == {"users", "risk", "portfolios"}
     assert parts[Scope.TRADE] == {"portfolios", "rebalance"}
     assert parts[Scope.READ] - {"home"} == {
-        *("backtest", "jobs", "market", "policies", "portfolios", "rebalance")
+        *("backtest", "jobs", "market", "performance", "policies", "portfolios", "rebalance")
     }
     assert routes[Scope.PROPOSE] == {
         "POST /api/backtest",

@@ -11,6 +11,7 @@ import struct
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from enum import Enum
 from functools import cache
 from hashlib import sha256
 from io import BytesIO
@@ -256,7 +257,7 @@ def _read(path: Path) -> PriceHistory | None:
             return None
         arrays = [whole[offset : offset + length] for offset, length in places]
         history = _Domain(BytesIO(described[split:]), buffers=arrays).load()
-    except (OSError, ValueError, struct.error, pickle.UnpicklingError):
+    except (OSError, ValueError, KeyError, struct.error, pickle.UnpicklingError):
         return None
     return history if isinstance(history, PriceHistory) else None
 
@@ -273,11 +274,20 @@ _ALLOWED: dict[str, Sequence[str]] = {
 }
 
 
+def _find_member(kind: type[Enum], name: str) -> Enum:
+    """Return a member of an enumeration; refuse attributes of anything else."""
+    if not (isinstance(kind, type) and issubclass(kind, Enum)):
+        raise pickle.UnpicklingError(f"{kind!r} is not an enumeration")
+    return kind[name]
+
+
 class _Domain(pickle.Unpickler):
     """Reader of values of the domain; others are not created."""
 
     def find_class(self, module: str, name: str) -> Any:
         """Return a class of the domain, or one that its values consist of."""
+        if (module, name) == ("builtins", "getattr"):  # members of enums, before Python 3.11.4
+            return _find_member
         if module.startswith("rebalancer.domain.market.") or name in _ALLOWED.get(module, ()):
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"{module}.{name} is not a part of a price history")

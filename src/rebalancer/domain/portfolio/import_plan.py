@@ -249,7 +249,8 @@ def plan_import(
             prices.check(transaction.line, entry)
     added, duplicates = _separate_duplicates(planned, terms, ledger, frozenset(undone))
     every = (*statement.remarks, *names.remarks, *problems, *prices.remarks, *names.unused())
-    remarks = sorted(every, key=lambda one: one.line)
+    # A row that becomes several entries has the same fault several times.
+    remarks = sorted(dict.fromkeys(every), key=lambda one: one.line)
     return ImportPlan(
         tuple(_by_day(added, statement)),
         tuple(sorted(duplicates, key=lambda one: one.line)),
@@ -459,7 +460,7 @@ class _Names:
     def _note_unknown(self, instrument: Instrument, line: int) -> None:
         name = self.name(instrument)
         known = self.unknown.get(name)
-        lines = (line,) if known is None else (*known.lines, line)
+        lines = (line,) if known is None else tuple(dict.fromkeys((*known.lines, line)))
         self.unknown[name] = UnknownInstrument(name, self._merged[name], lines)
 
     def _compare_currency(
