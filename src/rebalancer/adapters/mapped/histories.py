@@ -86,7 +86,12 @@ class MappedHistories:
             return build(TablesInMemory)
         finally:
             tables.close()
-        return history if tables.hold(history) else _read(path) or history
+        if tables.hold(history):
+            return history
+        shared = _read(path)
+        if shared is None:
+            log.warning("%s was written, but cannot be read; prices are not shared", path)
+        return shared or history
 
     @contextmanager
     def _building(self) -> Iterator[None]:
@@ -274,7 +279,7 @@ _ALLOWED: dict[str, Sequence[str]] = {
 }
 
 
-def _find_member(kind: type[Enum], name: str) -> Enum:
+def _find_member(kind: Any, name: str) -> Enum:
     """Return a member of an enumeration; refuse attributes of anything else."""
     if not (isinstance(kind, type) and issubclass(kind, Enum)):
         raise pickle.UnpicklingError(f"{kind!r} is not an enumeration")
