@@ -75,6 +75,8 @@ class Command:
                 **os.environ,
                 "REBALANCER_DATABASE_URL": self.database,
                 "REBALANCER_PRICES": "prices.csv",
+                "REBALANCER_MOST_PORTFOLIOS": "0",
+                "REBALANCER_MOST_MEGABYTES_A_DAY": "0",
             },
         )
         if done.returncode:
