@@ -64,7 +64,7 @@ class Pages:
             is_own: Whether the app itself has opened it, rather than a link.
 
         Raises:
-            KeyError: there is no such page, or a place in it has no text.
+            KeyError: the page does not exist, or a place in it has no text.
         """
         texts = load_texts(language)
         own = {

@@ -504,6 +504,35 @@ def with_taxes(
     return pairs, rest
 
 
+def add_with_taxes(
+    records: Sequence[Record],
+    reading: Reading,
+    *,
+    incomes: Sequence[Record],
+    taxes: Sequence[Record],
+    key: Callable[[Record], Hashable],
+    add_income: Callable[[Record, list[Record], Reading], None],
+    add: Callable[[Record, Reading], None],
+) -> None:
+    """Add incomes together with the rows of their taxes, then all other rows one by one.
+
+    Args:
+        records: All rows, those of ``incomes`` and ``taxes`` included.
+        reading: Collects transactions and remarks.
+        incomes: Rows of dividends and interest.
+        taxes: Rows of withheld taxes; one that belongs to no income is added like other rows.
+        key: What an income and its taxes have in common.
+        add_income: Adds an income with its taxes.
+        add: Adds any other row.
+    """
+    pairs, _ = with_taxes(incomes, taxes, key, lambda record: record.number("amount"))
+    for income, own in pairs:
+        with reading.reporting(income, *own):
+            add_income(income, own, reading)
+    added = {record.line for income, own in pairs for record in (income, *own)}
+    each([record for record in records if record.line not in added], reading, add)
+
+
 def is_charge(record: Record) -> bool:
     """Return whether the amount of a row is negative."""
     try:

@@ -15,14 +15,13 @@ from rebalancer.adapters.statements.csv_reading import (
     AddedUnits,
     CsvReader,
     Reading,
-    each,
+    add_with_taxes,
     in_kind,
     is_charge,
     money,
     price_of,
     rounded,
     simple_ratio,
-    with_taxes,
     without_cancelled,
 )
 from rebalancer.adapters.statements.csv_table import Header, Record, Table
@@ -127,17 +126,15 @@ class Schwab(CsvReader):
         rest = _without_reverse_splits(rest, reading)
         taxes = [record for record in rest if _action(record) in _TAXES and is_charge(record)]
         incomes = [record for record in rest if _action(record) in _DIVIDENDS | _INTEREST]
-        pairs, _ = with_taxes(
-            incomes,
-            taxes,
-            lambda record: (_day_text(record), record.text("symbol")),
-            lambda record: record.number("amount"),
+        add_with_taxes(
+            rest,
+            reading,
+            incomes=incomes,
+            taxes=taxes,
+            key=lambda record: (_day_text(record), record.text("symbol")),
+            add_income=_add_income,
+            add=_add,
         )
-        for record, own in pairs:
-            with reading.reporting(record, *own):
-                _add_income(record, own, reading)
-        lines = {record.line for record, own in pairs for record in (record, *own)}
-        each([record for record in rest if record.line not in lines], reading, _add)
 
 
 def _action(record: Record) -> str:

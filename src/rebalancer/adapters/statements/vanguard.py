@@ -13,13 +13,12 @@ from rebalancer.adapters.statements.csv_reading import (
     AddedUnits,
     CsvReader,
     Reading,
+    add_with_taxes,
     check_one_account,
-    each,
     in_kind,
     is_charge,
     price_of,
     rounded,
-    with_taxes,
     without_cancelled,
 )
 from rebalancer.adapters.statements.csv_table import Header, Record, Table
@@ -100,17 +99,15 @@ class Vanguard(CsvReader):
         rest = without_cancelled(records, reading, _trade_key, lambda one: one.number("amount"))
         incomes = [record for record in rest if _kind(record) in {*_DIVIDENDS, "interest"}]
         taxes = [record for record in rest if _kind(record) in _TAXES and is_charge(record)]
-        pairs, _ = with_taxes(
-            incomes,
-            taxes,
-            lambda record: (record.text("day"), record.text("symbol")),
-            lambda record: record.number("amount"),
+        add_with_taxes(
+            rest,
+            reading,
+            incomes=incomes,
+            taxes=taxes,
+            key=lambda record: (record.text("day"), record.text("symbol")),
+            add_income=_add_income,
+            add=_add,
         )
-        lines = {one.line for record, own in pairs for one in (record, *own)}
-        for record, own in pairs:
-            with reading.reporting(record, *own):
-                _add_income(record, own, reading)
-        each([record for record in rest if record.line not in lines], reading, _add)
 
 
 def _kind(record: Record) -> str:
