@@ -115,7 +115,7 @@ class ImportPreview:
 
 @attrs.frozen
 class StatementImport:
-    """The answer to an import: the record is None for a preview."""
+    """The answer to an import; a preview has no record."""
 
     record: ImportRecord | None
     preview: ImportPreview
