@@ -78,6 +78,7 @@ from rebalancer.wiring.market import (
 )
 from rebalancer.wiring.policies import PolicyProvider
 from rebalancer.wiring.providers import RemoteProvidersProvider
+from rebalancer.wiring.quotes import QuoteProvider
 from rebalancer.wiring.security import SecurityProvider, StoredRevocationsProvider
 from rebalancer.wiring.stores import DatabaseProvider, DocumentProvider, RedisProvider
 from rebalancer.wiring.use_cases import UseCaseProvider
@@ -317,6 +318,7 @@ def _providers(sources: Sources) -> tuple[Provider, ...]:
         *(MarketProvider, PolicyProvider, ReportProvider, StatementProvider, EnvironmentProvider),
         *(DatabaseProvider, DocumentProvider, SecurityProvider, RedisProvider),
         *(JobProvider, MailProvider, UseCaseProvider, RemoteProvidersProvider),
+        QuoteProvider,
     )
     if sources.stored:
         parts += (StoredPricesProvider,)
