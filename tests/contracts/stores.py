@@ -24,6 +24,8 @@ from rebalancer.domain.accounts.shares import Right, Share
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.batch_run import BatchRun
 from rebalancer.domain.money import Currency
+from rebalancer.domain.notices.kinds import NoticeKind
+from rebalancer.domain.notices.notice import Notice
 from rebalancer.domain.portfolio.entries import REORGANISATIONS
 from rebalancer.domain.portfolio.ledger import FLOWS, TRADES, Entry, EntryKind, Ledger, Positions
 from rebalancer.domain.portfolio.lots.model import LotMethod
@@ -157,6 +159,13 @@ def a_mail(**others: Any) -> Mail:
 def a_one_time(owner: UUID | None, **others: Any) -> OneTimeToken:
     """Return a token to reset a password."""
     plain = OneTimeToken(uuid4().hex * 2, "reset", owner, NOW + HOUR, {"to": "Ada"})
+    return attrs.evolve(plain, **others)
+
+
+def a_notice(owner: UUID, key: str = "drift", **others: Any) -> Notice:
+    """Return an unread notice about a portfolio of an owner."""
+    facts = {"portfolio_name": "Pension", "by": "owner"}
+    plain = Notice.new(NoticeKind.KILL_SWITCH, owner=owner, key=key, now=NOW, **facts)
     return attrs.evolve(plain, **others)
 
 

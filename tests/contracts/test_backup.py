@@ -67,6 +67,7 @@ from tests.contracts.stores import (
     a_key,
     a_mail,
     a_managed,
+    a_notice,
     a_one_time,
     a_passkey,
     a_proposal,
@@ -165,6 +166,9 @@ def filled(engine):
         tx.shares.add(a_share(rich, None, email="ada@bücher.example"))
         record = an_import(rich, file_name=AWKWARD, mapping={AWKWARD: AWKWARD}, undone=NOW)
         tx.imports.add(record, [money[0].id])
+        told = a_notice(ada.id, portfolio=rich.id, parameters={AWKWARD: AWKWARD}, link=AWKWARD)
+        tx.notices.add(attrs.evolve(told, read=NOW, resolved=NOW))
+        tx.notices.add(a_notice(bob.id))
         tx.portfolios.keep_histories({rich.id: a_kept_history()})
         tx.runs.add(run, [plain.id])
         tx.proposals.add([waiting, done, *(a_proposal(plain) for _ in range(40))])

@@ -33,6 +33,7 @@ from tests.contracts.stores import (
     a_job,
     a_key,
     a_managed,
+    a_notice,
     a_one_time,
     a_passkey,
     a_proposal,
@@ -108,6 +109,9 @@ def planted(work, reports, number):
         tx.recovery_codes.replace(user.id, [text], NOW)
         tx.portfolios.add(portfolio, [entry])
         tx.imports.add(an_import(portfolio, file_name=text), [entry.id])
+        tx.notices.add(
+            a_notice(user.id, text, portfolio=portfolio.id, parameters={"portfolio": text})
+        )
         tx.proposals.add([proposal])
         tx.keys.add(a_key(user.id, text, answer=text))
         tx.jobs.add(job)

@@ -15,6 +15,7 @@ NOT_FOUND: Mapping[str, Callable[[UUID], NotFound]] = {
     "entry": lambda id: NotFound(f"entry {id} does not exist", code="entry_not_found"),
     "import": lambda id: NotFound(f"import {id} does not exist", code="import_not_found"),
     "job": lambda id: NotFound(f"job {id} does not exist", code="job_not_found"),
+    "notice": lambda id: NotFound(f"notice {id} does not exist", code="notice_not_found"),
     "passkey": lambda id: NotFound(f"passkey {id} does not exist", code="passkey_not_found"),
     "portfolio": lambda id: NotFound(f"portfolio {id} does not exist", code="portfolio_not_found"),
     "proposal": lambda id: NotFound(f"proposal {id} does not exist", code="proposal_not_found"),

@@ -23,6 +23,7 @@ from rebalancer.adapters.memory.factors import (
     MemoryTotpSecrets,
 )
 from rebalancer.adapters.memory.guessing import MemoryKnownDevices, MemoryLoginFailures
+from rebalancer.adapters.memory.notices import MemoryNotices
 from rebalancer.adapters.memory.one_time import MemoryOneTimeTokens
 from rebalancer.adapters.memory.outbox import MemoryOutbox
 from rebalancer.adapters.memory.shares import MemoryPortfolioShares
@@ -108,6 +109,7 @@ def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
         imports=MemoryStatementImports(tables["imports"], tables["imported"]),
         proposals=MemoryProposals(tables["proposals"], tables["closed"], shares),
         outbox=MemoryOutbox(tables["outbox"]),
+        notices=MemoryNotices(tables["notices"]),
         keys=MemoryIdempotencyKeys(tables["keys"]),
         jobs=MemoryJobs(tables["jobs"]),
         runs=MemoryBatchRuns(tables["runs"], tables["chunks"], tables["failures"]),

@@ -27,6 +27,8 @@ from rebalancer.domain.jobs.batch_run import BatchRun
 from rebalancer.domain.jobs.job import Job, JobState
 from rebalancer.domain.market.synchronization import ScheduledTask, SyncState, TaskState
 from rebalancer.domain.money import Currency
+from rebalancer.domain.notices.kinds import NoticeKind, Severity
+from rebalancer.domain.notices.notice import Notice
 from rebalancer.domain.portfolio.checkpoints import Checkpoint
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind, Positions
 from rebalancer.domain.portfolio.mandate import (
@@ -88,7 +90,10 @@ _WRITE: Mapping[type, Callable[[Any], Any]] = {
     Currency: attrgetter("code"),
     RiskProfile: attrgetter("name"),
     **dict.fromkeys(
-        (ActionBooking, Conversions, EntryKind, JobState, MailKind, Right, Role, Stage),
+        (
+            *(ActionBooking, Conversions, EntryKind, JobState, MailKind, NoticeKind, Right, Role),
+            *(Severity, Stage),
+        ),
         attrgetter("value"),
     ),
 }
@@ -122,6 +127,9 @@ IMPORTS = Converter(StatementImport, {"sha256": "digest"}, mapping=_decoder(dict
 PASSKEYS = Converter(Passkey, transports=_decoder(tuple[str, ...]).decode)
 TOTP_SECRETS = Converter(TotpSecret)
 MAILS = Converter(Mail, {"to": "recipient"}, kind=MailKind, facts=_decoder(dict).decode)
+NOTICES = Converter(
+    Notice, kind=NoticeKind, severity=Severity, parameters=_decoder(dict[str, str]).decode
+)
 ONE_TIME = Converter(OneTimeToken, document=_decoder(dict).decode)
 SESSIONS = Converter(Session)
 FAILURES = Converter(Failures)

@@ -20,6 +20,7 @@ from rebalancer.adapters.sql.tables import (
     audit_origins,
     idempotency_keys,
     ledger_entries,
+    notices,
     one_time_tokens,
     outbox,
     passkeys,
@@ -86,6 +87,7 @@ PERSONAL: Mapping[str, PersonalColumns] = {
         _own(totp_secrets, "secret", key="owner", owner="owner"),
         _own(one_time_tokens, "document", key="digest", owner="owner"),
         _own(idempotency_keys, "answer", key="key", owner="owner"),
+        _own(notices, "parameters", key="id", owner="owner"),
         _own(proposals, "remark", key="id", owner="owner"),
         _own(portfolio_shares, "email", key="id", owner="owner", index="email_index"),
         _own(statement_imports, "file_name", key="id", owner="owner"),
@@ -154,6 +156,7 @@ PUBLIC: Mapping[str, str] = {
         *("portfolios.conversions", "portfolio_shares.granted", "proposals.stage"),
         *("ledger_entries.kind", "account_usage.quota", "jobs.kind", "jobs.state"),
         *("audit_events.action", "audit_events.outcome", "audit_events.via", "reports.kind"),
+        *("notices.kind", "notices.severity"),
         *("scheduled_tasks.name", "scheduled_tasks.state", "statement_imports.layout"),
     ),
     **_public(
@@ -179,6 +182,10 @@ PUBLIC: Mapping[str, str] = {
         "ids, policies, periods and figures of work, without names",
         *("batch_runs.policy", "batch_failures.reason", "jobs.request", "jobs.result"),
         *("jobs.error", "reports.subject", "reports.document"),
+    ),
+    **_public(
+        "ids, symbols and days, which name an event and a page, without names",
+        *("notices.key", "notices.link"),
     ),
     **_public("a random name that a client chose for a request", "idempotency_keys.key"),
     **_public(

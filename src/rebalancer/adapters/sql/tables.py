@@ -344,6 +344,31 @@ portfolio_shares = Table(
     CheckConstraint("accepted IS NULL OR recipient IS NOT NULL", "accepted"),
 )
 
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner", ForeignKey(users.c.id), nullable=False),
+    Column("portfolio", ForeignKey(portfolios.c.id)),
+    Column("kind", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    _document("parameters"),
+    Column("link", Text, nullable=False),
+    Column("created", Moment, nullable=False, index=True),
+    Column("read", Moment),
+    Column("resolved", Moment),
+    UniqueConstraint("owner", "key"),
+    Index(None, "owner", "created", "id"),
+    Index(None, "portfolio", "created", "id"),
+    Index(
+        "ix_notices_unread",
+        "owner",
+        sqlite_where=text("read IS NULL"),
+        postgresql_where=text("read IS NULL"),
+    ),
+)
+
 batch_runs = Table(
     "batch_runs",
     metadata,

@@ -24,6 +24,7 @@ from rebalancer.adapters.sql.factors import SqlPasskeys, SqlRecoveryCodes, SqlTo
 from rebalancer.adapters.sql.guessing import SqlKnownDevices, SqlLoginFailures
 from rebalancer.adapters.sql.idempotency_keys import SqlIdempotencyKeys
 from rebalancer.adapters.sql.jobs import SqlJobs
+from rebalancer.adapters.sql.notices import SqlNotices
 from rebalancer.adapters.sql.one_time import SqlOneTimeTokens
 from rebalancer.adapters.sql.outbox import NoOutbox, SqlOutbox
 from rebalancer.adapters.sql.portfolios import SqlPortfolios
@@ -181,6 +182,7 @@ def _stores(work: SqlWork, connection: Connection, *, locks: bool) -> Transactio
         shares=SqlPortfolioShares(connection, locks, cipher),
         imports=SqlStatementImports(connection, locks, cipher),
         outbox=(SqlOutbox if work.sends_mail else NoOutbox)(connection, locks, cipher),
+        notices=SqlNotices(connection, locks, cipher),
         proposals=SqlProposals(connection, locks, cipher),
         keys=SqlIdempotencyKeys(connection, locks, cipher),
         jobs=SqlJobs(connection, locks),

@@ -19,6 +19,7 @@ from rebalancer.application.ports.factors import Passkeys, RecoveryCodes, TotpSe
 from rebalancer.application.ports.guessing import KnownDevices, LoginFailures
 from rebalancer.application.ports.jobs import Jobs
 from rebalancer.application.ports.mail import Outbox
+from rebalancer.application.ports.notices import Notices
 from rebalancer.application.ports.one_time import OneTimeTokens
 from rebalancer.application.ports.portfolios import IdempotencyKeys, Portfolios, Proposals
 from rebalancer.application.ports.sharing import PortfolioShares
@@ -60,6 +61,7 @@ class Transaction:
     one_time: OneTimeTokens
     sessions: Sessions
     outbox: Outbox
+    notices: Notices
     api_keys: ApiKeys
     failures: LoginFailures
     devices: KnownDevices

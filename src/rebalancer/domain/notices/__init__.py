@@ -1,0 +1,1 @@
+"""Notices about portfolios to their owners: what happened, and where and when it is said."""
