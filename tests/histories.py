@@ -58,6 +58,7 @@ class History:
 
     Attributes:
         realised: Gains of sales by first in, first out, costs included, by currency.
+        quotes: Closes as traded by symbol, each from its day on, the earliest first.
     """
 
     events: list[Event] = attrs.field(factory=list)
@@ -70,6 +71,7 @@ class History:
     fees: dict[str, Decimal] = attrs.field(factory=lambda: defaultdict(Decimal))
     realised: dict[str, Fraction] = attrs.field(factory=lambda: defaultdict(Fraction))
     lots: dict[str, list[list[Fraction]]] = attrs.field(factory=lambda: defaultdict(list))
+    quotes: dict[str, list[tuple[date, Decimal]]] = attrs.field(factory=lambda: defaultdict(list))
 
     @property
     def holdings(self) -> dict[str, Decimal]:
@@ -78,6 +80,10 @@ class History:
             for symbol, units in self.units.items()
             if units
         }
+
+    def close(self, symbol: str, on: date) -> Decimal:
+        """Return the close of a day."""
+        return [price for day, price in self.quotes[symbol] if day <= on][-1]
 
     def money(self) -> dict[str, Decimal]:
         return {currency: amount for currency, amount in self.cash.items() if amount}
@@ -152,6 +158,8 @@ def make_history(
     history = History()
     prices = {symbol: dice.randint(20_00, 200_00) for symbol in ASSETS}
     on = date(2015, 1, 5)
+    for symbol, price in prices.items():
+        history.quotes[symbol].append((on, Decimal(price) * CENT))
     history.add(Event("deposit", on, "EUR", Decimal(50_000)))
     days = 3600 / entries
     while len(history.events) < entries:
@@ -170,6 +178,7 @@ def _event(
     currency = ASSETS[symbol][0]
     prices[symbol] = max(200, round(prices[symbol] * dice.uniform(0.95, 1.055)))
     price = Decimal(prices[symbol]) * CENT
+    history.quotes[symbol].append((on, price))
     held = history.holdings.get(symbol, ZERO)
     drawn = dice.random()
     if drawn < 0.10:
@@ -198,6 +207,8 @@ def _event(
         # A split counts from the start of its day, so nothing else precedes it there.
         if not held or held % 2 or history.events[-1].on == on:
             return None
+        prices[symbol] = max(200, prices[symbol] * 2 // 3)
+        history.quotes[symbol].append((on, Decimal(prices[symbol]) * CENT))
         return Event("split", on, currency, symbol=symbol, ratio=(3, 2))
     if drawn < 0.415:
         units = Decimal(dice.randint(1, 20))
