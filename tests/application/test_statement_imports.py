@@ -36,7 +36,8 @@ from rebalancer.domain.market.actions import ActionKind, CorporateAction
 from rebalancer.domain.market.bars import Bars
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.entries import Entry, EntryKind
-from rebalancer.domain.portfolio.import_plan import Certainty, PositionChange
+from rebalancer.domain.portfolio.import_balances import PositionChange
+from rebalancer.domain.portfolio.import_duplicates import Certainty
 from rebalancer.domain.portfolio.ledger import NotVoidable, Overdrawn
 from rebalancer.domain.portfolio.mandate import AcceptedVersions, Mandate, PortfolioChanged
 from rebalancer.domain.portfolio.owner import User

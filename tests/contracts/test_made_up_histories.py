@@ -10,7 +10,9 @@ import pytest
 
 from rebalancer.adapters.statements.registry import DiscoveredReaders
 from rebalancer.domain.money import Currency
-from rebalancer.domain.portfolio.import_plan import ImportTerms, plan_import, replay_balances
+from rebalancer.domain.portfolio.import_balances import replay_balances
+from rebalancer.domain.portfolio.import_plan import plan_import
+from rebalancer.domain.portfolio.import_terms import ImportTerms
 from rebalancer.domain.portfolio.ledger import Ledger
 from rebalancer.domain.portfolio.lots.model import LotMethod
 from rebalancer.domain.portfolio.lots.replay import trace_lots

@@ -14,18 +14,17 @@ from hypothesis import strategies as st
 
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.portfolio.entries import Entry, EntryKind
-from rebalancer.domain.portfolio.import_plan import (
-    Certainty,
-    ImportPlan,
-    ImportTerms,
+from rebalancer.domain.portfolio.import_balances import (
     Overdraft,
     PositionChange,
     compare_balances,
-    deposit_missing_cash,
-    plan_import,
     replay_balances,
 )
+from rebalancer.domain.portfolio.import_duplicates import Certainty
+from rebalancer.domain.portfolio.import_plan import ImportPlan, plan_import
+from rebalancer.domain.portfolio.import_terms import ImportTerms
 from rebalancer.domain.portfolio.ledger import Ledger
+from rebalancer.domain.portfolio.missing_cash import deposit_missing_cash
 from rebalancer.domain.portfolio.statements import Instrument, Remark, Statement, Transaction
 from tests.builders import EUR, USD
 

@@ -35,20 +35,19 @@ from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.symbols import nearest_symbols
 from rebalancer.domain.portfolio.corporate_actions import first_day_from
 from rebalancer.domain.portfolio.entries import REORGANISATIONS, Entry, EntryKind, void_id
-from rebalancer.domain.portfolio.import_plan import (
-    ImportPlan,
-    ImportTerms,
+from rebalancer.domain.portfolio.import_balances import (
     Overdraft,
     PositionChange,
-    UnknownInstrument,
     compare_balances,
-    deposit_missing_cash,
-    plan_import,
     replay_balances,
 )
+from rebalancer.domain.portfolio.import_names import UnknownInstrument
+from rebalancer.domain.portfolio.import_plan import ImportPlan, plan_import
+from rebalancer.domain.portfolio.import_terms import ImportTerms
 from rebalancer.domain.portfolio.ledger import Ledger, NotVoidable, Overdrawn
 from rebalancer.domain.portfolio.mandate import ANY_VERSION, AcceptedVersions, ManagedPortfolio
 from rebalancer.domain.portfolio.mapping_profiles import MappingProfile
+from rebalancer.domain.portfolio.missing_cash import deposit_missing_cash
 from rebalancer.domain.portfolio.statement_imports import StatementImport
 from rebalancer.domain.portfolio.statements import Statement
 

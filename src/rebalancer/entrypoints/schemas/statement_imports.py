@@ -13,14 +13,9 @@ from rebalancer.application.asset_search import FoundAsset
 from rebalancer.application.statement_imports import ImportOptions, ImportPreview
 from rebalancer.domain.errors import FaultCollector, RebalancerError
 from rebalancer.domain.money import Currency
-from rebalancer.domain.portfolio.import_plan import (
-    Certainty,
-    Duplicate,
-    Overdraft,
-    PlannedEntry,
-    PositionChange,
-    UnknownInstrument,
-)
+from rebalancer.domain.portfolio.import_balances import Overdraft, PositionChange
+from rebalancer.domain.portfolio.import_duplicates import Certainty, Duplicate, PlannedEntry
+from rebalancer.domain.portfolio.import_names import UnknownInstrument
 from rebalancer.domain.portfolio.mapping_profiles import profile_of
 from rebalancer.domain.portfolio.statement_imports import StatementImport
 from rebalancer.domain.portfolio.statements import Remark
