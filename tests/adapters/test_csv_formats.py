@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rebalancer.adapters.statements.csv_amounts import simple_ratio
 from rebalancer.adapters.statements.csv_formats import (
     COMMA,
     COMMON_DAYS,
@@ -15,7 +16,6 @@ from rebalancer.adapters.statements.csv_formats import (
     decide_days,
     decide_numbers,
 )
-from rebalancer.adapters.statements.csv_reading import simple_ratio
 from rebalancer.adapters.statements.csv_table import decode, split_rows
 from rebalancer.domain.errors import InvalidRequest
 

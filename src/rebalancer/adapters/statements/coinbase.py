@@ -9,17 +9,15 @@ from typing import ClassVar
 
 import attrs
 
-from rebalancer.adapters.statements.csv_formats import POINT, DayFormat, quote
-from rebalancer.adapters.statements.csv_reading import (
-    CsvReader,
-    Reading,
+from rebalancer.adapters.statements.csv_amounts import (
     cents,
     currency_of,
-    each,
     in_kind,
     price_of,
     rounded,
 )
+from rebalancer.adapters.statements.csv_formats import POINT, DayFormat, quote
+from rebalancer.adapters.statements.csv_reading import CsvReader, Reading, each
 from rebalancer.adapters.statements.csv_table import Header, Record, Table
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.portfolio.entries import EntryKind

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
-from decimal import ROUND_HALF_EVEN, Decimal, localcontext
-from fractions import Fraction
+from decimal import Decimal, localcontext
 from typing import ClassVar
 
 import attrs
 
+from rebalancer.adapters.statements.csv_amounts import rounded, simple_ratio
 from rebalancer.adapters.statements.csv_formats import quote
 from rebalancer.adapters.statements.csv_table import (
     Header,
@@ -26,23 +26,11 @@ from rebalancer.adapters.statements.csv_table import (
 )
 from rebalancer.adapters.statements.drafts import check_transaction, clean
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.money import MOST_DECIMALS, Currency
 from rebalancer.domain.portfolio.entries import EntryKind
 from rebalancer.domain.portfolio.statements import Instrument, Remark, Statement, Transaction
 
 _ZERO = Decimal(0)
 _DIGITS = 60
-_LARGEST_TERM = 100
-"""Largest numerator and denominator of the ratio of a split."""
-
-_MOST_TRIES = 8
-"""Most incomes of a day to which a tax may belong."""
-
-_TOLERANCE = Fraction(1, 2000)
-"""Relative error of a ratio that follows from rounded units."""
-
-PENCE = {"GBX": "GBP", "GBP.": "GBP", "ILA": "ILS", "ZAC": "ZAR"}
-"""Currencies of quotes in hundredths, with the currency itself."""
 
 
 def _key(one: Instrument | None) -> str:
@@ -120,6 +108,29 @@ class Reading:
             record.line, "refund", f"the refund of a {kind} was read as other income; check it"
         )
         return EntryKind.INTEREST
+
+    def add_money(
+        self, record: Record, kind: EntryKind, *, on: date, instrument: Instrument | None, note: str
+    ) -> None:
+        """Add a fee, a tax, the refund of one, or capital that was returned, all in US dollars.
+
+        Raises:
+            InvalidRequest: the row takes back capital that the file does not have.
+        """
+        amount = record.amount("amount")
+        if kind is not EntryKind.RETURN_OF_CAPITAL:
+            kind = self.charge_kind(record, kind, amount)
+        elif amount < 0:
+            raise takes_back(record)
+        self.add(Transaction(record.line, kind, on, abs(amount), "USD", instrument, note=note))
+
+    def note_cash_in_lieu(self, record: Record) -> None:
+        """Report that money for a fraction of a unit counts as returned capital."""
+        self.note(
+            record.line,
+            "cash_in_lieu",
+            "cash for a fraction of a unit was read as a return of capital; check it",
+        )
 
     def split_later(self, split: AddedUnits) -> None:
         """Add a split whose ratio follows from the units that the file has before its day."""
@@ -203,19 +214,6 @@ def _units_after(held: Decimal, one: Transaction) -> Decimal:
     return held - one.quantity  # 0 for income
 
 
-def simple_ratio(before: Decimal, after: Decimal) -> Decimal | None:
-    """Return the ratio of a split as a simple fraction, such as 3 or 1/20; None otherwise."""
-    if before <= 0 or after <= 0 or before == after:
-        return None
-    exact = Fraction(after) / Fraction(before)
-    near = exact.limit_denominator(_LARGEST_TERM)
-    if near.numerator == 0 or abs(near / exact - 1) > _TOLERANCE:
-        return None
-    if min(near.numerator, near.denominator) > _LARGEST_TERM // 5:
-        return None
-    return rounded(Decimal(near.numerator) / Decimal(near.denominator))
-
-
 def tidy(one: Transaction) -> Transaction:
     """Return a transaction whose texts are one visible line each, with at most 12 decimals."""
     return attrs.evolve(
@@ -237,93 +235,6 @@ def _tidy_instrument(one: Instrument | None) -> Instrument | None:
     if one is None:
         return None
     return attrs.evolve(one, symbol=clean(one.symbol), isin=clean(one.isin), name=clean(one.name))
-
-
-def rounded(number: Decimal) -> Decimal:
-    """Return a number with at most as many decimals as a ledger has."""
-    exponent = number.as_tuple().exponent
-    if isinstance(exponent, int) and exponent < -MOST_DECIMALS:
-        return number.quantize(Decimal(1).scaleb(-MOST_DECIMALS), ROUND_HALF_EVEN)
-    return number
-
-
-def money(amount: Decimal, currency: str) -> Decimal:
-    """Return an amount rounded to the minor unit of its currency."""
-    return Currency(currency).round(amount)
-
-
-def currency_of(text: str, field: str) -> str:
-    """Return an ISO 4217 code.
-
-    Raises:
-        InvalidRequest: it is not one.
-    """
-    code = text.strip().upper()
-    try:
-        Currency(code)
-    except InvalidRequest:
-        raise InvalidRequest(
-            f"{quote(text)} is not a currency; write its ISO 4217 code, such as USD",
-            field=field,
-            code="invalid_currency",
-        ) from None
-    return code
-
-
-def in_units(price: Decimal, code: str) -> tuple[Decimal, str]:
-    """Return a price in units of its currency, pounds in place of pence, and the currency."""
-    whole = PENCE.get(code.strip().upper())
-    if code.strip() == "GBp":
-        whole = "GBP"
-    return (price / 100, whole) if whole else (price, code.strip().upper())
-
-
-def cents(amount: Decimal, currency: str) -> Decimal:
-    """Return an amount rounded to the minor unit, or exact if it would round to nothing."""
-    return money(amount, currency) or rounded(amount)
-
-
-def price_of(amount: Decimal, quantity: Decimal) -> Decimal:
-    """Return the price that follows from an amount and a quantity.
-
-    Raises:
-        InvalidRequest: the quantity is 0.
-    """
-    if not quantity:
-        raise InvalidRequest(
-            "the quantity is 0; enter the row by hand", field="quantity", code="not_positive"
-        )
-    return rounded(amount / quantity)
-
-
-def in_kind(
-    record: Record,
-    quantity: Decimal,
-    price: Decimal | None,
-    *,
-    on: date,
-    currency: str,
-    instrument: Instrument,
-    external_id: str = "",
-    note: str = "",
-) -> Transaction:
-    """Return the transfer of units of an asset, in if the quantity is positive, else out.
-
-    Without a price the ledger takes the close of the day.
-    """
-    amount = money(abs(quantity) * price, currency) if price else _ZERO
-    return Transaction(
-        record.line,
-        EntryKind.DEPOSIT if quantity > 0 else EntryKind.WITHDRAWAL,
-        on,
-        amount,
-        currency,
-        instrument,
-        abs(quantity),
-        price or None,
-        external_id=external_id,
-        note=note,
-    )
 
 
 @attrs.frozen(slots=False)
@@ -377,6 +288,21 @@ class CsvReader(ABC):
         """Turn rows into transactions and remarks."""
 
 
+def takes_back(record: Record, kind: str = "action") -> InvalidRequest:
+    """Return the error about a row that takes back what the file does not have.
+
+    Args:
+        record: With an amount.
+        kind: Column that states what the row is.
+    """
+    return InvalidRequest(
+        f"{quote(record.text(kind))} of {record.text('amount')} takes back what the file does "
+        "not have; void the original by hand",
+        field=record.title("amount"),
+        code="unmatched_reversal",
+    )
+
+
 def whole_records(
     table: Table, reading: Reading, is_footer: Callable[[tuple[str, ...]], bool]
 ) -> list[Record]:
@@ -423,122 +349,6 @@ def each(
     for record in records:
         with reading.reporting(record):
             handle(record, reading)
-
-
-def without_cancelled(
-    records: Sequence[Record],
-    reading: Reading,
-    key: Callable[[Record], Hashable | None],
-    change: Callable[[Record], Decimal | None],
-) -> list[Record]:
-    """Leave out pairs of rows that cancel each other: the same key, and opposite changes.
-
-    Args:
-        records: In the order of the file.
-        reading: Both rows are reported there.
-        key: What both rows have in common; None for rows that neither cancel nor are cancelled.
-        change: Change of money or units of a row; rows without one stay.
-    """
-    open_rows: dict[tuple[Hashable, Decimal], list[Record]] = {}
-    out: set[int] = set()
-    for record in records:
-        common = key(record)
-        if common is None:
-            continue
-        try:
-            moved = change(record)
-        except InvalidRequest:
-            continue  # reported with its row
-        if not moved:
-            continue
-        waiting = open_rows.get((common, -moved))
-        if not waiting:
-            open_rows.setdefault((common, moved), []).append(record)
-            continue
-        other = waiting.pop()
-        for one, counterpart in ((other, record), (record, other)):
-            out.add(one.line)
-            reading.skip(
-                one.line,
-                "cancelled",
-                f"the row and line {counterpart.line} cancel each other; neither counts",
-            )
-    return [record for record in records if record.line not in out]
-
-
-def with_taxes(
-    incomes: Sequence[Record],
-    taxes: Sequence[Record],
-    key: Callable[[Record], Hashable],
-    amount: Callable[[Record], Decimal | None],
-) -> tuple[list[tuple[Record, list[Record]]], list[Record]]:
-    """Return each income with the rows of its tax, and the tax rows of no income.
-
-    Tax rows are dealt to the incomes of the same key in turn, each to one that is not smaller than
-    its taxes.
-    """
-
-    def size(record: Record) -> Decimal:
-        try:
-            return abs(amount(record) or _ZERO)
-        except InvalidRequest:
-            return _ZERO  # reported with its row
-
-    found: dict[Hashable, deque[tuple[Record, list[Record]]]] = {}
-    pairs = []
-    for income in incomes:
-        pair: tuple[Record, list[Record]] = (income, [])
-        pairs.append(pair)
-        found.setdefault(key(income), deque()).append(pair)
-    rest = []
-    for tax in taxes:
-        candidates = found.get(key(tax), deque())
-        for _ in range(min(len(candidates), _MOST_TRIES)):
-            income, own = candidates[0]
-            candidates.rotate(-1)
-            if sum(map(size, own), size(tax)) <= size(income):
-                own.append(tax)
-                break
-        else:
-            rest.append(tax)
-    return pairs, rest
-
-
-def add_with_taxes(
-    records: Sequence[Record],
-    reading: Reading,
-    *,
-    incomes: Sequence[Record],
-    taxes: Sequence[Record],
-    key: Callable[[Record], Hashable],
-    add_income: Callable[[Record, list[Record], Reading], None],
-    add: Callable[[Record, Reading], None],
-) -> None:
-    """Add incomes together with the rows of their taxes, then all other rows one by one.
-
-    Args:
-        records: All rows, those of ``incomes`` and ``taxes`` included.
-        reading: Collects transactions and remarks.
-        incomes: Rows of dividends and interest.
-        taxes: Rows of withheld taxes; one that belongs to no income is added like other rows.
-        key: What an income and its taxes have in common.
-        add_income: Adds an income with its taxes.
-        add: Adds any other row.
-    """
-    pairs, _ = with_taxes(incomes, taxes, key, lambda record: record.number("amount"))
-    for income, own in pairs:
-        with reading.reporting(income, *own):
-            add_income(income, own, reading)
-    added = {record.line for income, own in pairs for record in (income, *own)}
-    each([record for record in records if record.line not in added], reading, add)
-
-
-def is_charge(record: Record) -> bool:
-    """Return whether the amount of a row is negative."""
-    try:
-        return (record.number("amount") or _ZERO) < 0
-    except InvalidRequest:
-        return False  # reported with its row
 
 
 def check_one_account(records: Sequence[Record], name: str) -> None:

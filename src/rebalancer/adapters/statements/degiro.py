@@ -9,16 +9,15 @@ from typing import ClassVar
 
 import attrs
 
-from rebalancer.adapters.statements.csv_formats import DayFormat, decide_numbers
-from rebalancer.adapters.statements.csv_reading import (
-    CsvReader,
-    Reading,
+from rebalancer.adapters.statements.csv_amounts import (
     currency_of,
     in_units,
     price_of,
     rounded,
     simple_ratio,
 )
+from rebalancer.adapters.statements.csv_formats import DayFormat, decide_numbers
+from rebalancer.adapters.statements.csv_reading import CsvReader, Reading
 from rebalancer.adapters.statements.csv_table import Header, Record, Table
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.portfolio.entries import EntryKind

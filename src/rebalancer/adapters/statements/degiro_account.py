@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import attrs
 
+from rebalancer.adapters.statements.csv_amounts import currency_of, in_units, rounded
 from rebalancer.adapters.statements.csv_formats import (
     COMMA,
     POINT,
@@ -19,15 +20,8 @@ from rebalancer.adapters.statements.csv_formats import (
     decide_numbers,
     quote,
 )
-from rebalancer.adapters.statements.csv_reading import (
-    CsvReader,
-    Reading,
-    currency_of,
-    in_units,
-    rounded,
-    with_taxes,
-    without_cancelled,
-)
+from rebalancer.adapters.statements.csv_pairs import with_taxes, without_cancelled
+from rebalancer.adapters.statements.csv_reading import CsvReader, Reading
 from rebalancer.adapters.statements.csv_table import Header, Record, Table
 from rebalancer.adapters.statements.degiro import add_reorganisation, numbered, order_of
 from rebalancer.domain.errors import InvalidRequest

@@ -9,19 +9,15 @@ from typing import ClassVar
 
 import attrs
 
+from rebalancer.adapters.statements.csv_amounts import in_kind, price_of, rounded, simple_ratio
 from rebalancer.adapters.statements.csv_formats import DayFormat, decide_days, quote
+from rebalancer.adapters.statements.csv_pairs import add_with_taxes, is_charge, without_cancelled
 from rebalancer.adapters.statements.csv_reading import (
     AddedUnits,
     CsvReader,
     Reading,
-    add_with_taxes,
     check_one_account,
-    in_kind,
-    is_charge,
-    price_of,
-    rounded,
-    simple_ratio,
-    without_cancelled,
+    takes_back,
 )
 from rebalancer.adapters.statements.csv_table import Header, Record, Table
 from rebalancer.domain.errors import InvalidRequest
@@ -172,15 +168,6 @@ def _check_currency(record: Record) -> None:
         )
 
 
-def _unmatched(record: Record) -> InvalidRequest:
-    return InvalidRequest(
-        f"{quote(record.text('action'))} of {record.text('amount')} takes back what the file does "
-        "not have; void the original by hand",
-        field=record.title("amount"),
-        code="unmatched_reversal",
-    )
-
-
 def _without_reverse_splits(records: Sequence[Record], reading: Reading) -> list[Record]:
     """Add reverse splits, which are two rows: the old units leave, and the new ones arrive."""
     groups: dict[str, list[Record]] = {}
@@ -223,7 +210,7 @@ def _add_income(record: Record, taxes: Sequence[Record], reading: Reading) -> No
     _check_currency(record)
     amount = record.amount("amount")
     if amount < 0 and _kind(record) == "dividend":
-        raise _unmatched(record)
+        raise takes_back(record)
     kind = EntryKind.DIVIDEND if _kind(record) == "dividend" else EntryKind.INTEREST
     if _is_core(record):
         kind = EntryKind.INTEREST
@@ -249,7 +236,7 @@ def _add(record: Record, reading: Reading) -> None:
     _check_currency(record)
     kind = _kind(record)
     if _CANCELLED.search(record.text("action")):
-        raise _unmatched(record)
+        raise takes_back(record)
     if kind == "sweep" or (kind in ("buy", "sell") and _is_core(record)):
         reading.skip(
             record.line,
@@ -261,11 +248,7 @@ def _add(record: Record, reading: Reading) -> None:
     elif kind == "capital":
         _add_money(record, reading, EntryKind.RETURN_OF_CAPITAL)
         if "in lieu" in record.text("action").casefold():
-            reading.note(
-                record.line,
-                "cash_in_lieu",
-                "cash for a fraction of a unit was read as a return of capital; check it",
-            )
+            reading.note_cash_in_lieu(record)
     elif kind in ("fee", "tax"):
         _add_money(record, reading, EntryKind(kind))
     elif kind == "split":
@@ -278,22 +261,9 @@ def _add(record: Record, reading: Reading) -> None:
 
 
 def _add_money(record: Record, reading: Reading, kind: EntryKind) -> None:
-    amount = record.amount("amount")
-    if kind is not EntryKind.RETURN_OF_CAPITAL:
-        kind = reading.charge_kind(record, kind, amount)
-    elif amount < 0:
-        raise _unmatched(record)
     instrument = _instrument(record) if record.text("symbol") else None
-    reading.add(
-        Transaction(
-            record.line,
-            kind,
-            record.day("day"),
-            abs(amount),
-            "USD",
-            instrument,
-            note=record.text("action"),
-        )
+    reading.add_money(
+        record, kind, on=record.day("day"), instrument=instrument, note=record.text("action")
     )
 
 

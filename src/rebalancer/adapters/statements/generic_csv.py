@@ -9,6 +9,13 @@ from decimal import Decimal, localcontext
 
 import attrs
 
+from rebalancer.adapters.statements.csv_amounts import (
+    currency_of,
+    in_units,
+    money,
+    price_of,
+    rounded,
+)
 from rebalancer.adapters.statements.csv_formats import (
     COMMA,
     COMMON_DAYS,
@@ -18,16 +25,7 @@ from rebalancer.adapters.statements.csv_formats import (
     decide_numbers,
     quote,
 )
-from rebalancer.adapters.statements.csv_reading import (
-    Reading,
-    currency_of,
-    each,
-    in_units,
-    money,
-    price_of,
-    rounded,
-    whole_records,
-)
+from rebalancer.adapters.statements.csv_reading import Reading, each, whole_records
 from rebalancer.adapters.statements.csv_table import (
     Header,
     Record,

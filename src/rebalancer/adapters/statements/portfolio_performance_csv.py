@@ -15,8 +15,9 @@ from typing import ClassVar
 
 import attrs
 
+from rebalancer.adapters.statements.csv_amounts import currency_of
 from rebalancer.adapters.statements.csv_formats import ISO, DayFormat, decide_numbers, quote
-from rebalancer.adapters.statements.csv_reading import CsvReader, Reading, currency_of
+from rebalancer.adapters.statements.csv_reading import CsvReader, Reading
 from rebalancer.adapters.statements.csv_table import Header, Record, Table, normalize_title
 from rebalancer.adapters.statements.drafts import NOTHING_MOVES, moves_nothing, round_number
 from rebalancer.adapters.statements.portfolio_performance_rows import (

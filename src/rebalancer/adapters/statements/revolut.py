@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import attrs
 
+from rebalancer.adapters.statements.csv_amounts import currency_of, money, rounded
 from rebalancer.adapters.statements.csv_formats import (
     DayFormat,
     NumberFormat,
@@ -15,15 +16,8 @@ from rebalancer.adapters.statements.csv_formats import (
     decide_numbers,
     quote,
 )
-from rebalancer.adapters.statements.csv_reading import (
-    AddedUnits,
-    CsvReader,
-    Reading,
-    currency_of,
-    money,
-    rounded,
-    without_cancelled,
-)
+from rebalancer.adapters.statements.csv_pairs import without_cancelled
+from rebalancer.adapters.statements.csv_reading import AddedUnits, CsvReader, Reading
 from rebalancer.adapters.statements.csv_table import Header, Record, Table
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.portfolio.entries import EntryKind

@@ -10,20 +10,16 @@ from typing import ClassVar
 
 import attrs
 
-from rebalancer.adapters.statements.csv_formats import DayFormat, quote
-from rebalancer.adapters.statements.csv_reading import (
-    AddedUnits,
-    CsvReader,
-    Reading,
-    add_with_taxes,
+from rebalancer.adapters.statements.csv_amounts import (
     in_kind,
-    is_charge,
     money,
     price_of,
     rounded,
     simple_ratio,
-    without_cancelled,
 )
+from rebalancer.adapters.statements.csv_formats import DayFormat, quote
+from rebalancer.adapters.statements.csv_pairs import add_with_taxes, is_charge, without_cancelled
+from rebalancer.adapters.statements.csv_reading import AddedUnits, CsvReader, Reading, takes_back
 from rebalancer.adapters.statements.csv_table import Header, Record, Table
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.portfolio.entries import EntryKind
@@ -215,7 +211,7 @@ def _without_reverse_splits(records: Sequence[Record], reading: Reading) -> list
 def _add_income(record: Record, taxes: Sequence[Record], reading: Reading) -> None:
     amount = record.amount("amount")
     if amount < 0:
-        raise unmatched(record)
+        raise takes_back(record)
     kind = EntryKind.INTEREST if _action(record) in _INTEREST else EntryKind.DIVIDEND
     reading.add(
         Transaction(
@@ -237,16 +233,6 @@ def _note(record: Record) -> str:
     return what if record.text("symbol") else f"{what}: {record.text('description')}".rstrip(": ")
 
 
-def unmatched(record: Record) -> InvalidRequest:
-    """Return the error about a row that takes back what the file does not have."""
-    return InvalidRequest(
-        f"{quote(record.text('action'))} of {record.text('amount')} takes back what the file does "
-        "not have; void the original by hand",
-        field=record.title("amount"),
-        code="unmatched_reversal",
-    )
-
-
 def _add(record: Record, reading: Reading) -> None:
     action = _action(record)
     if action in _BUYS | _SALES:
@@ -261,11 +247,7 @@ def _add(record: Record, reading: Reading) -> None:
     elif action in _CAPITAL:
         _add_money(record, reading, EntryKind.RETURN_OF_CAPITAL)
         if action == "cash in lieu":
-            reading.note(
-                record.line,
-                "cash_in_lieu",
-                "cash for a fraction of a unit was read as a return of capital; check it",
-            )
+            reading.note_cash_in_lieu(record)
     elif action in _TAXES:
         _add_money(record, reading, EntryKind.TAX)
     elif action in _FEES:
@@ -281,17 +263,8 @@ def _add(record: Record, reading: Reading) -> None:
 
 
 def _add_money(record: Record, reading: Reading, kind: EntryKind) -> None:
-    amount = record.amount("amount")
-    if kind is not EntryKind.RETURN_OF_CAPITAL:
-        kind = reading.charge_kind(record, kind, amount)
-    elif amount < 0:
-        raise unmatched(record)
     instrument = _instrument(record) if record.text("symbol") else None
-    reading.add(
-        Transaction(
-            record.line, kind, _day(record), abs(amount), "USD", instrument, note=_note(record)
-        )
-    )
+    reading.add_money(record, kind, on=_day(record), instrument=instrument, note=_note(record))
 
 
 def _add_trade(record: Record, reading: Reading) -> None:

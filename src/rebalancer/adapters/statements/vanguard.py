@@ -8,18 +8,15 @@ from typing import ClassVar
 
 import attrs
 
+from rebalancer.adapters.statements.csv_amounts import in_kind, price_of, rounded
 from rebalancer.adapters.statements.csv_formats import DayFormat, decide_days, quote
+from rebalancer.adapters.statements.csv_pairs import add_with_taxes, is_charge, without_cancelled
 from rebalancer.adapters.statements.csv_reading import (
     AddedUnits,
     CsvReader,
     Reading,
-    add_with_taxes,
     check_one_account,
-    in_kind,
-    is_charge,
-    price_of,
-    rounded,
-    without_cancelled,
+    takes_back,
 )
 from rebalancer.adapters.statements.csv_table import Header, Record, Table
 from rebalancer.domain.errors import InvalidRequest
@@ -140,19 +137,10 @@ def _note(record: Record) -> str:
     return kind if text.casefold() in ("", kind.casefold()) else f"{kind}: {text}"
 
 
-def _unmatched(record: Record) -> InvalidRequest:
-    return InvalidRequest(
-        f"{quote(record.text('kind'))} of {record.text('amount')} takes back what the file does "
-        "not have; void the original by hand",
-        field=record.title("amount"),
-        code="unmatched_reversal",
-    )
-
-
 def _add_income(record: Record, taxes: Sequence[Record], reading: Reading) -> None:
     amount = record.amount("amount")
     if amount < 0:
-        raise _unmatched(record)
+        raise takes_back(record, "kind")
     named = (record.text("symbol") or record.text("name")) and not _is_settlement(record)
     pays_interest = _kind(record) == "interest" or _is_settlement(record)
     reading.add(

@@ -8,14 +8,9 @@ from typing import ClassVar
 
 import attrs
 
+from rebalancer.adapters.statements.csv_amounts import currency_of, in_units, rounded
 from rebalancer.adapters.statements.csv_formats import quote
-from rebalancer.adapters.statements.csv_reading import (
-    CsvReader,
-    Reading,
-    currency_of,
-    in_units,
-    rounded,
-)
+from rebalancer.adapters.statements.csv_reading import CsvReader, Reading
 from rebalancer.adapters.statements.csv_table import Header, Record, Table
 from rebalancer.adapters.statements.drafts import NOTHING_MOVES, moves_nothing, round_number
 from rebalancer.domain.errors import InvalidRequest
