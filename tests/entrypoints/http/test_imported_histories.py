@@ -307,11 +307,10 @@ def test_history_gives_the_same_sums_over_http_and_at_a_terminal(
 
     (tmp_path / "all.xml").write_bytes(write(history))
     id = open_portfolio(store, sums, tmp_path)
-    made = store(
-        *["portfolio", "import-statement", "all.xml", "--commit", "--json", "--portfolio"], id
-    )
-    assert made.code == 0, made
-    assert made.json["record"]["entries"] == 2000
+    command = ("portfolio", "import-statement", "all.xml", "--portfolio", id, "--commit", "--json")
+    done = store(*command)
+    assert done.code == 0, done
+    assert done.json["record"]["entries"] == 2000
     found = [store("portfolio", what, id, "--json") for what in ("show", "performance", "gains")]
     assert {one.code for one in found} == {0}, found
     check(sums, *(one.json for one in found))
