@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
@@ -11,8 +12,6 @@ import attrs
 import httpx
 import pytest
 
-from rebalancer.adapters.sql.database import SqlDatabase
-from rebalancer.adapters.sql.engine import connect
 from tests import watchdog
 from tests.e2e.conftest import until
 from tests.e2e.simulated import SIMULATED_CLOCK, FileClock
@@ -84,11 +83,8 @@ class Simulation:
 
 
 @pytest.fixture
-def simulation(tmp_path):
-    url = f"sqlite:///{tmp_path / 'rebalancer.db'}"
-    engine = connect(url)
-    SqlDatabase(engine).upgrade()
-    engine.dispose()
+def simulation(tmp_path, sqlite_template):
+    url = f"sqlite:///{shutil.copy(sqlite_template, tmp_path / 'rebalancer.db')}"
     clock, world, port = FileClock(tmp_path / "clock"), World(), free_port()
     clock.set(at(FRIDAY + timedelta(1), 12, 0))
     log = tmp_path / "log.jsonl"

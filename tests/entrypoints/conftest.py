@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -96,6 +97,12 @@ def quickly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Run
         return Result(ended.value.code, output.out, output.err)
 
     return run
+
+
+@pytest.fixture
+def database(tmp_path: Path, sqlite_template: Path) -> str:
+    """Put a database with empty tables where commands look for it; return its URL."""
+    return f"sqlite:///{shutil.copy(sqlite_template, tmp_path / 'rebalancer.db')}"
 
 
 @pytest.fixture(scope="session")

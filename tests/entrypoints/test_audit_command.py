@@ -9,7 +9,6 @@ from uuid import uuid4
 import pytest
 
 from rebalancer.adapters.sql.engine import connect, writing
-from rebalancer.adapters.sql.migrations import upgrade
 from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.application.audit import current_origin, record
 from rebalancer.application.audit_trail import SealAuditTrail
@@ -18,9 +17,8 @@ from tests.contracts.jobs import now
 
 
 @pytest.fixture
-def work(tmp_path):
-    engine = connect(f"sqlite:///{tmp_path / 'rebalancer.db'}")
-    upgrade(engine)
+def work(database):
+    engine = connect(database)
     yield SqlWork(engine)
     engine.dispose()
 

@@ -14,7 +14,6 @@ import psutil
 import pytest
 
 from rebalancer.adapters.sql.engine import connect
-from rebalancer.adapters.sql.migrations import upgrade
 from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.domain.errors import NotFound
 from rebalancer.domain.jobs.job import Job, JobState
@@ -27,9 +26,8 @@ from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
 
 
 @pytest.fixture
-def work(tmp_path):
-    engine = connect(f"sqlite:///{tmp_path / 'rebalancer.db'}")
-    upgrade(engine)
+def work(database):
+    engine = connect(database)
     yield SqlWork(engine)
     engine.dispose()
 

@@ -17,9 +17,9 @@ ASSETS = "symbol,name,asset_class,daily_volume\nA,Alpha,bond,2500000\nB,Beta,,\n
 
 
 @pytest.fixture(params=["sqlite", "mongo"])
-def kept(request, quickly, tmp_path, monkeypatch):
+def kept(request, quickly, database, monkeypatch):
     """Run commands on a store whose prices are the default."""
-    monkeypatch.setenv("REBALANCER_DATABASE_URL", f"sqlite:///{tmp_path}/store.db")
+    monkeypatch.setenv("REBALANCER_DATABASE_URL", database)
     if request.param == "sqlite":
         monkeypatch.setenv("REBALANCER_PRICES", "store")
         yield quickly
@@ -31,7 +31,6 @@ def kept(request, quickly, tmp_path, monkeypatch):
 
 
 def test_commands_use_imported_prices(kept, market, write):
-    assert kept("db", "upgrade").code == 0
     empty = kept("market", "list")
     assert (empty.code, "no prices are imported yet" in empty.stderr) == (1, True)
     assets = write("assets.csv", ASSETS)
@@ -58,7 +57,6 @@ def test_commands_use_imported_prices(kept, market, write):
 
 
 def test_asset_with_missing_prices_is_reported(kept, market, write):
-    kept("db", "upgrade")
     walk = prices(1, 100)
     short = as_csv(walk).replace("date,A", "date,OLD")
     told = kept("market", "import", "--prices", write("old.csv", short))
@@ -76,7 +74,6 @@ def test_asset_with_missing_prices_is_reported(kept, market, write):
 
 
 def test_jumps_are_imported_as_they_are_and_reported(kept, write):
-    kept("db", "upgrade")
     walk = prices(2, 60)
     closes = walk.closes.copy()
     closes[50:, 1] /= 100
@@ -98,7 +95,6 @@ def test_jumps_are_imported_as_they_are_and_reported(kept, write):
 
 
 def test_bars_actions_and_rates_are_imported_in_any_order(kept, write):
-    kept("db", "upgrade")
     actions = write("actions.csv", "symbol,ex_date,kind,value,currency\nA,2024-01-04,split,4:1,\n")
     assets = write("assets.csv", "symbol,currency,market\nA,GBX,XLON\nB,USD,24/7\nEURUSD,USD,\n")
     bars = write(
@@ -120,7 +116,6 @@ def test_bars_actions_and_rates_are_imported_in_any_order(kept, write):
 
 
 def test_findings_are_listed_accepted_and_rejected(kept, write):
-    kept("db", "upgrade")
     assert kept("market", "issues").code == 1  # nothing is imported yet
     days = [f"2024-01-0{day}" for day in (1, 2, 3, 4, 5)]
     closes = {"P": [500, 505, 5.04, 5.1, 5], "S": [100, 100, 140, 101, 100]}
@@ -152,7 +147,6 @@ def test_findings_are_listed_accepted_and_rejected(kept, write):
 
 
 def test_sample_is_imported_with_its_caution(kept):
-    kept("db", "upgrade")
     told = kept("market", "import", "--prices", "sample")
     assert "19 assets from 2000-01-03 to 2022-12-28" in told.stdout
     assert "19 instruments" in told.stdout

@@ -55,15 +55,12 @@ def test_learned_policies_are_listed_after_the_rules(quickly, own):
     assert "version 1002" in table and "Proximal" in table
 
 
-def test_full_evaluation_is_stored_as_report(quickly, own, long_market, tmp_path):
+def test_full_evaluation_is_stored_as_report(quickly, own, long_market, database):
     judge = ("evaluate", "--policy", "ppo@1001,band", "--prices", long_market, "--no-record")
     window = ("--from", "2020-12-01", "--chosen-on", long_market)
-    assert quickly("db", "upgrade").code == 0
     done = quickly(*judge, *window, "--keep", "--json")
     told = re.search("Stored report (.+)[.]", done.stderr)
-    parts = build_container(
-        Sources(), settings=Settings(database_url=f"sqlite:///{tmp_path}/rebalancer.db")
-    )
+    parts = build_container(Sources(), settings=Settings(database_url=database))
     try:
         kept = parts.get(Reports).get(UUID(told[1]))
     finally:

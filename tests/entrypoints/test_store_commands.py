@@ -40,10 +40,9 @@ def register(quickly, monkeypatch):
 
 
 @pytest.fixture
-def store(quickly, register, market, monkeypatch):
+def store(quickly, register, market, database, monkeypatch):
     """Run a command on a new database with the user Ada."""
     monkeypatch.setenv("REBALANCER_PRICES", str(market))
-    assert quickly("db", "upgrade").code == 0
     assert register("ada@example.org").code == 0
     return quickly
 
@@ -97,17 +96,15 @@ def test_tables_are_upgraded_and_downgraded(quickly, monkeypatch):
     assert done.stdout == f"Moved from revision {NEWEST} to base.\n"
 
 
-def test_downgrade_without_confirmation_changes_nothing(quickly, monkeypatch):
-    quickly("db", "upgrade")
+def test_downgrade_without_confirmation_changes_nothing(quickly, database, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     assert quickly("db", "downgrade").code == 130
     assert quickly("db", "current").stdout == f"{NEWEST} (newest)\n"
 
 
-def test_unknown_revision_is_rejected(quickly):
+def test_unknown_revision_is_rejected(quickly, database):
     assert quickly("db", "upgrade", "nope").refused("nope")
     assert quickly("db", "downgrade", "nope", "--yes").refused("nope")
-    quickly("db", "upgrade")
     change("UPDATE alembic_version SET version_num = '9999'")
     for command in ("upgrade", "downgrade"):
         done = quickly("db", command, *["--yes"][: command == "downgrade"])
@@ -158,8 +155,7 @@ def test_command_without_tables_names_remedy(quickly, market, monkeypatch):
 # Users
 
 
-def test_user_is_registered_once(quickly, register):
-    quickly("db", "upgrade")
+def test_user_is_registered_once(database, register, quickly):
     done = register(" Ada@Example.org ", PASSWORD, "--name", "Ada", "--json")
     assert done.code == 0
     assert done.json == {"id": done.json["id"], "email": "ada@example.org", "name": "Ada"}
@@ -172,8 +168,7 @@ def test_user_is_registered_once(quickly, register):
     assert quickly("user", "create").refused("Missing option '--email'")
 
 
-def test_password_is_entered_twice_and_not_shown(rebalancer, tmp_path):
-    assert rebalancer("db", "upgrade").code == 0
+def test_password_is_entered_twice_and_not_shown(database, tmp_path):
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [COMMAND, "user", "create", "--email", "ada@example.org"],
@@ -190,7 +185,7 @@ def test_password_is_entered_twice_and_not_shown(rebalancer, tmp_path):
     def read_until(text):
         nonlocal seen
         while text not in seen:
-            assert select.select([ours], [], [], 30)[0], seen
+            assert select.select([ours], [], [], 120)[0], seen
             seen += os.read(ours, 1000)
 
     read_until(b"Password: ")

@@ -16,9 +16,8 @@ ADA, BOB = "ada@example.org", "bob@example.org"
 
 
 @pytest.fixture
-def store(quickly, monkeypatch):
+def store(quickly, database, monkeypatch):
     """Run commands on a new database with Ada and Bob."""
-    assert quickly("db", "upgrade").code == 0
     for email in (ADA, BOB):
         monkeypatch.setattr(sys, "stdin", io.StringIO("correct horse battery staple\n"))
         assert quickly("user", "create", "--email", email).code == 0

@@ -16,7 +16,6 @@ import redis
 
 from rebalancer.adapters.jobs.queue import QueuedJobs
 from rebalancer.adapters.sql.engine import connect
-from rebalancer.adapters.sql.migrations import upgrade
 from rebalancer.adapters.sql.reports import SqlReports
 from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.application.backtests import BacktestRequest
@@ -80,9 +79,8 @@ class Place:
 
 
 @pytest.fixture(params=["sqlite", "redis"])
-def place(request, tmp_path) -> Iterator[Place]:
-    engine = connect(f"sqlite:///{tmp_path / 'rebalancer.db'}")
-    upgrade(engine)
+def place(request, tmp_path, database) -> Iterator[Place]:
+    engine = connect(database)
     work, started = SqlWork(engine), []
     env = ENVIRONMENT | {"REBALANCER_TRIALS": str(tmp_path / "trials.jsonl")}
     if request.param == "redis":

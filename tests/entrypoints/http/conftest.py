@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
@@ -34,6 +35,7 @@ from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.application.job_worker import Handlers, JobExecutor, JobSettings, RunJob
 from rebalancer.application.ports.accounts import Passwords, Revocations
 from rebalancer.application.ports.clock import Clock, Ids
+from rebalancer.application.ports.jobs import JobRunner
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.providers import Fetched, Listing, Offer, UnknownSymbol
 from rebalancer.application.ports.reference import ReferenceStore
@@ -308,6 +310,22 @@ class ApiUser:
             params[cursor] = page["next"]
 
 
+class HoldingRunner:
+    """A job runner that holds submitted jobs, or rejects them when it is full."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.waiting: list[Any] = []
+        self.full = False
+
+    def submit(self, job: Any) -> None:
+        if self.full:
+            raise Unavailable("too many jobs are waiting; try again in a minute")
+        self.waiting.append(job)
+
+
 class Fakes:
     """The fakes around the application."""
 
@@ -316,10 +334,11 @@ class Fakes:
         self.market, self.work = FakePriceSource(HISTORY), BreakableStore()
         self.reports = MemoryReports()
         self.ended = ResettableRevocations()
+        self.runner = HoldingRunner()
 
     def reset(self, work: UnitOfWork) -> None:
         """Return to the initial state, over an empty store."""
-        for part in (self.time, self.names, self.market, self.ended):
+        for part in (self.time, self.names, self.market, self.ended, self.runner):
             part.reset()
         self.work.reset(work)
 
@@ -343,6 +362,11 @@ class RunningApi:
     @property
     def work(self) -> BreakableStore:
         return self.fakes.work
+
+    @property
+    def runner(self) -> HoldingRunner:
+        """The runner of jobs, where jobs stay queued."""
+        return self.fakes.runner
 
     def register(self, email: str = "ada@example.org") -> ApiUser:
         """Register and log in."""
@@ -424,19 +448,6 @@ def in_parallel(count: int, ask: Callable[[int], httpx.Response]) -> list[httpx.
         return list(pool.map(one, range(count)))
 
 
-class HoldingRunner:
-    """A job runner that holds submitted jobs, or rejects them when it is full."""
-
-    def __init__(self) -> None:
-        self.waiting: list[Any] = []
-        self.full = False
-
-    def submit(self, job: Any) -> None:
-        if self.full:
-            raise Unavailable("too many jobs are waiting; try again in a minute")
-        self.waiting.append(job)
-
-
 BACKTEST = {"policies": ["monthly", "band", "buy_and_hold"], "from": "2022-11-14", "cost_bps": 5}
 
 
@@ -500,9 +511,49 @@ def api(shared: RunningApi, work: UnitOfWork) -> RunningApi:
     return shared
 
 
+@pytest.fixture(scope="session")
+def shared_by_settings() -> Iterator[Callable[..., RunningApi]]:
+    """Start an application for all tests of this process that want the same settings."""
+    with ExitStack() as stack:
+
+        @cache
+        def share(settings: Settings, holding: bool) -> RunningApi:
+            fakes = Fakes()
+            runner = [provide_values({JobRunner: fakes.runner})] if holding else []
+            streams = JobStreams(poll_interval=0.01, heartbeat=0.02, limit=2) if holding else None
+            api = run_api(fakes, *runner, embedded=False, settings=settings, job_streams=streams)
+            return stack.enter_context(api)
+
+        yield share
+
+
+@pytest.fixture
+def share_api(
+    shared_by_settings: Callable[..., RunningApi], work: UnitOfWork
+) -> Callable[..., RunningApi]:
+    """Return an application with settings, in its initial state; other tests use it too.
+
+    Its rate limits, if any, would remember the requests of those.
+    """
+
+    def share(settings: Settings = WITHOUT_LIMITS, *, holding: bool = False) -> RunningApi:
+        assert not (settings.rate_limit or settings.login_limit)
+        api = shared_by_settings(settings, holding)
+        api.fakes.reset(work)
+        return api
+
+    return share
+
+
+@pytest.fixture
+def holding(share_api: Callable[..., RunningApi]) -> RunningApi:
+    """Return an application whose jobs stay queued; its streams of them poll often."""
+    return share_api(holding=True)
+
+
 @pytest.fixture
 def start_api(work: UnitOfWork) -> Iterator[Callable[..., RunningApi]]:
-    """Start an application with fakes of the test."""
+    """Start an application with fakes of the test, which takes longer than to share one."""
     with ExitStack() as stack:
 
         def start(

@@ -10,17 +10,14 @@ import pytest
 from dishka import Provider, Scope
 
 from rebalancer.application.backtests import RunBacktest
-from rebalancer.application.ports.jobs import JobRunner
 from rebalancer.application.quotas import DEFAULT_QUOTAS
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 from tests.entrypoints.http.conftest import (
     BACKTEST,
     ApiUser,
-    HoldingRunner,
     RunningApi,
     expect_problem,
     finished_job,
-    provide_values,
 )
 
 
@@ -67,8 +64,8 @@ def test_series_of_a_backtest(api: RunningApi, ada: ApiUser) -> None:
     expect_problem(ada.get(path, params={"points": 1}), 400)
 
 
-def test_series_of_unfinished_backtest_is_a_conflict(start_api: Callable[..., RunningApi]) -> None:
-    ada = start_api(provide_values({JobRunner: HoldingRunner()})).register()
+def test_series_of_unfinished_backtest_is_a_conflict(holding: RunningApi) -> None:
+    ada = holding.register()
     job = ada.post("/api/backtest", BACKTEST).json()
     assert "queued" in expect_problem(ada.get(f"/api/backtest/{job['id']}/series"), 409)
 
@@ -87,9 +84,8 @@ class ObservedBacktest(RunBacktest):
         return super().__call__(request, progress=noted, **options)
 
 
-def test_job_is_rejected_when_the_queue_is_full(start_api: Callable[..., RunningApi]) -> None:
-    runner = HoldingRunner()
-    ada = start_api(provide_values({JobRunner: runner})).register()
+def test_job_is_rejected_when_the_queue_is_full(holding: RunningApi) -> None:
+    runner, ada = holding.runner, holding.register()
     waiting = ada.post("/api/backtest", BACKTEST)
     assert ada.get(waiting.headers["location"]).json()["state"] == "queued"
     runner.full = True
@@ -182,9 +178,8 @@ def test_policies_are_listed_and_usable(api: RunningApi, ada: ApiUser) -> None:
     assert asked.status_code == 202, asked.text
 
 
-def test_repeated_request_returns_the_same_job(start_api: Callable[..., RunningApi]) -> None:
-    runner = HoldingRunner()
-    ada = start_api(provide_values({JobRunner: runner})).register()
+def test_repeated_request_returns_the_same_job(holding: RunningApi) -> None:
+    runner, ada = holding.runner, holding.register()
     key = {"Idempotency-Key": "the first"}
     first, again = (ada.post("/api/backtest", BACKTEST, headers=key) for _ in range(2))
     assert first.json() == again.json()
@@ -202,9 +197,8 @@ def test_repeated_request_returns_the_same_job(start_api: Callable[..., RunningA
     assert len(ada.get("/api/jobs").json()["items"]) == 2
 
 
-def test_unfinished_jobs_of_an_owner_are_limited(start_api: Callable[..., RunningApi]) -> None:
-    api = start_api(provide_values({JobRunner: HoldingRunner()}))
-    ada, eve = api.register(), api.register("eve@example.org")
+def test_unfinished_jobs_of_an_owner_are_limited(holding: RunningApi) -> None:
+    ada, eve = holding.register(), holding.register("eve@example.org")
     first, *_ = (ada.post("/api/backtest", BACKTEST).json() for _ in range(DEFAULT_QUOTAS.jobs))
     assert "20 unfinished jobs" in expect_problem(ada.post("/api/backtest", BACKTEST), 409)
     assert eve.post("/api/backtest", BACKTEST).status_code == 202

@@ -74,9 +74,9 @@ def actions(api: RunningApi, user: ApiUser) -> list[str]:
 
 
 @pytest.fixture
-def verifying(start_api: Callable[..., RunningApi]) -> RunningApi:
+def verifying(share_api: Callable[..., RunningApi]) -> RunningApi:
     """An application that has addresses confirmed."""
-    return start_api(settings=VERIFYING)
+    return share_api(VERIFYING)
 
 
 def register(api: RunningApi, email: str = "ada@example.org", **body: Any) -> httpx.Response:
@@ -280,9 +280,8 @@ def test_an_address_gets_few_mails(api: RunningApi, ada: ApiUser) -> None:
     assert len(mails(api)) == 1
 
 
-def test_service_without_mail_names_the_remedy(start_api: Callable[..., RunningApi]) -> None:
-    silent = attrs.evolve(WITHOUT_LIMITS, environment="production")
-    api = start_api(settings=silent)
+def test_service_without_mail_names_the_remedy(share_api: Callable[..., RunningApi]) -> None:
+    api = share_api(attrs.evolve(WITHOUT_LIMITS, environment="production"))
     answer = post(api, "password/forgotten", email="ada@example.org")
     assert "ask its operators" in expect_problem(answer, 409)
 
@@ -409,8 +408,8 @@ def test_change_of_the_address_needs_a_recent_proof(api: RunningApi, ada: ApiUse
 # Terms.
 
 
-def test_terms_are_accepted_by_version(start_api: Callable[..., RunningApi]) -> None:
-    api = start_api(settings=attrs.evolve(WITHOUT_LIMITS, terms_version="2024-05"))
+def test_terms_are_accepted_by_version(share_api: Callable[..., RunningApi]) -> None:
+    api = share_api(attrs.evolve(WITHOUT_LIMITS, terms_version="2024-05"))
     assert api.client.get(f"{USERS}/terms").json() == {"version": "2024-05"}
     for terms in (None, "2023-01"):
         assert "2024-05" in expect_problem(register(api, terms=terms), 422, "terms")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,6 @@ import pytest
 from litestar.testing import TestClient
 
 from rebalancer.adapters.security.passwords import ArgonPasswords
-from rebalancer.adapters.sql.database import SqlDatabase
-from rebalancer.adapters.sql.engine import connect
 from rebalancer.application.job_worker import JobSettings
 from rebalancer.application.ports.accounts import Passwords
 from rebalancer.application.ports.clock import Clock
@@ -55,16 +54,13 @@ class Network:
 
 
 @pytest.fixture
-def network(tmp_path: Path) -> Iterator[Network]:
-    yield from open_network(tmp_path)
+def network(tmp_path: Path, sqlite_template: Path) -> Iterator[Network]:
+    yield from open_network(tmp_path, sqlite_template)
 
 
-def open_network(folder: Path, **settings: Any) -> Iterator[Network]:
+def open_network(folder: Path, template: Path, **settings: Any) -> Iterator[Network]:
     """Run the application over SQLite, with a local internet."""
-    url = f"sqlite:///{folder / 'rebalancer.db'}"
-    engine = connect(url)
-    SqlDatabase(engine).upgrade()
-    engine.dispose()
+    url = f"sqlite:///{shutil.copy(template, folder / 'rebalancer.db')}"
     time, world = FakeClock(), World()
     time.now = time.now.fromisoformat(NOON)
     chosen = {"database_url": url, "cache": folder / "cache", "providers": ("yahoo", "ecb")}
@@ -150,9 +146,9 @@ def test_assets_of_other_sources_cannot_be_fetched(ada: ApiUser) -> None:
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> Iterator[Network]:
+def library(tmp_path: Path, sqlite_template: Path) -> Iterator[Network]:
     """As `network`, with FRED."""
-    yield from open_network(tmp_path, providers=("yahoo", "fred"), fred_key=KEY)
+    yield from open_network(tmp_path, sqlite_template, providers=("yahoo", "fred"), fred_key=KEY)
 
 
 def test_economic_series_has_what_was_known_on_a_day(library: Network) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from rebalancer.application.ports.jobs import JobRunner
 from rebalancer.entrypoints.http.idempotency import WITHOUT_KEY
 from tests.entrypoints.http.conftest import (
     BACKTEST,
@@ -15,11 +14,9 @@ from tests.entrypoints.http.conftest import (
     STATEMENT,
     UNKNOWN_ID,
     ApiUser,
-    HoldingRunner,
     RunningApi,
     expect_problem,
     in_parallel,
-    provide_values,
     start_backtest,
 )
 from tests.entrypoints.http.test_ownership import ALL, plain
@@ -166,9 +163,9 @@ def test_key_is_refused_where_it_has_no_effect(ada: ApiUser, name: str) -> None:
 
 
 @pytest.fixture
-def api(start_api: Callable[..., RunningApi]) -> RunningApi:
-    """Start an application whose jobs stay queued."""
-    return start_api(provide_values({JobRunner: HoldingRunner()}))
+def api(holding: RunningApi) -> RunningApi:
+    """Return an application whose jobs stay queued."""
+    return holding
 
 
 @pytest.mark.parametrize("name", HONOURED)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,7 +11,6 @@ import attrs
 import pytest
 from litestar.response import ServerSentEventMessage
 
-from rebalancer.application.ports.jobs import JobRunner
 from rebalancer.domain.errors import NotFound, Unavailable
 from rebalancer.domain.jobs.job import Job
 from rebalancer.entrypoints.http.errors import TooManyRequests
@@ -22,25 +20,12 @@ from tests.entrypoints.http.conftest import (
     START,
     UNKNOWN_ID,
     ApiUser,
-    HoldingRunner,
     RunningApi,
     expect_problem,
     finished_job,
-    provide_values,
     start_backtest,
     wait_until,
 )
-
-
-@pytest.fixture
-def runner() -> HoldingRunner:
-    """A runner that starts no job."""
-    return HoldingRunner()
-
-
-@pytest.fixture
-def waiting(start_api: Callable[..., RunningApi], runner: HoldingRunner) -> RunningApi:
-    return start_api(provide_values({JobRunner: runner}))
 
 
 def events(text: str) -> list[tuple[str, dict[str, Any]]]:
@@ -62,13 +47,13 @@ def test_job_is_read(api: RunningApi, ada: ApiUser) -> None:
     assert {name: done[name] for name in status} == status
 
 
-def test_jobs_are_listed_in_pages(waiting: RunningApi) -> None:
-    ada, eve = waiting.register(), waiting.register("eve@example.org")
+def test_jobs_are_listed_in_pages(holding: RunningApi) -> None:
+    ada, eve = holding.register(), holding.register("eve@example.org")
     start_backtest(eve)
     made = []
     for _ in range(5):
         made.append(start_backtest(ada)["id"])
-        waiting.time.advance(seconds=1)
+        holding.time.advance(seconds=1)
     pages = ada.pages("/api/jobs", "before", 2)
     assert [[job["id"] for job in page] for page in pages] == [
         [made[4], made[3]],
@@ -81,21 +66,21 @@ def test_jobs_are_listed_in_pages(waiting: RunningApi) -> None:
     expect_problem(ada.get("/api/jobs", params={"state": "asleep"}), 400)
 
 
-def test_job_is_cancelled_and_retried(waiting: RunningApi, runner: HoldingRunner) -> None:
-    ada = waiting.register()
+def test_job_is_cancelled_and_retried(holding: RunningApi) -> None:
+    ada = holding.register()
     made = start_backtest(ada)
     path = f"/api/jobs/{made['id']}"
     expect_problem(ada.post(f"{path}/requeue"), 409)
-    waiting.time.advance(seconds=1)
+    holding.time.advance(seconds=1)
     stopped = ada.post(f"{path}/cancel")
     assert (stopped.status_code, stopped.json()["state"]) == (200, "cancelled")
     assert stopped.json() == ada.get(path).json()
     expect_problem(ada.post(f"{path}/cancel"), 409)
-    waiting.time.advance(seconds=1)
+    holding.time.advance(seconds=1)
     again = ada.post(f"{path}/requeue")
     assert (again.status_code, again.json()["state"]) == (200, "queued")
-    assert [job.id for job in runner.waiting] == [runner.waiting[0].id] * 2
-    runner.full = True
+    assert [job.id for job in holding.runner.waiting] == [holding.runner.waiting[0].id] * 2
+    holding.runner.full = True
     ada.post(f"{path}/cancel")
     refused = ada.post(f"{path}/requeue")
     expect_problem(refused, 503)
@@ -112,21 +97,14 @@ def test_stream_of_finished_job_is_one_event(api: RunningApi, ada: ApiUser) -> N
 
 
 @pytest.fixture
-def streams() -> JobStreams:
-    """Streams that poll often, two for each user."""
-    return JobStreams(poll_interval=0.01, heartbeat=0.02, limit=2)
+def streams(holding: RunningApi) -> JobStreams:
+    """Return the streams of the application, two for each user."""
+    found: JobStreams = holding.app.state.job_streams
+    return found
 
 
-@pytest.fixture
-def watched(
-    start_api: Callable[..., RunningApi], runner: HoldingRunner, streams: JobStreams
-) -> RunningApi:
-    """An API whose jobs never start, and whose streams poll often."""
-    return start_api(provide_values({JobRunner: runner}), job_streams=streams)
-
-
-def test_stream_ends_with_the_job(watched: RunningApi, streams: JobStreams) -> None:
-    ada = watched.register()
+def test_stream_ends_with_the_job(holding: RunningApi, streams: JobStreams) -> None:
+    ada = holding.register()
     path = f"/api/jobs/{start_backtest(ada)['id']}"
     with ThreadPoolExecutor(1) as pool:
         stream = pool.submit(lambda: ada.get(f"{path}/events").text)
@@ -138,14 +116,14 @@ def test_stream_ends_with_the_job(watched: RunningApi, streams: JobStreams) -> N
     assert told[:-1] in ([], [("progress", "queued")])
 
 
-def test_stream_ends_when_its_user_logs_out(watched: RunningApi, streams: JobStreams) -> None:
-    ada = watched.register()
+def test_stream_ends_when_its_user_logs_out(holding: RunningApi, streams: JobStreams) -> None:
+    ada = holding.register()
     path = f"/api/jobs/{start_backtest(ada)['id']}"
     with ThreadPoolExecutor(1) as pool:
         stream = pool.submit(lambda: ada.get(f"{path}/events").text)
         wait_until(lambda: streams.count(ada.id) == 1)
         token = {"refresh_token": ada.login["refresh_token"]}
-        assert watched.client.post("/api/users/logout", json=token).is_success
+        assert holding.client.post("/api/users/logout", json=token).is_success
         received = stream.result(120)
     assert [event for event, _ in events(received)] in ([], ["progress"])
 
@@ -173,8 +151,8 @@ def test_busy_stream_ends_with_its_login(events: int) -> None:
     assert len(asyncio.run(collect())) == events
 
 
-def test_streams_of_a_user_are_limited(watched: RunningApi, streams: JobStreams) -> None:
-    ada = watched.register()
+def test_streams_of_a_user_are_limited(holding: RunningApi, streams: JobStreams) -> None:
+    ada = holding.register()
     path = f"/api/jobs/{start_backtest(ada)['id']}"
     with ThreadPoolExecutor(2) as pool:
         open_streams = [pool.submit(lambda: ada.get(f"{path}/events").text) for _ in range(2)]
@@ -186,9 +164,9 @@ def test_streams_of_a_user_are_limited(watched: RunningApi, streams: JobStreams)
 
 
 def test_streams_opened_at_once_stay_within_the_limit(
-    watched: RunningApi, streams: JobStreams
+    holding: RunningApi, streams: JobStreams
 ) -> None:
-    ada = watched.register()
+    ada = holding.register()
     path = f"/api/jobs/{start_backtest(ada)['id']}"
     with ThreadPoolExecutor(12) as pool:
         asked = [pool.submit(lambda: ada.get(f"{path}/events").status_code) for _ in range(12)]

@@ -130,7 +130,7 @@ def test_silly_input_is_an_error_of_the_client(api, asked):
 
 
 @pytest.fixture
-def verifying(start_api):
+def verifying(share_api):
     settings = attrs.evolve(
         WITHOUT_LIMITS,
         smtp_url="smtp://localhost",
@@ -138,7 +138,7 @@ def verifying(start_api):
         public_url="https://app.example",
         terms_version="2",
     )
-    return start_api(settings=settings)
+    return share_api(settings)
 
 
 def mail_of(api: RunningApi) -> Any:

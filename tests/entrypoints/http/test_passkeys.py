@@ -288,9 +288,8 @@ def test_short_password_forbids_removing_the_last_second_factor(api, ada, phone)
     assert ada.get("/api/users/factors").json()["recovery_codes"] == 0
 
 
-def test_service_without_an_origin_has_no_passkeys(start_api):
-    production = attrs.evolve(WITHOUT_LIMITS, environment=Environment.PRODUCTION)
-    api = start_api(settings=production)
+def test_service_without_an_origin_has_no_passkeys(share_api):
+    api = share_api(attrs.evolve(WITHOUT_LIMITS, environment=Environment.PRODUCTION))
     refused = post(api, f"{LOGIN}/options")
     expect_problem(refused, 404)
     assert refused.json()["code"] == "passkeys_not_configured"

@@ -36,9 +36,11 @@ def answer_with(reply: Reply) -> Handler:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_of_providers_is_never_an_internal_error(tmp_path: Path, fault: str) -> None:
+def test_a_fault_of_providers_is_never_an_internal_error(
+    tmp_path: Path, sqlite_template: Path, fault: str
+) -> None:
     keys = {"tiingo_key": KEY, "fred_key": KEY, "providers": ("yahoo", "tiingo", "fred", "ecb")}
-    for network in open_network(tmp_path, **keys):
+    for network in open_network(tmp_path, sqlite_template, **keys):
         hosts = (*network.internet.hosts, "api.tiingo.com", "api.stlouisfed.org")
         network.internet.hosts = dict.fromkeys(hosts, answer_with(FAULTS[fault]))
         for path in PATHS:
