@@ -389,7 +389,7 @@ def _check_limits(
         for symbol, weight in mandate.targets.items()
         if symbol not in known or (symbol in market.columns and symbol not in market.withheld)
     }
-    checked = attrs.evolve(mandate, targets=priced).apply_to(EMPTY, id="new")
+    checked = attrs.evolve(mandate, targets=priced, target_groups=None).apply_to(EMPTY, id="new")
     exceeded = find_breaches(checked, market, instruments.instruments())
     if exceeded and not mandate.acknowledge_limits:
         assert mandate.risk_profile is not None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import cache, lru_cache
 from operator import attrgetter
+from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -21,7 +22,7 @@ from rebalancer.domain.accounts.one_time import OneTimeToken
 from rebalancer.domain.accounts.roles import Role
 from rebalancer.domain.accounts.sessions import Session
 from rebalancer.domain.accounts.shares import Right, Share
-from rebalancer.domain.errors import RebalancerError
+from rebalancer.domain.errors import InvalidRequest, RebalancerError
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.batch_run import BatchRun
 from rebalancer.domain.jobs.job import Job, JobState
@@ -42,6 +43,7 @@ from rebalancer.domain.portfolio.portfolio import Conversions, Preferences
 from rebalancer.domain.portfolio.questionnaire import Assessment
 from rebalancer.domain.portfolio.risk import RiskProfile, risk_profile
 from rebalancer.domain.portfolio.statement_imports import StatementImport
+from rebalancer.domain.portfolio.target_groups import LookThrough, TargetTree
 from rebalancer.domain.rebalancing.lifecycle import ProposalInputs, ProposalRecord, Stage
 from rebalancer.domain.rebalancing.model import Proposal
 
@@ -166,6 +168,8 @@ _MANDATES = Converter(
     preferences=_preferences,
     corporate_actions=ActionBooking,
     conversions=Conversions,
+    target_groups=_decoder(TargetTree).decode,
+    look_through=_decoder(LookThrough).decode,
 )
 decode_details = _decoder(dict[str, str]).decode
 _QUANTITIES = _decoder(dict[str, Decimal]).decode
@@ -192,6 +196,20 @@ def portfolio_row(portfolio: ManagedPortfolio) -> dict[str, Any]:
     }
 
 
+def _mandate_of(row: Row[Any]) -> Mandate:
+    """Convert the mandate; targets that an earlier version has changed replace the groups.
+
+    Earlier versions, which may run at the same time, leave the groups as they are.
+    """
+    try:
+        return _MANDATES.from_row(row)
+    except InvalidRequest as error:
+        if error.code != "targets_stated_twice":
+            raise
+    flat: Any = SimpleNamespace(**row._asdict() | {"target_groups": None})
+    return _MANDATES.from_row(flat)
+
+
 def portfolio_of(row: Row[Any]) -> ManagedPortfolio:
     """Convert from `portfolios`; raise Damaged if the row is invalid."""
     found = portfolio_or_error(row)
@@ -206,7 +224,7 @@ def portfolio_or_error(row: Row[Any]) -> ManagedPortfolio | UnreadablePortfolio:
         return ManagedPortfolio(
             row.id,
             row.owner,
-            _MANDATES.from_row(row),
+            _mandate_of(row),
             _POSITIONS.from_row(row),
             row.version,
             row.created,

@@ -173,7 +173,8 @@ PUBLIC: Mapping[str, str] = {
         "positions, orders and rules that batches read for all portfolios and constraints check; "
         "without users they name no person",
         *("portfolios.currency", "portfolios.targets", "portfolios.preferences"),
-        *("portfolios.holdings", "portfolios.foreign_cash"),
+        *("portfolios.holdings", "portfolios.foreign_cash", "portfolios.target_groups"),
+        "portfolios.look_through",
         *("proposals.proposal", "proposals.seen", "ledger_entries.symbol"),
         *("ledger_entries.currency", "ledger_entries.other", "ledger_entries.counter_currency"),
         *("ledger_entries.action", "ledger_checkpoints.document", "statement_imports.mapping"),

@@ -316,6 +316,8 @@ portfolios = Table(
     Column("corporate_actions", Text, nullable=False, server_default=ActionBooking.AUTOMATIC),
     Column("conversions", Text, nullable=False, server_default=Conversions.AUTOMATIC),
     Column("booked_actions", Text),
+    _document("target_groups", nullable=True),
+    _document("look_through", default="{}"),
     Index(None, "owner", "created", "id"),
     CheckConstraint("length(currency) = 3", "currency"),
     CheckConstraint("version >= 1", "version"),

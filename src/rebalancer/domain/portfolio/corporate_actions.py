@@ -198,6 +198,12 @@ def replace_symbol(mandate: Mandate, old: str, new: str) -> Mandate:
     for symbol, weight in mandate.targets.items():
         name = new if symbol == old else symbol
         targets[name] = targets.get(name, 0.0) + weight
+    groups, splits = mandate.target_groups, mandate.look_through
+    if groups is not None:
+        groups, targets = groups.replace_symbol(old, new), {}
+    if old in splits:
+        moved = {one: split for one, split in splits.items() if one != old}
+        splits = {new: splits[old], **moved}
     rules = mandate.preferences
     if old in rules.do_not_sell | rules.do_not_buy:
         rules = attrs.evolve(
@@ -205,7 +211,13 @@ def replace_symbol(mandate: Mandate, old: str, new: str) -> Mandate:
             do_not_sell=_replace(rules.do_not_sell, old, new),
             do_not_buy=_replace(rules.do_not_buy, old, new),
         )
-    return attrs.evolve(mandate, targets=targets, preferences=rules)
+    return attrs.evolve(
+        mandate,
+        targets=targets,
+        preferences=rules,
+        target_groups=groups,
+        look_through=splits,
+    )
 
 
 def _replace(symbols: frozenset[str], old: str, new: str) -> frozenset[str]:

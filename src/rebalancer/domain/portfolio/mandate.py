@@ -21,9 +21,17 @@ from rebalancer.domain.portfolio.portfolio import (
     check_targets,
 )
 from rebalancer.domain.portfolio.risk import RiskProfile
+from rebalancer.domain.portfolio.target_groups import (
+    LookThrough,
+    TargetTree,
+    check_look_through,
+)
 
 LONGEST_NAME = 100
 _ZERO = Decimal(0)
+
+_ROUNDING = 1e-9
+"""Difference of weights that are the same apart from rounding."""
 
 
 class PortfolioChanged(Conflict):
@@ -43,6 +51,19 @@ class ActionBooking(StrEnum):
     CONFIRM = "confirm"
 
 
+def _or_none(tree: TargetTree | None) -> TargetTree | None:
+    return tree or None
+
+
+def follows_from(targets: Mapping[str, float], groups: TargetTree) -> bool:
+    """Return whether targets by symbol are those of groups, or are not stated."""
+    stated = groups.stated_weights
+    return not targets or (
+        targets.keys() == stated.keys()
+        and all(abs(targets[symbol] - stated[symbol]) <= _ROUNDING for symbol in stated)
+    )
+
+
 @attrs.frozen
 class Mandate:
     """The owner's instructions for a portfolio.
@@ -50,14 +71,18 @@ class Mandate:
     Attributes:
         name: 1 to 100 characters.
         currency: Base currency: that of targets, limits and every amount that names none.
-        targets: Strategic weights by symbol, as in `Portfolio`.
+        targets: Strategic weights by symbol, as in `Portfolio`; with groups, those that follow
+            from their stated weights.
         risk_profile: Limits to respect; None for no limits.
         acknowledge_limits: The targets may exceed the profile's limits; proposals stay within them.
         corporate_actions: See `ActionBooking`.
         conversions: See `Conversions`.
+        target_groups: Targets by groups; None if they are stated by symbol.
+        look_through: Asset classes of funds of several classes.
 
     Raises:
-        InvalidRequest: the name is empty or too long, or the targets are not valid weights.
+        InvalidRequest: the name is empty or too long, the targets are not valid weights, or they
+            are stated by symbol and by groups.
     """
 
     name: str
@@ -68,6 +93,8 @@ class Mandate:
     acknowledge_limits: bool = False
     corporate_actions: ActionBooking = ActionBooking.AUTOMATIC
     conversions: Conversions = Conversions.AUTOMATIC
+    target_groups: TargetTree | None = attrs.field(default=None, converter=_or_none)
+    look_through: LookThrough = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         if not 1 <= len(self.name.strip()) <= LONGEST_NAME:
@@ -77,6 +104,16 @@ class Mandate:
                 field="name",
                 code="invalid_name",
             )
+        if self.target_groups is not None:
+            if not follows_from(self.targets, self.target_groups):
+                raise InvalidRequest(
+                    "the targets are stated by symbol and by groups; leave out one of them",
+                    field="targets",
+                    code="targets_stated_twice",
+                )
+            object.__setattr__(self, "targets", self.target_groups.stated_weights)
+        if self.look_through:
+            check_look_through(self.look_through)
         check_targets(self.targets)
 
     def apply_to(self, positions: Positions, *, id: str, cash_flow: Decimal = _ZERO) -> Portfolio:
@@ -98,6 +135,8 @@ class Mandate:
             uninvested=positions.uninvested,
             foreign_cash=positions.foreign_cash,
             conversions=self.conversions,
+            target_groups=self.target_groups,
+            look_through=self.look_through,
         )
 
 

@@ -16,6 +16,11 @@ from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.lots.model import LotMethod
 from rebalancer.domain.portfolio.risk import RiskProfile
+from rebalancer.domain.portfolio.target_groups import (
+    LookThrough,
+    TargetTree,
+    check_look_through,
+)
 
 TARGET_TOLERANCE = 1e-6
 """Tolerance for rounding in the sum of the targets."""
@@ -132,6 +137,9 @@ class Portfolio:
             for notes alone.
         foreign_cash: Money by the ISO 4217 codes of other currencies, each >= 0.
         conversions: See `Conversions`.
+        target_groups: Targets by groups, from which ``targets`` follow: by their stated
+            weights, or as `RebalanceContext.resolve_targets` computes them. None: none.
+        look_through: Asset classes of funds of several classes.
         symbols: Every symbol held or targeted, in alphabetical order.
 
     Raises:
@@ -152,9 +160,13 @@ class Portfolio:
     uninvested: Decimal = _ZERO
     foreign_cash: Mapping[str, Decimal] = attrs.field(factory=dict)
     conversions: Conversions = Conversions.AUTOMATIC
+    target_groups: TargetTree | None = None
+    look_through: LookThrough = attrs.field(factory=dict)
     symbols: tuple[str, ...] = attrs.field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
+        if self.target_groups is not None and not self.targets:
+            object.__setattr__(self, "targets", self.target_groups.stated_weights)
         object.__setattr__(self, "symbols", tuple(sorted({**self.holdings, **self.targets})))
         if not self.id:
             raise InvalidRequest("the id is empty; enter one", field="id", code="empty_id")
@@ -181,6 +193,8 @@ class Portfolio:
                 )
         if self.foreign_cash:
             self._check_foreign_cash()
+        if self.look_through:
+            check_look_through(self.look_through)
         check_targets(self.targets)
 
     def _check_foreign_cash(self) -> None:

@@ -30,6 +30,16 @@ from rebalancer.domain.portfolio.portfolio import (
     Portfolio,
     Preferences,
 )
+from rebalancer.domain.portfolio.target_groups import (
+    TargetTree,
+    canonical_look_through,
+    canonical_tree,
+)
+from rebalancer.domain.portfolio.target_resolution import (
+    ResolvedGroup,
+    ResolvedTargets,
+    resolve_targets,
+)
 from rebalancer.domain.rebalancing.conversions import ConversionOrder
 
 
@@ -210,11 +220,16 @@ class Failure:
 
 @attrs.frozen
 class PreparedPortfolio:
-    """A checked portfolio, the market's column of each of its symbols, and its input hash."""
+    """A checked portfolio, the market's column of each of its symbols, and its input hash.
+
+    Attributes:
+        groups: Groups of its targets; the targets of the portfolio follow from them.
+    """
 
     portfolio: Portfolio
     columns: list[int]
     input_hash: str
+    groups: tuple[ResolvedGroup, ...] = ()
 
 
 @attrs.frozen(slots=False)
@@ -345,9 +360,33 @@ class RebalanceContext:
         input_hash = self.input_hash(portfolio)
         try:
             columns = self._find_columns(portfolio)
+            groups: tuple[ResolvedGroup, ...] = ()
+            if portfolio.target_groups is not None:
+                resolved = self.resolve_targets(portfolio, portfolio.target_groups)
+                portfolio = attrs.evolve(portfolio, targets=resolved.weights)
+                groups = resolved.groups
         except InvalidRequest as error:
             return Failure(portfolio.id, error, input_hash)
-        return PreparedPortfolio(portfolio, columns, input_hash)
+        return PreparedPortfolio(portfolio, columns, input_hash, groups)
+
+    def resolve_targets(self, portfolio: Portfolio, tree: TargetTree) -> ResolvedTargets:
+        """Return the weights that follow from targets by groups at the last prices.
+
+        Raises:
+            InvalidRequest: a class group has no member.
+        """
+        prices, columns = self.market.last_prices, self.market.columns
+        values = {
+            symbol: float(units) * float(prices[columns[symbol]])
+            for symbol, units in portfolio.holdings.items()
+            if units
+        }
+        return resolve_targets(
+            tree,
+            values,
+            class_of=lambda symbol: self.instruments[symbol].asset_class,
+            look_through=portfolio.look_through,
+        )
 
     def input_hash(self, portfolio: Portfolio) -> str:
         """SHA-256 of the context and a portfolio; equal inputs give equal proposals.
@@ -356,7 +395,10 @@ class RebalanceContext:
         """
         if (own := self.in_currency(portfolio.currency.code)) is not self:
             return own.input_hash(portfolio)
-        held, targeted = sorted(portfolio.holdings), sorted(portfolio.targets)
+        tree = portfolio.target_groups
+        # Those of groups follow from the groups.
+        targeted = sorted(portfolio.targets) if tree is None else []
+        held = sorted(portfolio.holdings)
         weights = [portfolio.targets[symbol] + 0.0 for symbol in targeted]  # -0.0 is 0.0
         parts = (
             self.digest,
@@ -376,6 +418,10 @@ class RebalanceContext:
             parts += (("foreign cash", self._foreign_cash(portfolio)),)
         if portfolio.conversions is not Conversions.AUTOMATIC:
             parts += (("conversions", portfolio.conversions.value),)
+        if tree is not None:
+            parts += (("target groups", canonical_tree(tree)),)
+        if portfolio.look_through:
+            parts += (("look through", canonical_look_through(portfolio.look_through)),)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def _foreign_cash(self, portfolio: Portfolio) -> tuple[object, ...]:

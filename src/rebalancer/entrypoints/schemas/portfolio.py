@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
@@ -13,7 +14,7 @@ import attrs
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 
-from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.errors import InvalidRequest, faults_of
 from rebalancer.domain.market.symbols import normalize_symbol, normalize_symbols
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.lots.model import LotMethod
@@ -31,9 +32,19 @@ from rebalancer.domain.portfolio.portfolio import (
     check_targets,
 )
 from rebalancer.domain.portfolio.risk import RISK_PROFILES, RiskProfile
+from rebalancer.domain.portfolio.target_groups import TargetTree
 from rebalancer.domain.text import check_visible
-from rebalancer.entrypoints.schemas.decoding import collect, decode_file
+from rebalancer.entrypoints.schemas.decoding import Malformed, collect, decode_file
 from rebalancer.entrypoints.schemas.parameters import ProfileName, Quantities, Symbols, Weights
+from rebalancer.entrypoints.schemas.target_groups import (
+    LookThroughFields,
+    TargetTreeBody,
+    TargetTreeView,
+    look_through_of,
+    look_through_record,
+    target_tree_view,
+    tree_record,
+)
 from rebalancer.entrypoints.schemas.wire import (
     CURRENCY,
     Amount,
@@ -136,7 +147,9 @@ class MandateBody(Body, frozen=True, kw_only=True):
     """What a portfolio should become, and by which rules."""
 
     name: Annotated[OneLine, Meta(min_length=1, max_length=LONGEST_NAME, examples=["Retirement"])]
-    targets: Weights
+    targets: Annotated[
+        Weights | UnsetType, about("Required, unless target_groups states them.")
+    ] = UNSET
     currency: Annotated[
         Annotated[str, Meta(pattern=CURRENCY)] | UnsetType,
         about("Default: that of the prices; of an open portfolio, its own."),
@@ -163,19 +176,47 @@ class MandateBody(Body, frozen=True, kw_only=True):
             "they wait for the owner, for trades that are made elsewhere."
         ),
     ] = "automatic"
+    target_groups: Annotated[
+        TargetTreeBody | UnsetType | None,
+        about("Targets by asset classes and own groups, instead of targets by symbol."),
+    ] = UNSET
+    look_through: LookThroughFields = field(default_factory=dict)
 
     def mandate(self, currency: Currency = _ANY_CURRENCY) -> Mandate:
         """Convert to the domain's mandate, in the given currency unless the body names one."""
         return Mandate(
             name=self.name,
             currency=Currency(self.currency) if isinstance(self.currency, str) else currency,
-            targets={symbol: float(weight) for symbol, weight in self.targets.items()},
+            targets=self.stated_targets(),
             risk_profile=self.profile,
             preferences=self.preferences.preferences(),
             acknowledge_limits=self.acknowledge_limits,
             conversions=Conversions(self.conversions),
             corporate_actions=ActionBooking(self.corporate_actions),
+            target_groups=self.tree(),
+            look_through=look_through_of(self.look_through),
         )
+
+    def stated_targets(self) -> dict[str, float]:
+        """Return the targets by symbol; nothing if they are stated by groups alone.
+
+        Raises:
+            InvalidRequest: they are stated in neither way.
+        """
+        if isinstance(self.targets, dict):
+            return {symbol: float(weight) for symbol, weight in self.targets.items()}
+        if isinstance(self.target_groups, TargetTreeBody):
+            return {}
+        raise Malformed(
+            "the field is required, unless target_groups states the targets",
+            field="targets",
+            code="missing_field",
+        )
+
+    def tree(self) -> TargetTree | None:
+        """Return the targets by groups; None without them."""
+        groups = self.target_groups
+        return groups.tree() if isinstance(groups, TargetTreeBody) else None
 
     @property
     def profile(self) -> RiskProfile | None:
@@ -194,6 +235,10 @@ class MandateBody(Body, frozen=True, kw_only=True):
         if name == "targets":
             each = _collect_for_each(value, check_targets)
             return each or collect(check_targets, value)
+        if name == "target_groups" and isinstance(value, TargetTreeBody):
+            return list(chain.from_iterable(map(faults_of, collect(value.tree))))
+        if name == "look_through":
+            return list(chain.from_iterable(map(faults_of, collect(look_through_of, value))))
         return []
 
 
@@ -222,7 +267,7 @@ class PortfolioFile(MandateBody, frozen=True, kw_only=True):
     currency: Annotated[str, Meta(pattern=CURRENCY)]
     cash: Cash
     holdings: dict[str, NonNegative]
-    targets: dict[str, Fraction]
+    targets: dict[str, Fraction] | UnsetType = UNSET
     risk_profile: ProfileName | UnsetType | None = None
     cash_flow: Amount = field(default_factory=Amount)
     last_rebalance: date | None = None
@@ -232,6 +277,10 @@ class PortfolioFile(MandateBody, frozen=True, kw_only=True):
     def portfolio(self) -> Portfolio:
         """Convert to the domain's portfolio."""
         cash, foreign_cash = self.cash.split(self.currency)
+        targets, tree = self.stated_targets(), self.tree()
+        if tree is not None:
+            # Checks that targets which are stated, too, are the same.
+            targets = dict(self.mandate().targets)
         return Portfolio(
             id=self.id,
             currency=Currency(self.currency),
@@ -240,16 +289,15 @@ class PortfolioFile(MandateBody, frozen=True, kw_only=True):
                 symbol: Decimal(units)
                 for symbol, units in normalize_symbols(self.holdings, field="holdings").items()
             },
-            targets={
-                symbol: float(weight)
-                for symbol, weight in normalize_symbols(self.targets, field="targets").items()
-            },
+            targets=normalize_symbols(targets, field="targets"),
             risk_profile=self.profile,
             cash_flow=Decimal(self.cash_flow),
             last_rebalance=self.last_rebalance,
             preferences=self.preferences.preferences(),
             foreign_cash=foreign_cash,
             conversions=Conversions(self.conversions),
+            target_groups=tree,
+            look_through=look_through_of(self.look_through),
         )
 
     def mandate(self, currency: Currency = _ANY_CURRENCY) -> Mandate:
@@ -264,7 +312,8 @@ class PortfolioFile(MandateBody, frozen=True, kw_only=True):
         """Return the rules of `Portfolio` that the field breaks."""
         if name == "holdings":
             return _collect_for_each(value, lambda held: attrs.evolve(_EMPTY, holdings=held))
-        return super().broken_rules(name, value) if name == "targets" else []
+        checked = ("targets", "target_groups", "look_through")
+        return super().broken_rules(name, value) if name in checked else []
 
 
 def decode_portfolio(
@@ -321,6 +370,10 @@ def portfolio_record(managed: ManagedPortfolio) -> dict[str, Any]:
         record["conversions"] = mandate.conversions.value
     if mandate.corporate_actions is not ActionBooking.AUTOMATIC:
         record["corporate_actions"] = mandate.corporate_actions.value
+    if mandate.target_groups is not None:
+        record["target_groups"] = tree_record(mandate.target_groups)
+    if mandate.look_through:
+        record["look_through"] = look_through_record(mandate.look_through)
     return record
 
 
@@ -363,6 +416,13 @@ class PortfolioView(View, frozen=True, kw_only=True):
     acknowledge_limits: bool
     conversions: str
     corporate_actions: str
+    target_groups: Annotated[
+        TargetTreeView | None,
+        about("Targets by groups, from which targets follow; null if they are stated by symbol."),
+    ]
+    look_through: Annotated[
+        dict[str, dict[str, float]], about("Fractions of funds in asset classes, by symbol.")
+    ]
     as_of: Annotated[date | None, about("Day of the last close; null without a value.")]
     value: Annotated[DecimalText | None, about("null if it cannot be computed; see notes.")]
     cash: Annotated[DecimalText, about("In the base currency.")]
@@ -410,6 +470,8 @@ def portfolio_view(valued: ValuedPortfolio) -> PortfolioView:
             "currency": currency.code,
             "risk_profile": mandate.risk_profile and mandate.risk_profile.name,
             "preferences": preferences_view(mandate.preferences),
+            "target_groups": mandate.target_groups and target_tree_view(mandate.target_groups),
+            "look_through": look_through_record(mandate.look_through),
             "as_of": valued.as_of,
             "value": total,
             "cash": currency.round(positions.cash),

@@ -19,6 +19,12 @@ from rebalancer.entrypoints.schemas.portfolio import (
     PreferencesBody,
     preferences_view,
 )
+from rebalancer.entrypoints.schemas.target_groups import (
+    ClassName,
+    TargetTreeBody,
+    look_through_record,
+    tree_record,
+)
 from rebalancer.entrypoints.schemas.wire import (
     CURRENCY,
     Body,
@@ -86,7 +92,24 @@ class RevisionBody(_MandateWithReadOnly, frozen=True, kw_only=True):
             InvalidRequest: a read-only field differs from the portfolio.
         """
         check_read_only(self, stored)
-        return self.mandate(stored.mandate.currency)
+        return self._with_groups(stored.mandate).mandate(stored.mandate.currency)
+
+    def _with_groups(self, stored: Mandate) -> RevisionBody:
+        """Return the body with one statement of the targets.
+
+        Targets by symbol that only repeat a response give way to groups. A client that does not
+        know groups, and leaves the targets as they are, keeps those of the portfolio.
+        """
+        if not isinstance(self.targets, dict) or dict(self.targets) != dict(stored.targets):
+            return self
+        if isinstance(self.target_groups, TargetTreeBody):
+            return msgspec.structs.replace(self, targets=UNSET)
+        if self.target_groups is UNSET and stored.target_groups is not None:
+            tree = msgspec.convert(
+                tree_record(stored.target_groups), TargetTreeBody, dec_hook=_fraction
+            )
+            return msgspec.structs.replace(self, target_groups=tree)
+        return self
 
 
 class RevisionPatch(_ReadOnly, frozen=True, kw_only=True):
@@ -106,6 +129,14 @@ class RevisionPatch(_ReadOnly, frozen=True, kw_only=True):
     acknowledge_limits: bool | UnsetType | None = UNSET
     conversions: Literal["automatic", "listed"] | UnsetType | None = UNSET
     corporate_actions: Literal["automatic", "confirm"] | UnsetType | None = UNSET
+    target_groups: Annotated[
+        TargetTreeBody | UnsetType | None,
+        about("The groups replace all targets; null leaves the targets by symbol."),
+    ] = UNSET
+    look_through: Annotated[
+        dict[Symbol, dict[ClassName, Fraction | None] | None] | UnsetType | None,
+        about("Fractions of funds in asset classes to change; null removes a fund."),
+    ] = UNSET
 
     def mandate_of(self, stored: ManagedPortfolio) -> Mandate:
         """Return the mandate of a portfolio with the changes.
@@ -119,7 +150,15 @@ class RevisionPatch(_ReadOnly, frozen=True, kw_only=True):
             for name, value in msgspec.to_builtins(self, enc_hook=_plain).items()
             if name not in READ_ONLY
         }
-        merged = merge_patch(_writable(stored.mandate), patch)
+        known = _writable(stored.mandate)
+        groups = patch.pop("target_groups", UNSET)
+        if groups is None:
+            known["targets"] = dict(stored.mandate.targets)
+            known.pop("target_groups", None)
+        elif groups is not UNSET:
+            known["target_groups"] = groups
+            known.pop("targets", None)
+        merged = merge_patch(known, patch)
         changed = decode_request(json_line(merged), MandateBody)
         return changed.mandate(stored.mandate.currency)
 
@@ -191,7 +230,9 @@ def _writable(mandate: Mandate) -> dict[str, Any]:
     preferences = msgspec.to_builtins(preferences_view(mandate.preferences), enc_hook=str)
     values = {
         "name": mandate.name,
-        "targets": dict(mandate.targets),
+        "targets": dict(mandate.targets) if mandate.target_groups is None else None,
+        "target_groups": mandate.target_groups and tree_record(mandate.target_groups),
+        "look_through": look_through_record(mandate.look_through),
         "currency": mandate.currency.code,
         "risk_profile": mandate.risk_profile and mandate.risk_profile.name,
         "preferences": {name: value for name, value in preferences.items() if value is not None},
@@ -200,6 +241,10 @@ def _writable(mandate: Mandate) -> dict[str, Any]:
         "corporate_actions": mandate.corporate_actions.value,
     }
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _fraction(kind: type[Any], value: Any) -> Any:
+    return kind(value)
 
 
 def _plain(value: Any) -> Any:
