@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from rebalancer.domain.errors import Conflict, NotFound, Unavailable
 from rebalancer.domain.jobs.batch_run import ChunkDone, ChunksHeld
 from rebalancer.domain.jobs.job import JobChanged, JobState
+from rebalancer.domain.market.asset_classes import AssetClass
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind, Ledger, Positions
 from rebalancer.domain.portfolio.mandate import Mandate, PortfolioChanged
 from rebalancer.domain.portfolio.owner import EmailTaken
 from rebalancer.domain.portfolio.portfolio import Preferences
+from rebalancer.domain.portfolio.target_groups import Inside, TargetGroup, TargetTree
 from rebalancer.domain.rebalancing.lifecycle import ProposalClosed, Stage
 from tests.builders import USD
 from tests.contracts import stores
@@ -351,6 +353,30 @@ def test_revocation_deletes_one_family_only(work, ada):
 
 
 # Portfolios.
+
+
+def test_targets_by_groups_are_stored(work, ada):
+    inner = TargetGroup("Short", 0.25, assets={"A": 1.0}, band=0.02)
+    bonds = TargetGroup(
+        "Bonds",
+        0.4,
+        (inner,),
+        {"B": 0.75},
+        AssetClass.BOND,
+        Inside.CURRENT,
+        min_weight=0.1,
+        max_weight=0.5,
+    )
+    split = {"F": {AssetClass.EQUITY: 0.6, AssetClass.BOND: 0.4}}
+    tree = TargetTree((bonds,), {"F": 0.6})
+    mandate = Mandate("Groups", USD, {}, target_groups=tree, look_through=split)
+    portfolio = a_managed(ada.id, mandate=mandate)
+    with work.begin() as tx:
+        tx.portfolios.add(portfolio, ())
+    with work.read() as tx:
+        found = tx.portfolios.get(portfolio.id)
+    assert found == portfolio
+    assert found.mandate.targets == pytest.approx({"A": 0.1, "B": 0.3, "F": 0.6})
 
 
 def test_portfolio_and_ledger_are_stored(work, ada):

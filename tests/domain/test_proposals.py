@@ -19,6 +19,7 @@ from rebalancer.domain.portfolio.costs import CostModel, Rates
 from rebalancer.domain.portfolio.lots.model import LotMethod
 from rebalancer.domain.portfolio.portfolio import Conversions, Portfolio, Preferences
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
+from rebalancer.domain.portfolio.target_groups import TargetGroup, TargetTree
 from rebalancer.domain.rebalancing.model import Failure, Order, Proposal
 from rebalancer.domain.rebalancing.proposal import propose, propose_book
 from tests.builders import (
@@ -625,6 +626,8 @@ OTHERWISE = {
     "preferences": Preferences(max_turnover=0.1),
     "foreign_cash": {"JPY": Decimal(1)},
     "conversions": Conversions.LISTED,
+    "target_groups": TargetTree((TargetGroup("All", 0.5, assets={"C": 1.0}),)),
+    "look_through": {"C": {AssetClass.EQUITY: 0.5, AssetClass.BOND: 0.5}},
 }
 
 

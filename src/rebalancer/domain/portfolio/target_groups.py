@@ -296,7 +296,7 @@ class _Check:
             )
 
     def _limits(self, group: TargetGroup, path: str, absolute: float | None) -> None:
-        valid = True
+        valid = 0 <= group.weight <= 1
         for name in ("band", "min_weight", "max_weight"):
             value = getattr(group, name)
             if value is not None:
