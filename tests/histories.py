@@ -151,7 +151,7 @@ def make_history(
     """Return a history of some entries over ten years, in euros and dollars.
 
     Args:
-        splits: Whether it has splits; Portfolio Performance has none in its transactions.
+        splits: Whether it has splits.
         transfers: Whether it has transfers in kind, whose cost Flex Queries do not state.
     """
     dice = random.Random(seed)
@@ -335,9 +335,29 @@ def to_portfolio_performance(history: History) -> bytes:
     The rows of the securities account are nested in the first purchase of a cash account, and
     everything else refers to them, as the program writes it.
     """
+    splits = [event for event in history.events if event.kind == "split"]
+
+    def events(symbol: str) -> str:
+        found = "".join(
+            f"<event>\n<date>{one.on}</date>\n<type>STOCK_SPLIT</type>\n"
+            f"<details>{one.ratio[0]}:{one.ratio[1]}</details>\n</event>\n"
+            for one in splits
+            if one.symbol == symbol
+        )
+        return f"<events>\n{found}</events>\n"
+
+    def adjusted(event: Event) -> int:
+        """Return the shares as the program changes them for later splits."""
+        shares = Fraction(event.quantity) * 10**8
+        for one in splits:
+            if one.symbol == event.symbol and one.on > event.on:
+                shares *= Fraction(*one.ratio)
+        assert shares.denominator == 1
+        return int(shares)
+
     securities = "".join(
         f"<security>\n<uuid>s{at}</uuid>\n<name>{name}</name>\n<currencyCode>{currency}"
-        f"</currencyCode>\n<isin>{isin}</isin>\n<tickerSymbol>{symbol}</tickerSymbol>\n</security>\n"
+        f"</currencyCode>\n<isin>{isin}</isin>\n<tickerSymbol>{symbol}</tickerSymbol>\n{events(symbol)}</security>\n"
         for at, (symbol, (currency, isin, name)) in enumerate(ASSETS.items(), 1)
     )
     accounts: dict[str, list[str]] = {"EUR": [], "USD": []}
@@ -367,13 +387,11 @@ def to_portfolio_performance(history: History) -> bytes:
                 )
                 again = f'<crossEntry class="buysell" reference="c{number}"/>\n'
                 rows.append(_pp("account", number, event, kind, value, security + cross))
-                shares = (
-                    f"<shares>{int(event.quantity * 10**8)}</shares>\n<units>\n{units}</units>\n"
-                )
+                shares = f"<shares>{adjusted(event)}</shares>\n<units>\n{units}</units>\n"
                 inside = security + again + shares
                 depot.append(_pp("portfolio", number, event, kind, value, inside))
             case "transfer_in":
-                shares = f"<shares>{int(event.quantity * 10**8)}</shares>\n"
+                shares = f"<shares>{adjusted(event)}</shares>\n"
                 kind = "DELIVERY_INBOUND"
                 depot.append(_pp("portfolio", number, event, kind, event.amount, security + shares))
             case "exchange":
@@ -387,6 +405,8 @@ def to_portfolio_performance(history: History) -> bytes:
                 again = f'<crossEntry class="account-transfer" reference="c{number}"/>\n'
                 gained = _pp("account", number, other, "TRANSFER_IN", event.counter_amount, again)
                 accounts[other.currency].append(gained.replace(f'"a{number}"', f'"t{number}"'))
+            case "split":
+                pass
             case kind:
                 named = {
                     "deposit": "DEPOSIT",

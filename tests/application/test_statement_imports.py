@@ -384,3 +384,16 @@ def test_split_and_dividend_of_both_statement_and_market_count_once() -> None:
     assert valued.portfolio.positions.holdings == {"A": Decimal(40)}
     assert valued.portfolio.positions.cash == Decimal(80)
     desk.undo(made.id)
+
+
+def test_units_adjusted_for_a_split_that_the_market_books_are_recorded_as_traded() -> None:
+    """10 bought at 400 are 40 at 100 in a file of a tool that adjusts units for later splits."""
+    desk = Desk(SPLIT)
+    adjusted = "2024-01-01,deposit,,,,4000.00,,,,\n2024-01-02,buy,A,40,100,4000.00,,,,\n"
+    _, preview, valued, _ = desk.commit(HEADER + adjusted)
+    assert [one.code for one in preview.plan.remarks] == ["split_undone"]
+    assert (desk.entries[1].quantity, desk.entries[1].price) == (Decimal(10), Decimal(400))
+    assert valued.portfolio.positions.holdings == {"A": Decimal(40)}
+    _, again, _, _ = desk.commit(OLD)  # the same purchase, as another tool states it
+    certainties = [one.certainty for one in again.plan.duplicates]
+    assert certainties == [Certainty.RECORDED, Certainty.PROBABLE]

@@ -39,7 +39,7 @@ def imported(request) -> tuple[History, Ledger]:
         history = make_history(seed=7, transfers=False)
         data = to_flex(history)
     else:
-        history = make_history(seed=7, splits=False)
+        history = make_history(seed=7)
         data = to_portfolio_performance(history)
     reader = DiscoveredReaders().find(data, "")
     assert reader is not None and reader.name == request.param

@@ -30,6 +30,7 @@ from rebalancer.application.statement_files import GENERIC_LAYOUT, ReadStatement
 from rebalancer.application.valuation import ValuedPortfolio, value_committed
 from rebalancer.domain.audit.events import Action
 from rebalancer.domain.errors import InvalidRequest, RebalancerError
+from rebalancer.domain.market.actions import ActionKind
 from rebalancer.domain.market.currencies import NO_RATES, missing_rate
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.symbols import nearest_symbols
@@ -434,6 +435,7 @@ class _Planner:
             market_day=self._market_day,
             close=partial(self._close, base.code),
             check_currency=partial(self._check_currency, base.code),
+            splits=partial(_splits, self.market),
             currency_of=lambda symbol: self.market.currency_of(symbol, base.code),
             mapping=self.options.mapping,
             remembered=remembered,
@@ -473,6 +475,17 @@ class _Planner:
         rates = NO_RATES if quotes is None else quotes.exchange
         if rates.path(code, base) is None:
             raise missing_rate(code, base)
+
+
+def _splits(market: PriceHistory, symbol: str) -> list[tuple[date, Decimal]]:
+    """Return the splits of an asset up to the last close, by day."""
+    if market.quotes is None:
+        return []
+    return sorted(
+        (one.ex_day, one.value)
+        for one in market.quotes.actions.by_symbol.get(symbol, ())
+        if one.kind is ActionKind.SPLIT and one.ex_day <= market.last_date
+    )
 
 
 def _problems(

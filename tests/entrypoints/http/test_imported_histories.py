@@ -38,7 +38,7 @@ LISTED = Instruments.of(
 )
 HISTORIES: dict[str, tuple[History, Callable[[History], bytes]]] = {
     "ibkr_flex": (make_history(seed=7, transfers=False), to_flex),
-    "portfolio_performance_xml": (make_history(seed=7, splits=False), to_portfolio_performance),
+    "portfolio_performance_xml": (make_history(seed=7), to_portfolio_performance),
 }
 
 

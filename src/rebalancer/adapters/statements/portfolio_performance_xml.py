@@ -9,7 +9,7 @@ it is the one that is booked.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 import attrs
@@ -20,6 +20,7 @@ from rebalancer.adapters.statements.drafts import (
     read_currency,
     read_iso_day,
     require,
+    round_number,
     shorten,
 )
 from rebalancer.adapters.statements.portfolio_performance_rows import (
@@ -51,6 +52,8 @@ _SIDES = {
 _TRANSFERS = {"account-transfer": _ACCOUNT, "portfolio-transfer": _SECURITIES}
 _BINARY = (b"PK\x03\x04", b"PORTFOLIO", b"PPPBV")
 """Beginnings of compressed, encrypted and binary files of Portfolio Performance."""
+_RATIO = re.compile(r"\s*(\d{1,9}(?:[.,]\d{1,9})?)\s*[:/]\s*(\d{1,9}(?:[.,]\d{1,9})?)\s*", re.ASCII)
+"""New shares for old ones, as the program writes the details of a split."""
 _STEP = re.compile(r"([A-Za-z][\w.-]*)(?:\[(\d{1,7})\])?", re.ASCII)
 
 
@@ -168,8 +171,8 @@ class _Reading:
         self._digits = 8 if version >= _EIGHT_DIGITS else 6
 
     def read(self) -> None:
-        self._report_splits()
         rows = {row.element: row for row in self._rows()}
+        self._read_splits(rows.values())
         for row in rows.values():
             with self._draft.row(row.line):
                 self._read_row(row, rows)
@@ -362,25 +365,62 @@ class _Reading:
                 "the file; export it again",
                 code="missing_instrument",
             )
-        return Instrument(
-            clean(found.value("tickerSymbol"), 60),
-            clean(found.value("isin"), 12),
-            clean(found.value("name"), 100),
-            price_currency(clean(found.value("currencyCode"), 3)),
-        )
+        return _instrument(found)
 
-    def _report_splits(self) -> None:
+    def _read_splits(self, rows: Iterable[_Row]) -> None:
+        """Book splits; the program has changed the shares of the rows before them."""
+        earliest: dict[Element, str] = {}
+        for row in rows:
+            security = self._tree.resolve(row.element.child("security"))
+            day = row.element.value("date")[:10]
+            if security is not None and row.side == _SECURITIES and day:
+                earliest[security] = min(day, earliest.get(security, day))
         for event in self._tree.root.walk():
-            if event.name == "event" and event.value("type") == "STOCK_SPLIT":
-                name = event.parent.parent if event.parent is not None else None
+            if event.name != "event" or event.value("type") != "STOCK_SPLIT":
+                continue
+            security = event.parent.parent if event.parent is not None else None
+            first = earliest.get(security) if security is not None else None
+            if security is None or first is None or first >= event.value("date")[:10]:
                 self._draft.skip(
                     event.line,
                     "split_not_booked",
-                    f"the split {shorten(event.value('details'))} of "
-                    f"{shorten('' if name is None else name.value('name'))} is not booked, since "
-                    "Portfolio Performance changes the shares of earlier rows; record it by hand "
-                    "if yours were not changed",
+                    f"the split {shorten(event.value('details'))} changes no shares of the file; "
+                    "it is not booked",
                 )
+                continue
+            with self._draft.row(event.line):
+                self._draft.add(_split(event, _instrument(security)))
+
+
+def _instrument(security: Element) -> Instrument:
+    return Instrument(
+        clean(security.value("tickerSymbol"), 60),
+        clean(security.value("isin"), 12),
+        clean(security.value("name"), 100),
+        price_currency(clean(security.value("currencyCode"), 3)),
+    )
+
+
+def _split(event: Element, instrument: Instrument) -> Transaction:
+    details = event.value("details")
+    found = _RATIO.fullmatch(details)
+    parts = ("0", "0") if found is None else found.groups()
+    new, old = (Decimal(part.replace(",", ".")) for part in parts)
+    if not (new and old) or new == old:
+        raise InvalidRequest(
+            f"the split {shorten(details)} of {shorten(instrument.name)} has no ratio such as 2:1; "
+            "correct it in Portfolio Performance",
+            code="unknown_ratio",
+        )
+    return Transaction(
+        event.line,
+        EntryKind.SPLIT,
+        read_iso_day(event.value("date")),
+        instrument=instrument,
+        ratio=round_number(new / old, "ratio"),
+        note=clean(f"Split {details}"),
+        adjusts_earlier=True,
+    )
 
 
 def _scaled(text: str, digits: int, what: str) -> Decimal:

@@ -8,6 +8,7 @@ from uuid import UUID
 import attrs
 
 from rebalancer.domain.errors import InvalidRequest, faults_of
+from rebalancer.domain.portfolio.adjusted_units import undo_adjustments
 from rebalancer.domain.portfolio.entries import Entry
 from rebalancer.domain.portfolio.import_duplicates import (
     Duplicate,
@@ -16,7 +17,7 @@ from rebalancer.domain.portfolio.import_duplicates import (
 )
 from rebalancer.domain.portfolio.import_entries import identify_transactions, make_entry
 from rebalancer.domain.portfolio.import_names import LEFT_OUT, InstrumentNames, UnknownInstrument
-from rebalancer.domain.portfolio.import_prices import PriceChecks
+from rebalancer.domain.portfolio.import_prices import check_prices
 from rebalancer.domain.portfolio.import_terms import ImportTerms
 from rebalancer.domain.portfolio.ledger import Ledger
 from rebalancer.domain.portfolio.statements import Remark, Statement
@@ -62,7 +63,7 @@ def plan_import(
     names = InstrumentNames(terms, ledger.symbols)
     names.read(statement.transactions)
     problems: list[Remark] = []
-    prices = PriceChecks(terms)
+    adjusting: set[UUID] = set()
     planned: list[tuple[int, Entry]] = []
     ids = identify_transactions(terms.portfolio, statement)
     left_out = 0
@@ -81,9 +82,12 @@ def plan_import(
             continue
         if entry is not None:
             planned.append((transaction.line, entry))
-            prices.check(transaction.line, entry)
+            if transaction.adjusts_earlier:
+                adjusting.add(entry.id)
+    planned, restated = undo_adjustments(planned, terms, ledger, adjusting)
+    prices = check_prices(planned, terms, ledger)
     added, duplicates = separate_duplicates(planned, terms, ledger, frozenset(undone))
-    every = (*statement.remarks, *names.remarks, *problems, *prices.remarks, *names.unused())
+    every = (*statement.remarks, *names.remarks, *problems, *restated, *prices, *names.unused())
     # A row that becomes several entries has the same fault several times.
     remarks = sorted(dict.fromkeys(every), key=lambda one: one.line)
     return ImportPlan(
@@ -98,7 +102,7 @@ def plan_import(
 
 def _by_day(planned: list[PlannedEntry], statement: Statement) -> list[PlannedEntry]:
     """Return entries by day; a statement that begins with the latest day is turned around."""
-    transactions = statement.transactions
+    transactions = [one for one in statement.transactions if not one.adjusts_earlier]
     if transactions and transactions[0].on > transactions[-1].on:
         planned = planned[::-1]
     return sorted(planned, key=lambda one: one.entry.on)

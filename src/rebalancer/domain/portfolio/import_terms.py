@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
@@ -11,6 +11,13 @@ import attrs
 
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.entries import EntryKind
+
+KnownSplit = tuple[date, Decimal]
+"""Ex-day of a split, and new units for each old one."""
+
+
+def _no_splits(symbol: str) -> Sequence[KnownSplit]:
+    return ()
 
 
 @attrs.frozen
@@ -27,6 +34,7 @@ class ImportTerms:
         close: Returns the close of an asset as of a day in a currency; None without one.
         check_currency: Raises InvalidRequest for a currency without an exchange rate.
         currency_of: Returns the currency of the prices of an asset with prices.
+        splits: Returns the splits of an asset that the market knows.
         mapping: Symbols of instruments by symbol, ISIN or name; `LEFT_OUT` leaves out.
         remembered: Of earlier imports; counts after ``mapping``.
         keep_unknown: Whether an unknown instrument is recorded under its own symbol or ISIN.
@@ -41,6 +49,7 @@ class ImportTerms:
     close: Callable[[str, date, str], Decimal | None]
     check_currency: Callable[[str], object]
     currency_of: Callable[[str], str]
+    splits: Callable[[str], Sequence[KnownSplit]] = _no_splits
     mapping: Mapping[str, str] = attrs.field(factory=dict)
     remembered: Mapping[str, str] = attrs.field(factory=dict)
     keep_unknown: bool = False

@@ -41,6 +41,7 @@ class Transaction:
         on: Day of the trade or booking, as stated.
         amount: Value traded, without costs; money paid; income before tax.
         currency: ISO 4217 code of amount, price and cost; empty: the portfolio's base currency.
+        adjusts_earlier: Whether a split has changed the units of earlier rows of the statement.
         external_id: Identifier that the source gives to it; empty without one.
     """
 
@@ -62,6 +63,7 @@ class Transaction:
     counter_currency: str = ""
     external_id: str = ""
     note: str = ""
+    adjusts_earlier: bool = False
 
 
 @attrs.frozen
