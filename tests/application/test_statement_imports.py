@@ -17,6 +17,7 @@ from rebalancer.adapters.statements.generic_csv import CsvTables
 from rebalancer.adapters.statements.registry import DiscoveredReaders
 from rebalancer.application.asset_search import Search, SearchAssets, SearchEverywhere
 from rebalancer.application.corporate_actions import BookActions
+from rebalancer.application.import_planning import ImportOptions
 from rebalancer.application.owner_entries import CashFlow, Trade
 from rebalancer.application.performance import MeasurePerformance
 from rebalancer.application.portfolios import OpenPortfolio
@@ -24,7 +25,6 @@ from rebalancer.application.provider_chain import ProviderChain
 from rebalancer.application.statement_files import ReadStatement, StatementFile
 from rebalancer.application.statement_imports import (
     CommitImport,
-    ImportOptions,
     ListImports,
     PreviewImport,
     UndoImport,
@@ -397,3 +397,64 @@ def test_units_adjusted_for_a_split_that_the_market_books_are_recorded_as_traded
     _, again, _, _ = desk.commit(OLD)  # the same purchase, as another tool states it
     certainties = [one.certainty for one in again.plan.duplicates]
     assert certainties == [Certainty.RECORDED, Certainty.PROBABLE]
+
+
+TRADES = HEADER + "2024-01-03,buy,B,4,50,200.00,,,,t1\n2024-01-05,buy,B,2,50,100.00,,,,t2\n"
+"""Two purchases of 200 and 100, without the deposits that paid for them."""
+
+
+def test_deposits_of_a_later_statement_replace_those_that_stood_for_missing_cash() -> None:
+    desk = Desk()
+    trades, _, valued, _ = desk.commit(TRADES, deposit_missing_cash=True)
+    assert valued.portfolio.positions.cash == 0
+    money = HEADER + "2024-01-02,deposit,,,,1000.00,,,,m1\n"
+    preview = desk.preview(money)
+    assert [(one.before, one.after) for one in preview.changes] == [(0, 700)]
+    (remark,) = preview.plan.remarks
+    assert "deposits of 300.00 USD, which stood for cash" in remark.message
+    paid, _, valued, _ = desk.commit(money)
+    assert (paid.entries, valued.portfolio.positions.cash) == (1, Decimal(700))
+    assert desk.commit(money)[0] is None
+    for again in (False, True):
+        _, voided, valued, _ = desk.undo(paid.id)
+        assert (voided, valued.portfolio.positions.cash) == (1, Decimal(0))
+        if not again:
+            paid, _, valued, _ = desk.commit(money)
+            assert valued.portfolio.positions.cash == Decimal(700)
+    _, voided, valued, _ = desk.undo(trades.id)
+    assert (voided, valued.portfolio.positions.cash) == (4, Decimal(0))
+    assert valued.portfolio.positions.holdings == {}
+
+
+def test_cash_that_later_deposits_do_not_cover_stays_deposited() -> None:
+    """120 of the 200 of the third are still needed, and nothing of the 100 of the fifth."""
+    desk = Desk()
+    desk.commit(TRADES, deposit_missing_cash=True)
+    money = HEADER + "2024-01-02,deposit,,,,80.00,,,,m1\n2024-01-04,deposit,,,,120.00,,,,m2\n"
+    made, preview, valued, _ = desk.commit(money)
+    assert made.entries == 3
+    assert [one.code for one in preview.plan.remarks] == [
+        "missing_cash_replaced",
+        "missing_cash_stays",
+    ]
+    assert "deposits of 180.00 USD" in preview.plan.remarks[0].message
+    assert valued.portfolio.positions.cash == Decimal(20)  # 80 + 120 + 120 - 300
+
+
+def test_deposit_that_equals_the_missing_cash_is_no_duplicate() -> None:
+    desk = Desk()
+    desk.commit(TRADES, deposit_missing_cash=True)
+    money = HEADER + "2024-01-03,deposit,,,,200.00,,,,m1\n"
+    made, preview, valued, _ = desk.commit(money)
+    assert (made.entries, preview.plan.duplicates) == (1, ())
+    assert valued.portfolio.positions.cash == 0
+
+
+def test_undoing_both_imports_in_any_order_leaves_nothing() -> None:
+    desk = Desk()
+    trades, *_ = desk.commit(TRADES, deposit_missing_cash=True)
+    paid, *_ = desk.commit(HEADER + "2024-01-02,deposit,,,,1000.00,,,,m1\n")
+    desk.undo(trades.id)
+    _, _, valued, _ = desk.undo(paid.id)
+    assert valued.portfolio.positions.cash == 0
+    assert valued.portfolio.positions.holdings == {}

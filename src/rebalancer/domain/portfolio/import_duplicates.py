@@ -13,6 +13,7 @@ import attrs
 from rebalancer.domain.portfolio.entries import Entry
 from rebalancer.domain.portfolio.import_terms import ImportTerms
 from rebalancer.domain.portfolio.ledger import Ledger
+from rebalancer.domain.portfolio.stand_ins import is_stand_in
 
 
 class Certainty(StrEnum):
@@ -88,7 +89,8 @@ def separate_duplicates(
         duplicates.append(Duplicate(line, certainty, entry, known))
     similar: dict[tuple[object, ...], list[Entry]] = defaultdict(list)
     for one in ledger.effective:
-        if one.id not in matched:
+        # Statements list the deposits themselves, which then replace those that stand for them.
+        if one.id not in matched and not is_stand_in(one):
             similar[_likeness(one)].append(one)
     added: list[PlannedEntry] = []
     for each in new:

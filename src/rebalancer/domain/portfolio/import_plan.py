@@ -33,6 +33,7 @@ class ImportPlan:
         unknown: Instruments without a symbol, in the order of the statement.
         remarks: Of the reader and of the plan, by line.
         mapping: Symbols of instruments, by the names that the statement uses; only used ones.
+        replaced: Deposits of the ledger that stood for missing cash, and are voided.
         left_out: Number of transactions of instruments that the mapping leaves out.
     """
 
@@ -42,6 +43,7 @@ class ImportPlan:
     remarks: tuple[Remark, ...] = ()
     mapping: Mapping[str, str] = attrs.field(factory=dict)
     left_out: int = 0
+    replaced: tuple[Entry, ...] = ()
 
     @property
     def errors(self) -> tuple[Remark, ...]:

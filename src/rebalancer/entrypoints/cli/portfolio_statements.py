@@ -108,13 +108,10 @@ def import_statement(
     """
     from msgspec import to_builtins
 
+    from rebalancer.application.import_planning import ImportOptions
     from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.application.statement_files import StatementFile
-    from rebalancer.application.statement_imports import (
-        CommitImport,
-        ImportOptions,
-        PreviewImport,
-    )
+    from rebalancer.application.statement_imports import CommitImport, PreviewImport
     from rebalancer.domain.portfolio.mapping_profiles import profile_of
     from rebalancer.entrypoints.schemas.statement_imports import import_record_view, preview_view
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from msgspec import Meta, field
 
 from rebalancer.application.asset_search import FoundAsset
-from rebalancer.application.statement_imports import ImportOptions, ImportPreview
+from rebalancer.application.import_planning import ImportOptions, ImportPreview
 from rebalancer.domain.errors import FaultCollector, RebalancerError
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.import_balances import Overdraft, PositionChange
