@@ -57,7 +57,7 @@ from rebalancer.application.ports.portfolios import Broker
 from rebalancer.application.ports.reports import Renderer, Reports
 from rebalancer.application.ports.statements import MappedTables, StatementReaders
 from rebalancer.application.ports.store import UnitOfWork
-from rebalancer.application.quotas import Quotas
+from rebalancer.application.quotas import UNLIMITED, Quotas
 from rebalancer.application.rebalance import BuildContext
 from rebalancer.application.reporting.report import BACKTEST
 from rebalancer.application.reporting.training import TrainingResult
@@ -136,6 +136,16 @@ class EnvironmentProvider(Provider):
     @provide
     def currency(self, settings: Settings) -> Currency:
         return Currency(settings.currency)
+
+
+class OperatorProvider(Provider):
+    """What differs for operators at a terminal: quotas are for the clients of a server."""
+
+    scope = Scope.APP
+
+    @provide
+    def quotas(self) -> Quotas:
+        return UNLIMITED
 
 
 class JobProvider(Provider):

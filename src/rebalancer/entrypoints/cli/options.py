@@ -349,11 +349,14 @@ def container(
 ) -> Iterator[Container]:
     """Build the container, and close it at the end of the block.
 
+    Quotas do not apply, since operators of a database are not its clients.
+
     Without ``check`` the caller has `check_accepted_jumps` look at several containers together.
     """
-    from rebalancer.wiring.container import build_container
+    from rebalancer.wiring.container import OperatorProvider, build_container
 
-    wired = build_container(where or sources(), *overrides, settings=settings())
+    chosen = settings()
+    wired = build_container(where or sources(), OperatorProvider(), *overrides, settings=chosen)
     try:
         if check:
             check_accepted_jumps([wired])

@@ -522,10 +522,9 @@ def _import_portfolio(
 
     Raises:
         InvalidRequest: the portfolio is malformed or invalid; names the field.
-        Conflict: a portfolio of this id exists or existed, or the account has too many.
+        Conflict: a portfolio of this id exists or existed.
     """
     from rebalancer.application.portfolios import OpenPortfolio
-    from rebalancer.application.quotas import DailyQuotaReached, QuotaReached
     from rebalancer.entrypoints.schemas.portfolio import decode_portfolio
     from rebalancer.entrypoints.schemas.wire import parse_json
 
@@ -554,8 +553,6 @@ def _import_portfolio(
             owner=user.id,
             now=wired.get(Clock)(),
         )
-    except (QuotaReached, DailyQuotaReached):
-        raise
     except Conflict:
         raise Conflict(
             f"a portfolio with the id {given.id} exists, or existed and was closed",
