@@ -2,12 +2,18 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import attrs
 import pytest
 
 from rebalancer.adapters.memory.quotes import MemoryQuoteBoard
+from rebalancer.adapters.redis.connection import RedisBreaker
+from rebalancer.adapters.redis.quotes import RedisQuoteBoard
+from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.market.live_quotes import LiveQuote, TradingPhase
+from tests.contracts.redises import connected
+from tests.servers import Valkey
 
 NOW = datetime(2026, 11, 30, 15, 0, tzinfo=UTC)
 
@@ -17,9 +23,18 @@ def quote(symbol="VTI", price=250.0, seconds=0, **changes):
     return LiveQuote(symbol, price, "USD", traded, traded, "yahoo", **changes)
 
 
-@pytest.fixture(params=["memory"])
-def board(request):
-    return MemoryQuoteBoard()
+@pytest.fixture(params=["memory", "redis"])
+def board(request, redis_url, prefix):
+    if request.param == "memory":
+        yield MemoryQuoteBoard()
+        return
+    with connected(redis_url, prefix=prefix) as connection:
+        yield RedisQuoteBoard(connection)
+
+
+@pytest.fixture
+def prefix():
+    return f"test-{uuid4().hex}"
 
 
 def test_latest_quote_of_each_asset_is_read_as_it_was_posted(board):
@@ -101,3 +116,56 @@ def test_memory_board_gives_a_slow_follower_the_latest_alone():
         await follower.aclose()
 
     asyncio.run(follow())
+
+
+def test_follower_and_posts_resume_after_redis_was_killed(tmp_path):
+    server = Valkey(tmp_path)
+    server.start()
+    try:
+        with connected(server.url, breaker=RedisBreaker(0.05)) as connection:
+            asyncio.run(outlive(server, RedisQuoteBoard(connection)))
+    finally:
+        server.stop()
+
+
+async def outlive(server, board):
+    """Kill the server under a follower, start it again, and follow again."""
+    follower = board.follow()
+    await anext(follower)
+    (before,) = await asyncio.to_thread(board.post, [quote()])
+    await asyncio.wait_for(anext(follower), 60)
+    await asyncio.to_thread(server.kill)
+    with pytest.raises(Unavailable):
+        await asyncio.wait_for(anext(follower), 60)
+    with pytest.raises(Unavailable):
+        await asyncio.to_thread(board.post, [quote(seconds=1)])
+    await asyncio.to_thread(server.start)
+    again = await followed(board)
+    (after,) = await asyncio.to_thread(board.post, [quote(seconds=1)])
+    assert after.number > before.number  # also if the server has lost everything
+    assert list(await asyncio.wait_for(anext(again), 60)) == [after]
+    await again.aclose()
+
+
+async def followed(board):
+    """Return a follower, once the board answers again."""
+    while True:
+        follower = board.follow()
+        try:
+            await anext(follower)
+        except Unavailable:
+            await asyncio.sleep(0.02)
+        else:
+            return follower
+
+
+def test_entries_of_another_program_are_left_out(redis_url, prefix):
+    with connected(redis_url, prefix=prefix) as connection:
+        board = RedisQuoteBoard(connection)
+        key = connection.name("quotes", "1")
+        connection.ask(
+            lambda client: client.hset(key, mapping={"A": "?", "B": '1 1 1 ["B",-1.0,"USD","x"]'})
+        )
+        assert board.latest(["A", "B"]) == {}
+        board.post([quote("A")])
+        assert board.latest(["A"])["A"].quote == quote("A")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dishka import Provider, Scope, provide
 
 from rebalancer.adapters.memory.quotes import MemoryQuoteBoard
+from rebalancer.adapters.redis.connection import Connection
+from rebalancer.adapters.redis.quotes import RedisQuoteBoard
 from rebalancer.application.ports.quotes import QuoteBoard
 
 
@@ -14,5 +16,8 @@ class QuoteProvider(Provider):
     scope = Scope.APP
 
     @provide
-    def board(self) -> QuoteBoard:
-        return MemoryQuoteBoard()
+    def board(self, connection: Connection | None) -> QuoteBoard:
+        """Share quotes through Redis; without it, with the threads of this process."""
+        if connection is None:
+            return MemoryQuoteBoard()
+        return RedisQuoteBoard(connection)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
 from rebalancer.application.resilience import CircuitBreaker, OutageLog
@@ -26,6 +26,9 @@ _BATCH = 1_000
 
 _CONNECTIONS = 32
 """Maximum number of connections of a process; further callers wait for one."""
+
+_ANSWER = 5.0
+"""Seconds that a server has to answer a subscriber."""
 
 log = logging.getLogger("rebalancer.redis")
 
@@ -231,9 +234,67 @@ class AsyncConnection:
                 for commands in batches:
                     await _pipeline(self._client, commands).execute(raise_on_error=False)
 
+    @asynccontextmanager
+    async def subscription(self, channel: str) -> AsyncIterator[Subscription]:
+        """Receive what is published on a channel, from the beginning of the block on.
+
+        Raises:
+            RedisAway: Redis does not answer; the block is then not run.
+        """
+        subscribed = Subscription(self._client.pubsub(), self._breaker)
+        try:
+            await subscribed.begin(channel)
+            yield subscribed
+        finally:
+            await subscribed.close()
+
     async def close(self) -> None:
         """Close all connections."""
         await self._client.aclose()
+
+
+class Subscription:
+    """Messages of one channel."""
+
+    def __init__(self, messages: Any, breaker: RedisBreaker) -> None:
+        self._messages, self._breaker = messages, breaker
+
+    async def begin(self, channel: str) -> None:
+        """Subscribe, and wait until the server confirms it.
+
+        Raises:
+            RedisAway: Redis does not answer.
+        """
+        with self._breaker.guard():
+            await self._messages.subscribe(channel)
+            await self._next(_ANSWER)
+
+    async def next(self, silence: float) -> bytes | None:
+        """Return the next message; None if a time without one has passed.
+
+        Args:
+            silence: Seconds; the server must then confirm that it is there.
+
+        Raises:
+            RedisAway: the connection is lost.
+        """
+        with self._breaker.guard():
+            message = await self._messages.get_message(timeout=silence)
+            if message is None:
+                await self._messages.ping()
+                message = await self._next(_ANSWER)
+        return message["data"] if message["type"] == "message" else None
+
+    async def close(self) -> None:
+        """Give the connection back."""
+        with suppress(Exception):  # it may be lost
+            await self._messages.aclose()
+
+    async def _next(self, seconds: float) -> Any:
+        message = await self._messages.get_message(timeout=seconds)
+        if message is None:
+            raise TimeoutError("Redis does not answer a subscriber")
+        return message
 
 
 def _is_outage(error: Exception) -> bool:
