@@ -23,6 +23,7 @@ from rebalancer.adapters.memory.factors import (
     MemoryTotpSecrets,
 )
 from rebalancer.adapters.memory.guessing import MemoryKnownDevices, MemoryLoginFailures
+from rebalancer.adapters.memory.leases import MemoryLeases
 from rebalancer.adapters.memory.notices import MemoryNotices
 from rebalancer.adapters.memory.one_time import MemoryOneTimeTokens
 from rebalancer.adapters.memory.outbox import MemoryOutbox
@@ -116,6 +117,7 @@ def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
         quotas=MemoryProviderQuotas(tables["quotas"]),
         syncs=MemorySyncStates(tables["syncs"]),
         tasks=MemoryScheduledTasks(tables["tasks"]),
+        leases=MemoryLeases(tables["leases"]),
         data_keys=MemoryDataKeys(tables["data_keys"]),
         audit=MemoryAuditTrail(tables["audit"], tables["audit_seals"], tables["audit_cuts"]),
         deletions=MemoryDeletions(tables["deletions"], tables),
@@ -319,6 +321,11 @@ class MemoryPortfolios:
             if (after is None or id > after) and (until is None or id <= until)
         ]
         return [self.rows[id] for id in inside[:limit]]
+
+    def symbols(self) -> frozenset[str]:
+        managed = [self.rows[id] for id in self._open()]
+        held = {symbol for one in managed for symbol in one.positions.holdings}
+        return frozenset(held.union(*(one.mandate.targets for one in managed)))
 
     def chunk_boundaries(self, size: int) -> list[UUID]:
         return self._open()[size - 1 :: size]

@@ -238,6 +238,17 @@ class SqlPortfolios(SqlStore):
         query = query.order_by(portfolios.c.id).limit(limit)
         return [portfolio_or_error(row) for row in self.connection.execute(query).all()]
 
+    def symbols(self) -> frozenset[str]:
+        query = select(portfolios.c.holdings, portfolios.c.targets)
+        rows = self.connection.execute(query.where(portfolios.c.closed.is_(None)))
+        return frozenset(
+            symbol
+            for row in rows
+            for listed in row
+            for symbol in listed
+            if isinstance(listed, dict)
+        )
+
     def chunk_boundaries(self, size: int) -> list[UUID]:
         place = func.row_number().over(order_by=portfolios.c.id)
         placed = select(portfolios.c.id, place.label("place")).where(portfolios.c.closed.is_(None))

@@ -158,6 +158,7 @@ PUBLIC: Mapping[str, str] = {
         *("audit_events.action", "audit_events.outcome", "audit_events.via", "reports.kind"),
         *("notices.kind", "notices.severity"),
         *("scheduled_tasks.name", "scheduled_tasks.state", "statement_imports.layout"),
+        "leases.name",
     ),
     **_public(
         "an account's id, or a keyed digest of a network or of an address without account",
@@ -189,6 +190,7 @@ PUBLIC: Mapping[str, str] = {
         *("notices.key", "notices.link"),
     ),
     **_public("a random name that a client chose for a request", "idempotency_keys.key"),
+    **_public("the name of a machine and a process of the deployment", "leases.holder"),
     **_public(
         "ids and fixed words; see `Action`: never a secret, an address or a name",
         *("audit_events.target", "audit_events.details", "audit_events.request"),

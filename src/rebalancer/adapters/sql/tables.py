@@ -709,6 +709,14 @@ scheduled_tasks = Table(
     _one_of("state", TaskState),
 )
 
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("expires", Moment, nullable=False),
+)
+
 fundamentals = Table(
     "fundamentals",
     metadata,

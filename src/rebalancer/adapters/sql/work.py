@@ -24,6 +24,7 @@ from rebalancer.adapters.sql.factors import SqlPasskeys, SqlRecoveryCodes, SqlTo
 from rebalancer.adapters.sql.guessing import SqlKnownDevices, SqlLoginFailures
 from rebalancer.adapters.sql.idempotency_keys import SqlIdempotencyKeys
 from rebalancer.adapters.sql.jobs import SqlJobs
+from rebalancer.adapters.sql.leases import SqlLeases
 from rebalancer.adapters.sql.notices import SqlNotices
 from rebalancer.adapters.sql.one_time import SqlOneTimeTokens
 from rebalancer.adapters.sql.outbox import NoOutbox, SqlOutbox
@@ -190,6 +191,7 @@ def _stores(work: SqlWork, connection: Connection, *, locks: bool) -> Transactio
         quotas=SqlProviderQuotas(connection, locks),
         syncs=SqlSyncStates(connection, locks),
         tasks=SqlScheduledTasks(connection, locks),
+        leases=SqlLeases(connection, locks),
         data_keys=data_keys,
         deletions=SqlDeletions(
             connection, locks, cipher, partial(clear_log, work.engine), after_commit

@@ -121,6 +121,9 @@ class Portfolios(Protocol):
         A portfolio that cannot be read does not affect the others.
         """
 
+    def symbols(self) -> frozenset[str]:
+        """Return the assets that open portfolios of any owner hold or target."""
+
     def chunk_boundaries(self, size: int) -> list[UUID]:
         """Return the id of each ``size``-th open portfolio, sorted by id."""
 

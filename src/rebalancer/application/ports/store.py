@@ -18,6 +18,7 @@ from rebalancer.application.ports.encryption import DataKeys, KeyRotation
 from rebalancer.application.ports.factors import Passkeys, RecoveryCodes, TotpSecrets
 from rebalancer.application.ports.guessing import KnownDevices, LoginFailures
 from rebalancer.application.ports.jobs import Jobs
+from rebalancer.application.ports.leases import Leases
 from rebalancer.application.ports.mail import Outbox
 from rebalancer.application.ports.notices import Notices
 from rebalancer.application.ports.one_time import OneTimeTokens
@@ -75,6 +76,7 @@ class Transaction:
     quotas: ProviderQuotas
     syncs: SyncStates
     tasks: ScheduledTasks
+    leases: Leases
     data_keys: DataKeys
     audit: AuditTrail
     deletions: Deletions
