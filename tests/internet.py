@@ -62,6 +62,9 @@ class Reply:
 
 Handler = Callable[[Request], Reply]
 
+SocketHandler = Callable[[ssl.SSLSocket, bytes], None]
+"""Serves a WebSocket until its end, given the connection and the request that opens it."""
+
 
 class Internet:
     """Hosts by name behind one proxy; others are refused with 502.
@@ -69,10 +72,18 @@ class Internet:
     Args:
         hosts: Handlers by host name; ``*`` answers for the others.
         broken_tls: Hosts that show a certificate of an unknown authority.
+        sockets: Handlers of WebSockets by host name.
     """
 
-    def __init__(self, hosts: Mapping[str, Handler], *, broken_tls: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        hosts: Mapping[str, Handler],
+        *,
+        broken_tls: tuple[str, ...] = (),
+        sockets: Mapping[str, SocketHandler] | None = None,
+    ) -> None:
         self.hosts = dict(hosts)
+        self.sockets = dict(sockets or {})
         self.broken_tls = set(broken_tls)
         self._authority, self._stranger = trustme.CA(), trustme.CA()
         self._contexts: dict[tuple[str, bool], ssl.SSLContext] = {}
@@ -162,12 +173,16 @@ class Internet:
             self._answer(connection, parts.hostname or "", first)
             return
         host = target.rpartition(":")[0]
-        if host not in self.hosts and "*" not in self.hosts:
+        known = host in self.hosts or host in self.sockets or "*" in self.hosts
+        if not known:
             connection.sendall(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n")
             return
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         with self._context(host).wrap_socket(connection, server_side=True) as secure:
             while (head := _read_head(secure)) is not None:
+                if host in self.sockets and "websocket" in head[2].get("upgrade", "").lower():
+                    self.sockets[host](secure, _raw(head))
+                    return
                 if not self._answer(secure, host, head):
                     return
 
@@ -234,6 +249,13 @@ def _read_head(connection: socket.socket) -> tuple[str, str, Mapping[str, str], 
     method, target, _ = first.split(" ", 2)
     pairs = (line.partition(":") for line in lines)
     return method, target, {name.strip().lower(): value.strip() for name, _, value in pairs}, rest
+
+
+def _raw(head: tuple[str, str, Mapping[str, str], bytes]) -> bytes:
+    """Return a request as it was sent, but for the case of its headers."""
+    method, target, headers, rest = head
+    lines = [f"{method} {target} HTTP/1.1", *(f"{one}: {text}" for one, text in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + rest
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import attrs
 
@@ -16,6 +16,7 @@ from rebalancer.application.ports.providers import (
     Offer,
     ProviderFault,
     QuotaSpent,
+    QuotingProvider,
     Refused,
     Throttled,
     UnknownSymbol,
@@ -25,6 +26,7 @@ from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.currencies import is_rate_symbol
 from rebalancer.domain.market.economics import EconomicSeries
 from rebalancer.domain.market.fundamentals import Facts
+from rebalancer.domain.market.live_quotes import Tick
 
 T = TypeVar("T")
 
@@ -125,6 +127,15 @@ class ProviderChain:
         """
         asked = self._order(Offer.SERIES, id, provider)
         return self._first(asked, id, lambda one: (one.name, one.series(id, since=since)))
+
+    def quote(self, symbol: str) -> Tick:
+        """Return the last trade of an asset.
+
+        Raises:
+            ProviderFault: none answered.
+        """
+        asked = self._order(Offer.QUOTES, symbol, None)
+        return self._first(asked, symbol, lambda one: cast(QuotingProvider, one).quote(symbol))
 
     def close(self) -> None:
         """Close the connections of all providers."""

@@ -20,6 +20,7 @@ from rebalancer.domain.market.bars import Bars
 from rebalancer.domain.market.economics import EconomicSeries
 from rebalancer.domain.market.fundamentals import Facts
 from rebalancer.domain.market.instruments import AssetClass, Instrument
+from rebalancer.domain.market.live_quotes import Tick
 
 
 class Offer(StrEnum):
@@ -30,6 +31,7 @@ class Offer(StrEnum):
     FACTS = "facts"
     SERIES = "series"
     RATES = "rates"
+    QUOTES = "quotes"
 
 
 class ProviderFault(Unavailable):
@@ -155,6 +157,13 @@ class MarketProvider(Protocol):
 
     def close(self) -> None:
         """Close connections; a later call opens them again."""
+
+
+class QuotingProvider(MarketProvider, Protocol):
+    """Provider that offers quotes."""
+
+    def quote(self, symbol: str) -> Tick:
+        """Return the last trade of an asset, as it is known now."""
 
 
 NEVER_RETRIED: tuple[type[RebalancerError], ...] = (QuotaSpent, Refused, UnknownSymbol)

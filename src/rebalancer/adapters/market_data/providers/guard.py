@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
 from threading import BoundedSemaphore, Event, Lock
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 import stamina
@@ -22,6 +22,7 @@ from rebalancer.application.ports.providers import (
     Offer,
     ProviderFault,
     QuotaSpent,
+    QuotingProvider,
     Throttled,
     Unreachable,
 )
@@ -30,6 +31,7 @@ from rebalancer.application.resilience import CircuitBreaker, OutageLog
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.domain.market.economics import EconomicSeries
 from rebalancer.domain.market.fundamentals import Facts
+from rebalancer.domain.market.live_quotes import Tick
 
 T = TypeVar("T")
 
@@ -123,6 +125,11 @@ class GuardedProvider:
     def series(self, id: str, *, since: date | None) -> EconomicSeries:
         cost = 1 if Offer.BARS in self.offers else self._cost
         return self._ask(lambda: self._provider.series(id, since=since), cost=cost)
+
+    def quote(self, symbol: str) -> Tick:
+        """See `QuotingProvider.quote`; asked only of a provider that offers quotes."""
+        provider = cast(QuotingProvider, self._provider)
+        return self._ask(lambda: provider.quote(symbol))
 
     def close(self) -> None:
         """Close connections, and end the pauses of callers; a later call opens them again."""

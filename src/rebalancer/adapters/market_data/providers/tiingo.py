@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -25,6 +25,7 @@ from rebalancer.domain.market.bars import BAR_FIELDS, Bars
 from rebalancer.domain.market.economics import EconomicSeries
 from rebalancer.domain.market.fundamentals import Facts
 from rebalancer.domain.market.instruments import AssetClass, Instrument
+from rebalancer.domain.market.live_quotes import Tick
 
 _FIRST = date(1962, 1, 2)
 
@@ -42,7 +43,17 @@ class _Row(msgspec.Struct, rename={"div_cash": "divCash", "split_factor": "split
     split_factor: float = 1.0
 
 
+class _Last(msgspec.Struct, rename="camel"):
+    """Last trade at the exchange IEX."""
+
+    timestamp: str
+    tngo_last: float | None = None
+    bid_price: float | None = None
+    ask_price: float | None = None
+
+
 _ROWS = msgspec.json.Decoder(list[_Row])
+_LAST = msgspec.json.Decoder(list[_Last])
 
 
 class Tiingo:
@@ -51,7 +62,7 @@ class Tiingo:
     name = "tiingo"
     title = "Tiingo"
     terms = "free key: 50 requests an hour, 500 symbols a month, for personal use"
-    offers = frozenset({Offer.BARS, Offer.SEARCH})
+    offers = frozenset({Offer.BARS, Offer.SEARCH, Offer.QUOTES})
 
     def __init__(
         self, key: str, *, base_url: str = "https://api.tiingo.com", timeout: float = TIMEOUT
@@ -82,6 +93,22 @@ class Tiingo:
         if since is None and not rows:
             raise UnknownSymbol(f"{self.title} has no prices of {symbol}; check the spelling")
         return Fetched(closed_sessions(bars, now), actions, Instrument(symbol, currency="USD"))
+
+    def quote(self, symbol: str) -> Tick:
+        ticker = symbol.replace(".", "-").lower()
+        content = self._http.get("/iex/", {"tickers": ticker}, subject=symbol)
+        try:
+            found = _LAST.decode(content)
+            last = found[0] if found else None
+            if last is None or (price := last.tngo_last) is None:
+                raise UnknownSymbol(f"{self.title} has no quote of {symbol}")
+            traded = datetime.fromisoformat(last.timestamp)
+        except UNREADABLE as error:
+            raise Garbled(
+                f"{self.title} sent an unreadable quote of {symbol}: {self._http.quote(error)}"
+            ) from None
+        zoned = traded if traded.tzinfo is not None else traded.replace(tzinfo=UTC)
+        return Tick(symbol, price, zoned, self.name, "USD", last.bid_price, last.ask_price)
 
     def find(self, text: str, *, limit: int) -> Sequence[Listing]:
         found = self._http.get_json(

@@ -24,6 +24,7 @@ from rebalancer.adapters.market_data.providers.rows import UNREADABLE
 from rebalancer.adapters.market_data.providers.yahoo_chart import (
     CLASSES,
     MARKETS,
+    Chart,
     ChartAnswer,
     read_chart,
 )
@@ -42,8 +43,10 @@ from rebalancer.application.ports.providers import (
     UnknownSymbol,
     Unreachable,
 )
+from rebalancer.domain.market.currencies import is_rate_symbol
 from rebalancer.domain.market.economics import EconomicSeries
 from rebalancer.domain.market.fundamentals import Facts
+from rebalancer.domain.market.live_quotes import Tick
 
 _HOST = "https://query2.finance.yahoo.com"
 _TIMEOUT = 20.0
@@ -65,7 +68,7 @@ class Yahoo:
         "no key; for personal use only, see https://legal.yahoo.com/us/en/yahoo/terms/otos; an "
         "unofficial service that may change or refuse at any time"
     )
-    offers = frozenset({Offer.BARS, Offer.SEARCH, Offer.FACTS})
+    offers = frozenset({Offer.BARS, Offer.SEARCH, Offer.FACTS, Offer.QUOTES})
 
     def __init__(self, *, timeout: float = _TIMEOUT) -> None:
         self._timeout = timeout
@@ -84,26 +87,26 @@ class Yahoo:
             "interval": "1d",
             "events": "div,splits,capitalGains",
         }
-        path = f"/v8/finance/chart/{_in_url(symbol)}"
-        content, answered = self._get(path, parameters, subject=symbol)
-        try:
-            chart = _DECODER.decode(content).chart
-        except msgspec.DecodeError:
-            raise _garbled(symbol, content) from None
-        if chart.error is not None:
-            raise UnknownSymbol(
-                f"{self.title} does not know {symbol}: {quote(chart.error.description)}; check the "
-                "spelling"
-            )
-        if not chart.result:
-            raise _garbled(symbol, content)
-        if since is None and not chart.result[0].timestamp:
+        chart, answered = self._chart(symbol, parameters)
+        if since is None and not chart.timestamp:
             raise UnknownSymbol(f"{self.title} has no prices of {symbol}; check the spelling")
         try:
             # A clock here that is fast must not make a session look closed.
-            return read_chart(symbol, chart.result[0], since, min(now, answered or now))
+            return read_chart(symbol, chart, since, min(now, answered or now))
         except UNREADABLE as error:
             raise Garbled(f"{self.title} sent unreadable bars of {symbol}: {error}") from None
+
+    def quote(self, symbol: str) -> Tick:
+        asked = f"{symbol}=X" if is_rate_symbol(symbol) else symbol
+        chart, _ = self._chart(asked, {"range": "1d", "interval": "1d"})
+        price, seconds = chart.meta.regular_market_price, chart.meta.regular_market_time
+        if price is None or seconds is None:
+            raise UnknownSymbol(f"{self.title} has no quote of {symbol}")
+        try:
+            traded = datetime.fromtimestamp(seconds, UTC)
+        except UNREADABLE as error:
+            raise Garbled(f"{self.title} sent an unreadable time of {symbol}: {error}") from None
+        return Tick(symbol, price, traded, self.name, chart.meta.currency)
 
     def find(self, text: str, *, limit: int) -> Sequence[Listing]:
         parameters = {"q": text, "quotesCount": str(limit), "newsCount": "0", "listsCount": "0"}
@@ -161,6 +164,23 @@ class Yahoo:
             if self._session is not None:
                 self._session.close()
                 self._session = None
+
+    def _chart(self, symbol: str, parameters: Mapping[str, str]) -> tuple[Chart, datetime | None]:
+        """Return the chart of an asset, and the time that the server states."""
+        path = f"/v8/finance/chart/{_in_url(symbol)}"
+        content, answered = self._get(path, parameters, subject=symbol)
+        try:
+            chart = _DECODER.decode(content).chart
+        except msgspec.DecodeError:
+            raise _garbled(symbol, content) from None
+        if chart.error is not None:
+            raise UnknownSymbol(
+                f"{self.title} does not know {symbol}: {quote(chart.error.description)}; check the "
+                "spelling"
+            )
+        if not chart.result:
+            raise _garbled(symbol, content)
+        return chart.result[0], answered
 
     def _get(
         self, path: str, parameters: Mapping[str, str], *, subject: str
