@@ -219,6 +219,14 @@ class Settings:
         alpha_vantage_key: Key of Alpha Vantage.
         nasdaq_data_link_key: Key of Nasdaq Data Link.
         fred_key: Key of FRED.
+        quotes: Source of live quotes: ``yahoo``, its stream; ``polling``, the providers, asked
+            again and again; or ``off``. None: ``yahoo`` where prices were synchronized and Yahoo is one
+            of the providers, else ``off``.
+        quote_interval: Seconds after which ``polling`` asks again.
+        quote_age: Minutes after a trade from which on its quote is not used in decisions.
+        quote_spread: Largest difference of ask and bid of a quote that is used in decisions, as a
+            fraction of their mean.
+        stream_heartbeat: Seconds without an event after which a stream sends a comment.
         currency: ISO code of the currency of the prices.
         workers: Processes of a batch or a server; None: one per core for a batch, one for a server.
         environment: Kind of deployment.
@@ -300,6 +308,11 @@ class Settings:
     alpha_vantage_key: str | None = _setting(None, str, repr=False)
     nasdaq_data_link_key: str | None = _setting(None, str, repr=False)
     fred_key: str | None = _setting(None, str, repr=False)
+    quotes: str | None = _setting(None, _choice("yahoo", "polling", "off"))
+    quote_interval: float = _setting(60.0, _number(1.0, 86_400.0))
+    quote_age: float = _setting(20.0, _number(0.1, 10_080.0))
+    quote_spread: float = _setting(0.02, _number(0.0001, 2.0))
+    stream_heartbeat: float = _setting(15.0, _number(0.1, 300.0))
     currency: str = _setting("USD", lambda text: Currency(text).code)
     workers: int | None = _setting(None, _integer(1, MOST_WORKERS))
     environment: Environment = _setting(

@@ -21,6 +21,11 @@ from rebalancer.application.maintenance import DeleteExpired
 from rebalancer.application.market_schedule import RunSchedule
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.jobs import Worker
+from rebalancer.application.quote_subscription import (
+    HoldSubscription,
+    ListQuotedAssets,
+    PostTicks,
+)
 from rebalancer.config import Settings
 from rebalancer.domain.audit.events import Origin
 from rebalancer.entrypoints.maintenance import (
@@ -29,7 +34,9 @@ from rebalancer.entrypoints.maintenance import (
     MarketSchedule,
     RecordKeeping,
 )
+from rebalancer.entrypoints.quote_subscriber import QuoteSubscriber
 from rebalancer.entrypoints.server import log_config
+from rebalancer.wiring.quotes import QuoteSource
 
 if TYPE_CHECKING:
     from dishka import Container
@@ -82,11 +89,22 @@ def work(
     )
     schedule = MarketSchedule(wired.get(RunSchedule))
     mail = MailDelivery(wired.get(DeliverMail)) if settings.sends_mail else None
+    quotes = None
+    if settings.redis_url is not None and wired.get(QuoteSource).is_on:
+        # Without Redis, a server could not see what this process posts, and subscribes itself.
+        quotes = QuoteSubscriber(
+            wired.get(HoldSubscription),
+            wired.get(ListQuotedAssets),
+            wired.get(PostTicks),
+            wired.get(QuoteSource).create,
+        )
     log.info("working")
     started()
     try:
         worker.run(grace=grace)
     finally:
+        if quotes is not None:
+            quotes.stop()
         if mail is not None:
             mail.stop()
         schedule.stop()

@@ -38,6 +38,11 @@ from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.rate_limits import RateLimits
 from rebalancer.application.quotas import Quotas
+from rebalancer.application.quote_subscription import (
+    HoldSubscription,
+    ListQuotedAssets,
+    PostTicks,
+)
 from rebalancer.config import Settings
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.entrypoints import http
@@ -87,8 +92,10 @@ from rebalancer.entrypoints.maintenance import (
     RecordKeeping,
 )
 from rebalancer.entrypoints.processes import termination_event
+from rebalancer.entrypoints.quote_subscriber import QuoteSubscriber
 from rebalancer.entrypoints.schemas.proposal import DISCLAIMER
 from rebalancer.entrypoints.schemas.wire import DecimalText
+from rebalancer.wiring.quotes import QuoteSource
 
 T = TypeVar("T")
 
@@ -142,7 +149,7 @@ def application(
         )
         app.asgi_handler = note_origins(note_devices(secured), proxies=settings.trusted_proxies)
         app.state.readiness = Readiness(await container.get(CheckHealth))
-        background: list[PeriodicTasks] = []
+        background: list[PeriodicTasks | QuoteSubscriber] = []
         if does_jobs:
             recover, delete = await container.get(RecoverJobs), await container.get(DeleteExpired)
             fills = await container.get(CollectFills)
@@ -157,6 +164,11 @@ def application(
             background.append(MarketSchedule(run, interval=schedule_interval))
             if settings.sends_mail:
                 background.append(MailDelivery(await container.get(DeliverMail)))
+            source = await container.get(QuoteSource)
+            if source.is_on:
+                hold = await container.get(HoldSubscription)
+                assets, post = await container.get(ListQuotedAssets), await container.get(PostTicks)
+                background.append(QuoteSubscriber(hold, assets, post, source.create))
         yield
         for thread in reversed(background):
             await sync_to_thread(thread.stop)
