@@ -220,8 +220,8 @@ class Settings:
         nasdaq_data_link_key: Key of Nasdaq Data Link.
         fred_key: Key of FRED.
         quotes: Source of live quotes: ``yahoo``, its stream; ``polling``, the providers, asked
-            again and again; or ``off``. None: ``yahoo`` where prices were synchronized and Yahoo is one
-            of the providers, else ``off``.
+            again and again; or ``off``. None: ``yahoo`` where prices were synchronized and Yahoo is
+            one of the providers, else ``off``.
         quote_interval: Seconds after which ``polling`` asks again.
         quote_age: Minutes after a trade from which on its quote is not used in decisions.
         quote_spread: Largest difference of ask and bid of a quote that is used in decisions, as a
