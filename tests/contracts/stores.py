@@ -24,8 +24,11 @@ from rebalancer.domain.accounts.shares import Right, Share
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.batch_run import BatchRun
 from rebalancer.domain.money import Currency
+from rebalancer.domain.notices.choices import NoticeChoices
+from rebalancer.domain.notices.deliveries import NoticeDelivery
 from rebalancer.domain.notices.kinds import NoticeKind
 from rebalancer.domain.notices.notice import Notice
+from rebalancer.domain.notices.targets import Target, TargetKind
 from rebalancer.domain.portfolio.entries import REORGANISATIONS
 from rebalancer.domain.portfolio.ledger import FLOWS, TRADES, Entry, EntryKind, Ledger, Positions
 from rebalancer.domain.portfolio.lots.model import LotMethod
@@ -166,6 +169,20 @@ def a_notice(owner: UUID, key: str = "drift", **others: Any) -> Notice:
     """Return an unread notice about a portfolio of an owner."""
     facts = {"portfolio_name": "Pension", "by": "owner"}
     plain = Notice.new(NoticeKind.KILL_SWITCH, owner=owner, key=key, now=NOW, **facts)
+    return attrs.evolve(plain, **others)
+
+
+def a_target(owner: UUID, **others: Any) -> Target:
+    """Return a webhook of an owner."""
+    address = "https://hooks.example.org/a?token=secret"
+    plain = Target(uuid4(), owner, TargetKind.WEBHOOK, "Home", address, "whsec_c2VjcmV0", NOW)
+    return attrs.evolve(plain, **others)
+
+
+def a_delivery(notice: Notice, channel: str = "email", **others: Any) -> NoticeDelivery:
+    """Return the message that takes a new notice to a channel at once."""
+    plain = NoticeDelivery.plan(notice, channel, NoticeChoices())
+    assert plain is not None
     return attrs.evolve(plain, **others)
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import zlib
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
@@ -53,6 +53,8 @@ from rebalancer.domain.jobs.job import JobState
 from rebalancer.domain.market.economics import EconomicSeries, Observation
 from rebalancer.domain.market.fundamentals import Facts
 from rebalancer.domain.market.synchronization import ScheduledTask, SyncState
+from rebalancer.domain.notices.choices import Language, NoticeChoices, QuietHours
+from rebalancer.domain.notices.deliveries import DeliveryState
 from rebalancer.domain.portfolio.ledger import Ledger, LedgerMark
 from rebalancer.domain.portfolio.portfolio import Preferences
 from rebalancer.domain.rebalancing.lifecycle import Stage
@@ -61,6 +63,7 @@ from tests.contracts.databases import OWNER, as_role, new_database
 from tests.contracts.stores import (
     HOUR,
     NOW,
+    a_delivery,
     a_deposit,
     a_fill,
     a_job,
@@ -74,6 +77,7 @@ from tests.contracts.stores import (
     a_run,
     a_session,
     a_share,
+    a_target,
     a_token,
     a_totp,
     a_user,
@@ -169,6 +173,14 @@ def filled(engine):
         told = a_notice(ada.id, portfolio=rich.id, parameters={AWKWARD: AWKWARD}, link=AWKWARD)
         tx.notices.add(attrs.evolve(told, read=NOW, resolved=NOW))
         tx.notices.add(a_notice(bob.id))
+        quiet = QuietHours(time(22, 30), time(7))
+        choices = NoticeChoices(Language.GERMAN, "Europe/Berlin", quiet=quiet, paused_until=NOW)
+        tx.notice_choices.save(ada.id, choices.switched("email", {told.kind: False}))
+        target = a_target(ada.id, name=AWKWARD, delivered=NOW, failed=NOW, fault=AWKWARD)
+        tx.notice_targets.add(target)
+        for notice in (told, a_notice(bob.id)):
+            tx.notice_deliveries.add(a_delivery(notice, created=NOW))
+        tx.notice_deliveries.close(a_delivery(told).id, DeliveryState.FAILED, NOW, fault=AWKWARD)
         tx.portfolios.keep_histories({rich.id: a_kept_history()})
         tx.runs.add(run, [plain.id])
         tx.proposals.add([waiting, done, *(a_proposal(plain) for _ in range(40))])

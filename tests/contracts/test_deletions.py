@@ -19,6 +19,7 @@ from rebalancer.application.account_deletion import EraseAccounts
 from rebalancer.application.account_notices import notify
 from rebalancer.application.audit import current_origin, record
 from rebalancer.application.encryption import NoEncryption
+from rebalancer.application.notices import raise_notice
 from rebalancer.application.reporting.report import Report
 from rebalancer.domain.accounts.deletion import Deletion, DeletionTerms
 from rebalancer.domain.accounts.guessing import Failures, KnownDevice
@@ -26,6 +27,7 @@ from rebalancer.domain.accounts.mail import MailKind
 from rebalancer.domain.accounts.shares import Right, Share
 from rebalancer.domain.audit.events import Action, Origin
 from rebalancer.domain.errors import NotFound, Unavailable
+from rebalancer.domain.notices.choices import NoticeChoices
 from tests.contracts.stores import (
     HOUR,
     NOW,
@@ -38,6 +40,7 @@ from tests.contracts.stores import (
     a_passkey,
     a_proposal,
     a_session,
+    a_target,
     a_token,
     a_totp,
     a_user,
@@ -109,9 +112,10 @@ def planted(work, reports, number):
         tx.recovery_codes.replace(user.id, [text], NOW)
         tx.portfolios.add(portfolio, [entry])
         tx.imports.add(an_import(portfolio, file_name=text), [entry.id])
-        tx.notices.add(
-            a_notice(user.id, text, portfolio=portfolio.id, parameters={"portfolio": text})
-        )
+        notice = a_notice(user.id, text, portfolio=portfolio.id, parameters={"by": text})
+        tx.notice_targets.add(a_target(user.id, name=text, address=text, secret=text))
+        tx.notice_choices.save(user.id, NoticeChoices().switched(text, {notice.kind: False}))
+        raise_notice(tx, notice)
         tx.proposals.add([proposal])
         tx.keys.add(a_key(user.id, text, answer=text))
         tx.jobs.add(job)

@@ -14,6 +14,7 @@ NOT_FOUND: Mapping[str, Callable[[UUID], NotFound]] = {
     "API key": lambda id: NotFound(f"API key {id} does not exist", code="api_key_not_found"),
     "entry": lambda id: NotFound(f"entry {id} does not exist", code="entry_not_found"),
     "import": lambda id: NotFound(f"import {id} does not exist", code="import_not_found"),
+    "delivery": lambda id: NotFound(f"message {id} does not exist", code="message_not_found"),
     "job": lambda id: NotFound(f"job {id} does not exist", code="job_not_found"),
     "notice": lambda id: NotFound(f"notice {id} does not exist", code="notice_not_found"),
     "passkey": lambda id: NotFound(f"passkey {id} does not exist", code="passkey_not_found"),
@@ -23,6 +24,9 @@ NOT_FOUND: Mapping[str, Callable[[UUID], NotFound]] = {
     "run": lambda id: NotFound(f"run {id} does not exist", code="run_not_found"),
     "session": lambda id: NotFound(f"session {id} does not exist", code="session_not_found"),
     "share": lambda id: NotFound(f"share {id} does not exist", code="share_not_found"),
+    "target": lambda id: NotFound(
+        f"notice target {id} does not exist", code="notice_target_not_found"
+    ),
     "user": lambda id: NotFound(f"user {id} does not exist", code="user_not_found"),
 }
 

@@ -10,7 +10,9 @@ import attrs
 
 from rebalancer.application.not_found import require
 from rebalancer.application.ports.notices import NoticeCount
+from rebalancer.domain.notices.choices import NoticeChoices
 from rebalancer.domain.notices.notice import Notice
+from rebalancer.domain.notices.targets import Target
 
 
 @attrs.frozen
@@ -86,3 +88,38 @@ class MemoryNotices:
 
 def _time(row: Notice) -> tuple[datetime, UUID]:
     return row.created, row.id
+
+
+@attrs.frozen
+class MemoryNoticeChoices:
+    rows: dict[UUID, NoticeChoices]
+
+    def get(self, owner: UUID) -> NoticeChoices:
+        return self.rows.get(owner, NoticeChoices())
+
+    def save(self, owner: UUID, choices: NoticeChoices) -> None:
+        self.rows[owner] = choices
+
+
+@attrs.frozen
+class MemoryNoticeTargets:
+    rows: dict[UUID, Target]
+
+    def add(self, target: Target) -> None:
+        self.rows[target.id] = target
+
+    def get(self, id: UUID, *, owner: UUID) -> Target:
+        found = self.rows.get(id)
+        return require(found if found is not None and found.owner == owner else None, "target", id)
+
+    def of_owner(self, owner: UUID) -> list[Target]:
+        mine = [row for row in self.rows.values() if row.owner == owner]
+        return sorted(mine, key=lambda row: (row.created, row.id))
+
+    def save(self, target: Target) -> None:
+        self.get(target.id, owner=target.owner)
+        self.rows[target.id] = target
+
+    def delete(self, id: UUID, *, owner: UUID) -> None:
+        self.get(id, owner=owner)
+        del self.rows[id]

@@ -24,7 +24,12 @@ from rebalancer.adapters.memory.factors import (
 )
 from rebalancer.adapters.memory.guessing import MemoryKnownDevices, MemoryLoginFailures
 from rebalancer.adapters.memory.leases import MemoryLeases
-from rebalancer.adapters.memory.notices import MemoryNotices
+from rebalancer.adapters.memory.notice_deliveries import MemoryNoticeDeliveries
+from rebalancer.adapters.memory.notices import (
+    MemoryNoticeChoices,
+    MemoryNotices,
+    MemoryNoticeTargets,
+)
 from rebalancer.adapters.memory.one_time import MemoryOneTimeTokens
 from rebalancer.adapters.memory.outbox import MemoryOutbox
 from rebalancer.adapters.memory.shares import MemoryPortfolioShares
@@ -111,6 +116,9 @@ def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
         proposals=MemoryProposals(tables["proposals"], tables["closed"], shares),
         outbox=MemoryOutbox(tables["outbox"]),
         notices=MemoryNotices(tables["notices"]),
+        notice_choices=MemoryNoticeChoices(tables["notice_choices"]),
+        notice_targets=MemoryNoticeTargets(tables["notice_targets"]),
+        notice_deliveries=MemoryNoticeDeliveries(tables["notice_deliveries"]),
         keys=MemoryIdempotencyKeys(tables["keys"]),
         jobs=MemoryJobs(tables["jobs"]),
         runs=MemoryBatchRuns(tables["runs"], tables["chunks"], tables["failures"]),

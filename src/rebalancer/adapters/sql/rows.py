@@ -8,6 +8,7 @@ from functools import cache, lru_cache
 from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
+from uuid import UUID
 
 import attrs
 import msgspec
@@ -28,8 +29,11 @@ from rebalancer.domain.jobs.batch_run import BatchRun
 from rebalancer.domain.jobs.job import Job, JobState
 from rebalancer.domain.market.synchronization import ScheduledTask, SyncState, TaskState
 from rebalancer.domain.money import Currency
+from rebalancer.domain.notices.choices import NoticeChoices
+from rebalancer.domain.notices.deliveries import DeliveryState, NoticeDelivery
 from rebalancer.domain.notices.kinds import NoticeKind, Severity
 from rebalancer.domain.notices.notice import Notice
+from rebalancer.domain.notices.targets import Target, TargetKind
 from rebalancer.domain.portfolio.checkpoints import Checkpoint
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind, Positions
 from rebalancer.domain.portfolio.mandate import (
@@ -94,7 +98,7 @@ _WRITE: Mapping[type, Callable[[Any], Any]] = {
     **dict.fromkeys(
         (
             *(ActionBooking, Conversions, EntryKind, JobState, MailKind, NoticeKind, Right, Role),
-            *(Severity, Stage),
+            *(DeliveryState, Severity, Stage, TargetKind),
         ),
         attrgetter("value"),
     ),
@@ -131,6 +135,11 @@ TOTP_SECRETS = Converter(TotpSecret)
 MAILS = Converter(Mail, {"to": "recipient"}, kind=MailKind, facts=_decoder(dict).decode)
 NOTICES = Converter(
     Notice, kind=NoticeKind, severity=Severity, parameters=_decoder(dict[str, str]).decode
+)
+NOTICE_CHOICES = _decoder(NoticeChoices).decode
+NOTICE_TARGETS = Converter(Target, kind=TargetKind)
+NOTICE_DELIVERIES = Converter(
+    NoticeDelivery, state=DeliveryState, notices=_decoder(tuple[UUID, ...]).decode
 )
 ONE_TIME = Converter(OneTimeToken, document=_decoder(dict).decode)
 SESSIONS = Converter(Session)

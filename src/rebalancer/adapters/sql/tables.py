@@ -371,6 +371,61 @@ notices = Table(
     ),
 )
 
+notice_choices = Table(
+    "notice_choices",
+    metadata,
+    Column("owner", ForeignKey(users.c.id), primary_key=True),
+    _document("choices"),
+)
+
+notice_targets = Table(
+    "notice_targets",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner", ForeignKey(users.c.id), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("delivered", Moment),
+    Column("failed", Moment),
+    Column("fault", Text, nullable=False),
+    Index(None, "owner", "created", "id"),
+)
+
+notice_deliveries = Table(
+    "notice_deliveries",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner", ForeignKey(users.c.id), nullable=False),
+    Column("channel", Text, nullable=False),
+    _document("notices"),
+    Column("created", Moment, nullable=False),
+    Column("due", Moment, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("fault", Text, nullable=False),
+    Column("closed", Moment, index=True),
+    Column("claimed", Moment),  # until when another process waits for the one that sends it
+    Index(None, "owner", "created", "id"),
+    Index(
+        "ix_notice_deliveries_waiting",
+        "due",
+        "id",
+        sqlite_where=text("closed IS NULL"),
+        postgresql_where=text("closed IS NULL"),
+    ),
+    Index(
+        "ix_notice_deliveries_claimed",
+        "owner",
+        "channel",
+        sqlite_where=text("closed IS NULL"),
+        postgresql_where=text("closed IS NULL"),
+    ),
+    CheckConstraint("(state = 'waiting') = (closed IS NULL)", "closed"),
+)
+
 batch_runs = Table(
     "batch_runs",
     metadata,

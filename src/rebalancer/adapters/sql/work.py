@@ -25,7 +25,8 @@ from rebalancer.adapters.sql.guessing import SqlKnownDevices, SqlLoginFailures
 from rebalancer.adapters.sql.idempotency_keys import SqlIdempotencyKeys
 from rebalancer.adapters.sql.jobs import SqlJobs
 from rebalancer.adapters.sql.leases import SqlLeases
-from rebalancer.adapters.sql.notices import SqlNotices
+from rebalancer.adapters.sql.notice_deliveries import SqlNoticeDeliveries
+from rebalancer.adapters.sql.notices import SqlNoticeChoices, SqlNotices, SqlNoticeTargets
 from rebalancer.adapters.sql.one_time import SqlOneTimeTokens
 from rebalancer.adapters.sql.outbox import NoOutbox, SqlOutbox
 from rebalancer.adapters.sql.portfolios import SqlPortfolios
@@ -184,6 +185,9 @@ def _stores(work: SqlWork, connection: Connection, *, locks: bool) -> Transactio
         imports=SqlStatementImports(connection, locks, cipher),
         outbox=(SqlOutbox if work.sends_mail else NoOutbox)(connection, locks, cipher),
         notices=SqlNotices(connection, locks, cipher),
+        notice_choices=SqlNoticeChoices(connection, locks, cipher),
+        notice_targets=SqlNoticeTargets(connection, locks, cipher),
+        notice_deliveries=SqlNoticeDeliveries(connection, locks, cipher),
         proposals=SqlProposals(connection, locks, cipher),
         keys=SqlIdempotencyKeys(connection, locks, cipher),
         jobs=SqlJobs(connection, locks),

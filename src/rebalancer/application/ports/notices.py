@@ -9,7 +9,10 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.domain.notices.choices import NoticeChoices
+from rebalancer.domain.notices.deliveries import DeliveryState, NoticeDelivery
 from rebalancer.domain.notices.notice import Notice
+from rebalancer.domain.notices.targets import Target
 
 
 @attrs.frozen
@@ -82,3 +85,106 @@ class Notices(Protocol):
 
     def delete_old(self, before: datetime) -> None:
         """Delete notices that were raised before a time."""
+
+
+class OwnerChoices(Protocol):
+    """What owners have chosen about their notices."""
+
+    def get(self, owner: UUID) -> NoticeChoices:
+        """Return the choices of an owner; the defaults if nothing was chosen.
+
+        Choices that are read in a writing transaction are locked until the transaction ends.
+        """
+
+    def save(self, owner: UUID, choices: NoticeChoices) -> None:
+        """Replace the choices of an owner."""
+
+
+class Targets(Protocol):
+    """Webhooks and push services of owners."""
+
+    def add(self, target: Target) -> None:
+        """Add a new target."""
+
+    def get(self, id: UUID, *, owner: UUID) -> Target:
+        """Return a target; one that is read in a writing transaction is locked until it ends.
+
+        Raises:
+            NotFound: the target does not exist, or belongs to another user.
+        """
+
+    def of_owner(self, owner: UUID) -> list[Target]:
+        """Return the targets of an owner, oldest first."""
+
+    def save(self, target: Target) -> None:
+        """Replace a target.
+
+        Raises:
+            NotFound: the target does not exist.
+        """
+
+    def delete(self, id: UUID, *, owner: UUID) -> None:
+        """Delete a target.
+
+        Raises:
+            NotFound: the target does not exist, or belongs to another user.
+        """
+
+
+class Deliveries(Protocol):
+    """Messages with notices, which are written in transactions and sent afterwards."""
+
+    def add(self, delivery: NoticeDelivery) -> None:
+        """Add a message, or its notice to the message of the same id.
+
+        If the sending of that message has begun, the notice goes into the message `following` it.
+        """
+
+    def has_due(self, now: datetime) -> bool:
+        """Return whether a message is due."""
+
+    def claim(
+        self, now: datetime, *, until: datetime, without: Collection[str] = ()
+    ) -> NoticeDelivery | None:
+        """Begin the delivery of the message that is due first; None without one.
+
+        The message counts the attempt, and no other process gets it before ``until``, in case this
+        process ends. Of several processes one gets it. Messages to a channel of an owner that is
+        busy with another one wait, and so do those to the channels ``without``.
+        """
+
+    def close(self, id: UUID, state: DeliveryState, now: datetime, *, fault: str = "") -> None:
+        """End the delivery of a message; one that is closed, or unknown, is left as it is."""
+
+    def defer(self, id: UUID, due: datetime, *, attempts: int, fault: str = "") -> None:
+        """Try again at another time, and send nothing else to this channel of the owner earlier.
+
+        Nothing happens if the message is closed, or if its attempts are others: another process
+        has claimed it since.
+        """
+
+    def get(self, id: UUID, *, owner: UUID) -> NoticeDelivery:
+        """Return a message.
+
+        Raises:
+            NotFound: the message does not exist, or belongs to another user.
+        """
+
+    def page(
+        self,
+        owner: UUID,
+        *,
+        state: DeliveryState | None = None,
+        before: UUID | None = None,
+        limit: int,
+    ) -> list[NoticeDelivery]:
+        """Return messages of an owner, latest first, after the message ``before``."""
+
+    def retry(self, id: UUID, now: datetime) -> None:
+        """Send a message that has failed once more; others are left as they are."""
+
+    def drop(self, owner: UUID, channel: str, now: datetime) -> None:
+        """Drop the messages to a channel of an owner that wait."""
+
+    def delete_closed(self, before: datetime) -> None:
+        """Delete messages that were closed before a time."""

@@ -20,7 +20,7 @@ from rebalancer.application.ports.guessing import KnownDevices, LoginFailures
 from rebalancer.application.ports.jobs import Jobs
 from rebalancer.application.ports.leases import Leases
 from rebalancer.application.ports.mail import Outbox
-from rebalancer.application.ports.notices import Notices
+from rebalancer.application.ports.notices import Deliveries, Notices, OwnerChoices, Targets
 from rebalancer.application.ports.one_time import OneTimeTokens
 from rebalancer.application.ports.portfolios import IdempotencyKeys, Portfolios, Proposals
 from rebalancer.application.ports.sharing import PortfolioShares
@@ -63,6 +63,9 @@ class Transaction:
     sessions: Sessions
     outbox: Outbox
     notices: Notices
+    notice_choices: OwnerChoices
+    notice_targets: Targets
+    notice_deliveries: Deliveries
     api_keys: ApiKeys
     failures: LoginFailures
     devices: KnownDevices
