@@ -8,6 +8,7 @@ import re
 from base64 import b64decode
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from ipaddress import ip_network
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,13 @@ def _origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+def _networks(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(str(ip_network(part.strip())) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise _invalid(f"expected networks such as 192.168.1.0/24; {error}") from None
+
+
 def _url(pattern: str, example: str) -> Callable[[str], str]:
     escapes = "in a name or a password write / ? # @ as %2F %3F %23 %40"
     return _matching(pattern, f"a URL such as {example}; {escapes}")
@@ -256,6 +264,9 @@ class Settings:
         mail_from: Sender of mails, with or without a name.
         public_url: Address of the client, to which links in mails lead; None: this server, in
             development.
+        notice_networks: Private networks that the webhooks of owners may reach, such as
+            192.168.1.0/24, also without TLS, separated by commas.
+        notice_hosts: Hosts of push services that owners may use, separated by commas.
         email_verification: Whether an address must be confirmed by a mailed link before it can be
             used: required or off; None: required where ``smtp_url`` is set.
         terms_version: Version of the terms that every new account must accept; None: no terms.
@@ -355,6 +366,8 @@ class Settings:
     public_url: str | None = _setting(
         None, _matching(_PUBLIC, "an address such as https://app.example.org")
     )
+    notice_networks: tuple[str, ...] = _setting((), _networks)
+    notice_hosts: tuple[str, ...] = _setting(("ntfy.sh",), _names)
     email_verification: str | None = _setting(None, _choice("required", "off"))
     terms_version: str | None = _setting(
         None, _matching("[A-Za-z0-9_.-]{1,40}", "up to 40 letters, digits and - _ .")

@@ -17,11 +17,13 @@ _BATCH = 500
 
 @attrs.frozen
 class DeleteExpired:
-    """Delete expired keys, tokens, sessions and proposals, and the counters of earlier days.
+    """Delete expired keys, tokens, sessions, proposals and notices, and counters of earlier days.
 
     Attributes:
         keys_lifetime: How long a repeated request returns the result of the first.
         proposals_lifetime: How long proposals are kept that were never accepted.
+        notices_lifetime: How long notices are kept, read or not.
+        messages_lifetime: How long owners see what became of messages with notices.
         mails_lifetime: How long it stays known that a mail was sent; see `Outbox.count`.
     """
 
@@ -29,6 +31,8 @@ class DeleteExpired:
     keys_lifetime: timedelta = timedelta(days=7)
     proposals_lifetime: timedelta = timedelta(days=90)
     mails_lifetime: timedelta = timedelta(days=1)
+    notices_lifetime: timedelta = timedelta(days=365)
+    messages_lifetime: timedelta = timedelta(days=30)
 
     def __call__(self, now: datetime) -> None:
         """Delete what expired before ``now``."""
@@ -41,6 +45,8 @@ class DeleteExpired:
             tx.devices.delete_unused(now - DEVICE_LIFETIME)
             tx.usage.delete_before((now - _USAGE_LIFETIME).date())
             tx.outbox.delete_closed(now - self.mails_lifetime)
+            tx.notices.delete_old(now - self.notices_lifetime)
+            tx.notice_deliveries.delete_closed(now - self.messages_lifetime)
         before = now - self.proposals_lifetime
         deleted = _BATCH
         while deleted == _BATCH:

@@ -16,6 +16,7 @@ from rebalancer.application.job_worker import RecoverJobs
 from rebalancer.application.mail_delivery import DeliverMail
 from rebalancer.application.maintenance import DeleteExpired
 from rebalancer.application.market_schedule import RunSchedule
+from rebalancer.application.notice_delivery import DeliverNotices
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.resilience import OutageLog
 from rebalancer.domain.errors import RebalancerError
@@ -24,6 +25,9 @@ log = logging.getLogger("rebalancer.jobs")
 
 MAIL_INTERVAL = 2.0
 """Seconds between two looks at the outbox."""
+
+NOTICE_INTERVAL = 2.0
+"""Seconds between two looks at the messages with notices."""
 
 SCHEDULE_INTERVAL = 20.0
 """Seconds between two looks at the schedule."""
@@ -157,3 +161,11 @@ class MailDelivery(InterruptibleTask):
     def __init__(self, deliver: DeliverMail, *, interval: float = MAIL_INTERVAL) -> None:
         """Start the thread, which looks at the outbox at this interval, in seconds."""
         super().__init__("mail", "send mail", deliver, interval=interval)
+
+
+class NoticeDelivery(InterruptibleTask):
+    """A thread that sends the messages with notices."""
+
+    def __init__(self, deliver: DeliverNotices, *, interval: float = NOTICE_INTERVAL) -> None:
+        """Start the thread, which looks for messages at this interval, in seconds."""
+        super().__init__("notices", "send notices", deliver, interval=interval)

@@ -19,6 +19,7 @@ from rebalancer.application.job_worker import RecoverJobs
 from rebalancer.application.mail_delivery import DeliverMail
 from rebalancer.application.maintenance import DeleteExpired
 from rebalancer.application.market_schedule import RunSchedule
+from rebalancer.application.notice_delivery import DeliverNotices
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.jobs import Worker
 from rebalancer.application.quote_subscription import (
@@ -32,6 +33,7 @@ from rebalancer.entrypoints.maintenance import (
     MailDelivery,
     Maintenance,
     MarketSchedule,
+    NoticeDelivery,
     RecordKeeping,
 )
 from rebalancer.entrypoints.quote_subscriber import QuoteSubscriber
@@ -98,6 +100,7 @@ def work(
             wired.get(PostTicks),
             wired.get(QuoteSource).create,
         )
+    notices = NoticeDelivery(wired.get(DeliverNotices))
     log.info("working")
     started()
     try:
@@ -105,6 +108,7 @@ def work(
     finally:
         if quotes is not None:
             quotes.stop()
+        notices.stop()
         if mail is not None:
             mail.stop()
         schedule.stop()

@@ -76,6 +76,7 @@ from rebalancer.wiring.market import (
     StoredInstrumentsProvider,
     StoredPricesProvider,
 )
+from rebalancer.wiring.notices import NoticeProvider
 from rebalancer.wiring.policies import PolicyProvider
 from rebalancer.wiring.providers import RemoteProvidersProvider
 from rebalancer.wiring.quotes import QuoteProvider
@@ -327,7 +328,7 @@ def _providers(sources: Sources) -> tuple[Provider, ...]:
     parts: tuple[type[Provider], ...] = (
         *(MarketProvider, PolicyProvider, ReportProvider, StatementProvider, EnvironmentProvider),
         *(DatabaseProvider, DocumentProvider, SecurityProvider, RedisProvider),
-        *(JobProvider, MailProvider, UseCaseProvider, RemoteProvidersProvider),
+        *(JobProvider, MailProvider, NoticeProvider, UseCaseProvider, RemoteProvidersProvider),
         QuoteProvider,
     )
     if sources.stored:

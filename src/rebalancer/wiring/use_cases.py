@@ -35,6 +35,7 @@ from rebalancer.application import (
     market_import,
     market_issues,
     market_schedule,
+    notice_requests,
     operators,
     own_sessions,
     passkey_registration,
@@ -54,6 +55,7 @@ from rebalancer.application import (
     statement_imports,
     training,
     transactions,
+    unsubscribing,
 )
 
 
@@ -132,6 +134,17 @@ class UseCaseProvider(Provider):
         market_data.ReadCloses,
         asset_search.SearchAssets,
         asset_search.SearchEverywhere,
+        notice_requests.AddTarget,
+        notice_requests.ChooseNotices,
+        notice_requests.ListDeliveries,
+        notice_requests.ListTargets,
+        notice_requests.MarkNotices,
+        notice_requests.ReadNotices,
+        notice_requests.RemoveTarget,
+        notice_requests.RenameTarget,
+        notice_requests.RetryDelivery,
+        notice_requests.TestTarget,
+        unsubscribing.Unsubscribe,
         own_sessions.EndOtherSessions,
         own_sessions.EndSession,
         own_sessions.ListSessions,

@@ -65,6 +65,9 @@ class SmtpServer:
         composed["Date"] = message.created
         composed["Message-ID"] = f"<{message.id}@{sender.domain}>"
         composed["Auto-Submitted"] = "auto-generated"
+        if message.unsubscribe:  # RFC 8058
+            composed["List-Unsubscribe"] = f"<{message.unsubscribe}>"
+            composed["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
         composed.set_content(message.text)
         return composed
 

@@ -8,6 +8,7 @@ import attrs
 
 ACCESS_TOKENS = "access-token"
 RATE_LIMITS = "rate-limit"
+UNSUBSCRIBE = "unsubscribe"
 
 
 @attrs.frozen

@@ -45,13 +45,19 @@ class Outbox(Protocol):
 
 @attrs.frozen
 class Message:
-    """Text of a mail."""
+    """Text of a mail.
+
+    Attributes:
+        unsubscribe: URL that ends mails of this kind by one POST (RFC 8058); empty for mails about
+            the account, which cannot be switched off.
+    """
 
     id: UUID
     to: str = attrs.field(repr=False)
     subject: str
     text: str = attrs.field(repr=False)
     created: datetime
+    unsubscribe: str = attrs.field(default="", repr=False)
 
 
 class Outcome(StrEnum):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 import attrs
 
+from rebalancer.application.ports.mail import Delivery
 from rebalancer.domain.notices.choices import NoticeChoices
 from rebalancer.domain.notices.deliveries import DeliveryState, NoticeDelivery
 from rebalancer.domain.notices.notice import Notice
@@ -188,3 +189,37 @@ class Deliveries(Protocol):
 
     def delete_closed(self, before: datetime) -> None:
         """Delete messages that were closed before a time."""
+
+
+class Webhooks(Protocol):
+    """Client of the webhooks that owners have entered."""
+
+    def check(self, address: str) -> None:
+        """Check the URL of a webhook, without a request.
+
+        Raises:
+            InvalidRequest: it is not a URL, is not encrypted, or leads to a network that owners
+                may not reach.
+        """
+
+    def post(self, address: str, body: bytes, headers: Mapping[str, str]) -> Delivery:
+        """Send a message; redirects are not followed."""
+
+
+class PushServices(Protocol):
+    """Client of the push services that owners have entered."""
+
+    def check(self, address: str) -> None:
+        """Check the address of a push service, without a request.
+
+        Raises:
+            InvalidRequest: the service is unknown or not allowed, or the address is malformed.
+            Unavailable: this installation sends to no push services.
+        """
+
+    def push(self, address: str, title: str, text: str) -> Delivery:
+        """Send a message.
+
+        Raises:
+            As `check`.
+        """

@@ -94,6 +94,13 @@ class Action(StrEnum):
     PROPOSAL_CANCELLED = "proposal_cancelled", "Proposal cancelled"
     PROPOSAL_RECORDED = "proposal_recorded", "Execution of a proposal recorded"
 
+    # Notices.
+    NOTICE_CHOICES_CHANGED = "notice_choices_changed", "Choice of notices changed"
+    NOTICES_UNSUBSCRIBED = "notices_unsubscribed", "Mails with notices ended by a link"
+    NOTICE_TARGET_ADDED = "notice_target_added", "Webhook or push service added"
+    NOTICE_TARGET_CHANGED = "notice_target_changed", "Webhook or push service changed"
+    NOTICE_TARGET_REMOVED = "notice_target_removed", "Webhook or push service removed"
+
     # Operators.
     ACCOUNTS_LISTED = "accounts_listed", "Accounts listed by an operator"
     ACCOUNT_VIEWED = "account_viewed", "Account viewed by an operator"

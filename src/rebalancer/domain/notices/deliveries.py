@@ -14,8 +14,8 @@ from rebalancer.domain.notices.notice import Notice
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=4)
 """Pauses before further attempts; each is three times the one before."""
 
-LIFETIME = timedelta(days=2)
-"""Time after which a message that could not be delivered has failed."""
+MOST_ATTEMPTS = 18
+"""Attempts after which a message has failed: with their pauses, about two days."""
 
 
 class DeliveryState(StrEnum):

@@ -33,6 +33,7 @@ from rebalancer.application.job_worker import RecoverJobs
 from rebalancer.application.mail_delivery import DeliverMail
 from rebalancer.application.maintenance import DeleteExpired
 from rebalancer.application.market_schedule import RunSchedule
+from rebalancer.application.notice_delivery import DeliverNotices
 from rebalancer.application.ports.accounts import Tokens
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.market import PriceSource
@@ -88,6 +89,7 @@ from rebalancer.entrypoints.maintenance import (
     MailDelivery,
     Maintenance,
     MarketSchedule,
+    NoticeDelivery,
     PeriodicTasks,
     RecordKeeping,
 )
@@ -169,6 +171,7 @@ def application(
                 hold = await container.get(HoldSubscription)
                 assets, post = await container.get(ListQuotedAssets), await container.get(PostTicks)
                 background.append(QuoteSubscriber(hold, assets, post, source.create))
+            background.append(NoticeDelivery(await container.get(DeliverNotices)))
         yield
         for thread in reversed(background):
             await sync_to_thread(thread.stop)

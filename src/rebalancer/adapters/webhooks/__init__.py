@@ -1,0 +1,1 @@
+"""Webhooks and push services of owners."""
