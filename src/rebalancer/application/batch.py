@@ -26,6 +26,7 @@ from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, Unavail
 from rebalancer.domain.jobs.batch_run import BatchRun, Chunk, ChunkDone, ChunksHeld
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, UnreadablePortfolio
+from rebalancer.domain.portfolio.planned_flows import FlowDecision
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.lifecycle import ProposalRecord, Stage
 from rebalancer.domain.rebalancing.model import Failure, RebalanceContext
@@ -191,6 +192,20 @@ class ProposeForEveryone:
         current = {one.portfolio.id: one for one in booked}
         return [one if isinstance(one, UnreadablePortfolio) else current[one.id] for one in chunk]
 
+    def _read_decisions(
+        self, chunk: Sequence[BookedPortfolio | UnreadablePortfolio]
+    ) -> dict[UUID, list[FlowDecision]]:
+        """Return what was decided about planned flows, of the portfolios that have some."""
+        planning = [
+            one.portfolio.id
+            for one in chunk
+            if isinstance(one, BookedPortfolio) and one.portfolio.plan
+        ]
+        if not planning:
+            return {}
+        with self.work.read() as tx:
+            return tx.flow_decisions.of_portfolios(planning)
+
     def _propose(
         self,
         chunk: Sequence[BookedPortfolio | UnreadablePortfolio],
@@ -203,6 +218,7 @@ class ProposeForEveryone:
         books: dict[int, tuple[RebalanceContext, list[tuple[BookedPortfolio, Portfolio]]]] = {}
         records: list[ProposalRecord] = []
         failures: list[tuple[UUID, str]] = []
+        decided = self._read_decisions(chunk)
         for booked in chunk:
             if isinstance(booked, UnreadablePortfolio):
                 failures.append((booked.id, booked.reason))
@@ -210,7 +226,13 @@ class ProposeForEveryone:
             portfolio = booked.portfolio
             try:
                 portfolio = at_close(portfolio, context, self.work)
-                snapshot = policy_input(portfolio, context, _NO_CASH_FLOW)
+                snapshot = policy_input(
+                    portfolio,
+                    context,
+                    _NO_CASH_FLOW,
+                    decided=decided.get(portfolio.id, ()),
+                    today=context.asked or now.date(),
+                )
                 booked.check_units(context.market.last_date)
             except (InvalidRequest, Conflict) as error:
                 failures.append((portfolio.id, str(error)))

@@ -13,6 +13,7 @@ T = TypeVar("T")
 NOT_FOUND: Mapping[str, Callable[[UUID], NotFound]] = {
     "API key": lambda id: NotFound(f"API key {id} does not exist", code="api_key_not_found"),
     "entry": lambda id: NotFound(f"entry {id} does not exist", code="entry_not_found"),
+    "flow": lambda id: NotFound(f"planned flow {id} does not exist", code="flow_not_found"),
     "import": lambda id: NotFound(f"import {id} does not exist", code="import_not_found"),
     "delivery": lambda id: NotFound(f"message {id} does not exist", code="message_not_found"),
     "job": lambda id: NotFound(f"job {id} does not exist", code="job_not_found"),

@@ -14,6 +14,7 @@ from rebalancer.application.corporate_actions import BookActions
 from rebalancer.application.gains import DayRates
 from rebalancer.application.idempotency import ClientRequest
 from rebalancer.application.not_found import NOT_FOUND
+from rebalancer.application.planned_flows import expected_flows
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.policies import Policies
 from rebalancer.application.ports.store import Transaction, UnitOfWork
@@ -34,6 +35,7 @@ from rebalancer.domain.portfolio.ledger import Ledger, Overdrawn
 from rebalancer.domain.portfolio.lots.planned import PlannedSale, SaleGain, plan_sales
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
 from rebalancer.domain.portfolio.own_prices import own_prices
+from rebalancer.domain.portfolio.planned_flows import FlowDecision
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.lifecycle import ProposalInputs, ProposalRecord, Stage
 from rebalancer.domain.rebalancing.model import Failure, Proposal, RebalanceContext, Side
@@ -215,6 +217,8 @@ class ProposeForPortfolio:
             answers = _find_refused(tx, asks, found)
             answers |= _find_earlier(tx, asks, latest, refused=answers.keys())
             self._check_quotas(tx, asks, found, answers)
+            planning = [one.id for one in found.values() if one.plan]
+            decided = tx.flow_decisions.of_portfolios(planning)
         booked = self.book.many(list(found.values()), latest)
         stored = {one.portfolio.id: one for one in booked}
         for index, ask in enumerate(asks):
@@ -226,7 +230,7 @@ class ProposeForPortfolio:
                 continue
             try:
                 portfolio = known.portfolio
-                context, snapshot = self._inputs(ask, portfolio)
+                context, snapshot = self._inputs(ask, portfolio, decided)
                 known.check_units(context.market.last_date)
             except RebalancerError as error:
                 answers[index] = error
@@ -371,7 +375,10 @@ class ProposeForPortfolio:
             ) from None
 
     def _inputs(
-        self, ask: ProposalRequest, portfolio: ManagedPortfolio
+        self,
+        ask: ProposalRequest,
+        portfolio: ManagedPortfolio,
+        decided: Mapping[UUID, Sequence[FlowDecision]],
     ) -> tuple[RebalanceContext, Portfolio]:
         """Collect the inputs of one proposal; raise InvalidRequest if any of them is invalid."""
         currency = portfolio.mandate.currency
@@ -387,7 +394,11 @@ class ProposeForPortfolio:
         )
         portfolio = at_close(portfolio, context, self.work)
         return own_context(portfolio, context, self.work), policy_input(
-            portfolio, context, ask.cash_flow
+            portfolio,
+            context,
+            ask.cash_flow,
+            decided=decided.get(portfolio.id, ()),
+            today=ask.as_of or ask.now.date(),
         )
 
 
@@ -523,12 +534,25 @@ def at_close(
 
 
 def policy_input(
-    portfolio: ManagedPortfolio, context: RebalanceContext, cash_flow: Decimal
+    portfolio: ManagedPortfolio,
+    context: RebalanceContext,
+    cash_flow: Decimal,
+    *,
+    decided: Sequence[FlowDecision] = (),
+    today: date,
 ) -> Portfolio:
-    """Return the portfolio as the policy sees it.
+    """Return the portfolio as the policy sees it, with the planned flows that it counts.
+
+    Args:
+        portfolio: As it is stored.
+        context: The inputs that proposals have in common.
+        cash_flow: Planned with the proposal.
+        decided: What was decided about dates of its planned flows.
+        today: Day from which their horizon is counted.
 
     Raises:
-        InvalidRequest: the ledger has entries after the as-of day.
+        InvalidRequest: the ledger has entries after the as-of day, or the currency of a planned
+            flow has no exchange rate.
     """
     last = portfolio.positions.last_entry
     if last is not None and last > context.market.last_date:
@@ -538,7 +562,12 @@ def policy_input(
             field="as_of",
             code="as_of_before_ledger",
         )
-    return portfolio.snapshot(cash_flow)
+    snapshot = portfolio.snapshot(cash_flow)
+    if not portfolio.plan:
+        return snapshot
+    market = context.in_currency(portfolio.mandate.currency.code).market
+    expected = expected_flows(portfolio, decided, market, today)
+    return attrs.evolve(snapshot, expected=expected) if expected else snapshot
 
 
 _JUMPS = frozenset({Rule.SPLIT_RATIO, Rule.LARGE_MOVE})

@@ -10,6 +10,7 @@ import attrs
 
 from rebalancer.domain.accounts.deletion import Deletion
 from rebalancer.domain.portfolio.owner import ANONYMOUS_PORTFOLIO, User, anonymous
+from rebalancer.domain.portfolio.planned_flows import NO_PLAN
 
 _RECORDS = ("users", "portfolios", "closed", "ledgers", "proposals", "failures")
 
@@ -51,7 +52,8 @@ class MemoryDeletions:
         for id in portfolios:
             stored = self.tables["portfolios"][id]
             mandate = attrs.evolve(stored.mandate, name=ANONYMOUS_PORTFOLIO)
-            self.tables["portfolios"][id] = attrs.evolve(stored, mandate=mandate)
+            unnamed = attrs.evolve(stored, mandate=mandate, plan=NO_PLAN)
+            self.tables["portfolios"][id] = unnamed
             ledger = self.tables["ledgers"][id]
             self.tables["ledgers"][id] = tuple(attrs.evolve(entry, note="") for entry in ledger)
         for id, record in list(self.tables["proposals"].items()):

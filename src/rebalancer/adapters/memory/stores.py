@@ -22,6 +22,7 @@ from rebalancer.adapters.memory.factors import (
     MemoryRecoveryCodes,
     MemoryTotpSecrets,
 )
+from rebalancer.adapters.memory.flow_decisions import MemoryFlowDecisions
 from rebalancer.adapters.memory.guessing import MemoryKnownDevices, MemoryLoginFailures
 from rebalancer.adapters.memory.leases import MemoryLeases
 from rebalancer.adapters.memory.notice_deliveries import MemoryNoticeDeliveries
@@ -113,6 +114,7 @@ def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
         ),
         shares=shares,
         imports=MemoryStatementImports(tables["imports"], tables["imported"]),
+        flow_decisions=MemoryFlowDecisions(tables["flow_decisions"]),
         proposals=MemoryProposals(tables["proposals"], tables["closed"], shares),
         outbox=MemoryOutbox(tables["outbox"]),
         notices=MemoryNotices(tables["notices"]),
@@ -289,6 +291,12 @@ class MemoryPortfolios:
     def close(self, id: UUID, *, owner: UUID, version: int, now: datetime) -> None:
         self.get(id, owner=owner).check_version(version)
         self.closed[id] = now
+
+    def with_automatic_flows(
+        self, *, after: UUID | None = None, limit: int
+    ) -> list[ManagedPortfolio]:
+        found = [self.rows[id] for id in self._open() if after is None or id > after]
+        return [row for row in found if row.plan and row.plan.automatic][:limit]
 
     def count(self, owner: UUID) -> int:
         return sum(self.rows[id].owner == owner for id in self._open())

@@ -17,6 +17,7 @@ from rebalancer.adapters.sql.statements import SqlStore, lock_rows
 from rebalancer.adapters.sql.tables import (
     account_deletions,
     batch_failures,
+    flow_decisions,
     history_snapshots,
     imported_entries,
     ledger_checkpoints,
@@ -32,6 +33,7 @@ from rebalancer.application.encryption import PLAIN_TEXT
 from rebalancer.application.ports.encryption import FieldCipher
 from rebalancer.domain.accounts.deletion import Deletion
 from rebalancer.domain.portfolio.owner import ANONYMOUS_PORTFOLIO, User, anonymous
+from rebalancer.domain.portfolio.planned_flows import NO_PLAN
 
 _RECORDS = (users, portfolios, ledger_entries, proposals, batch_failures)
 """Tables that stay, without names, where the law demands it."""
@@ -42,6 +44,7 @@ _OF_PORTFOLIOS = (
     history_snapshots,
     batch_failures,
     imported_entries,
+    flow_decisions,
 )
 """Tables whose rows belong to the owner of their portfolio."""
 
@@ -89,7 +92,7 @@ class SqlDeletions(SqlStore):
         row = user_row(anonymous(user, now)) | {"email_index": None}
         changes: tuple[tuple[Table, dict[str, Any]], ...] = (
             (users, row),
-            (portfolios, {"name": ANONYMOUS_PORTFOLIO}),
+            (portfolios, {"name": ANONYMOUS_PORTFOLIO, "flow_plan": NO_PLAN}),
             (ledger_entries, {"note": ""}),
             (proposals, {"remark": ""}),
         )

@@ -171,6 +171,16 @@ class SqlPortfolios(SqlStore):
         self._compare_and_swap(id, owner, version, {"closed": now})
         self._locked.pop(id, None)
 
+    def with_automatic_flows(
+        self, *, after: UUID | None = None, limit: int
+    ) -> list[ManagedPortfolio]:
+        table = portfolios.c
+        query = select(portfolios).where(table.flows_automatic, table.closed.is_(None))
+        if after is not None:
+            query = query.where(table.id > after)
+        rows = self.connection.execute(query.order_by(table.id).limit(limit))
+        return [portfolio_of(row) for row in rows]
+
     def count(self, owner: UUID) -> int:
         mine = (portfolios.c.owner == owner) & portfolios.c.closed.is_(None)
         return self.connection.scalar(select(func.count()).where(mine)) or 0

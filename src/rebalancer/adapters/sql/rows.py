@@ -43,6 +43,7 @@ from rebalancer.domain.portfolio.mandate import (
     UnreadablePortfolio,
 )
 from rebalancer.domain.portfolio.owner import RefreshToken, User
+from rebalancer.domain.portfolio.planned_flows import FlowDecision, FlowOutcome, FlowPlan
 from rebalancer.domain.portfolio.portfolio import Conversions, Preferences
 from rebalancer.domain.portfolio.questionnaire import Assessment
 from rebalancer.domain.portfolio.risk import RiskProfile, risk_profile
@@ -98,7 +99,7 @@ _WRITE: Mapping[type, Callable[[Any], Any]] = {
     **dict.fromkeys(
         (
             *(ActionBooking, Conversions, EntryKind, JobState, MailKind, NoticeKind, Right, Role),
-            *(DeliveryState, Severity, Stage, TargetKind),
+            *(DeliveryState, FlowOutcome, Severity, Stage, TargetKind),
         ),
         attrgetter("value"),
     ),
@@ -117,6 +118,13 @@ def _preferences(document: str) -> Preferences:
     return found
 
 
+@lru_cache(maxsize=1024)
+def _plan(document: str) -> FlowPlan:
+    """Decode planned flows; equal documents share one immutable object."""
+    found: FlowPlan = _decoder(FlowPlan).decode(document)
+    return found
+
+
 NO_PASSWORD = "!"
 """Stands for a missing password, as in shadow(5): servers of earlier versions, which may run at the
 same time, find no hash in it that any password matches."""
@@ -130,6 +138,7 @@ USERS = Converter(
 TOKENS = Converter(RefreshToken)
 SHARES = Converter(Share, {"right": "granted"}, right=Right)
 IMPORTS = Converter(StatementImport, {"sha256": "digest"}, mapping=_decoder(dict).decode)
+FLOW_DECISIONS = Converter(FlowDecision, outcome=FlowOutcome)
 PASSKEYS = Converter(Passkey, transports=_decoder(tuple[str, ...]).decode)
 TOTP_SECRETS = Converter(TotpSecret)
 MAILS = Converter(Mail, {"to": "recipient"}, kind=MailKind, facts=_decoder(dict).decode)
@@ -202,6 +211,8 @@ def portfolio_row(portfolio: ManagedPortfolio) -> dict[str, Any]:
         "created": portfolio.created,
         "changed": portfolio.changed,
         "booked_actions": portfolio.booked_actions,
+        "flow_plan": portfolio.plan,
+        "flows_automatic": bool(portfolio.plan and portfolio.plan.automatic),
     }
 
 
@@ -239,6 +250,7 @@ def portfolio_or_error(row: Row[Any]) -> ManagedPortfolio | UnreadablePortfolio:
             row.created,
             row.changed,
             row.booked_actions,
+            _plan(row.flow_plan),
         )
     except (RebalancerError, ValueError, KeyError) as error:
         return UnreadablePortfolio(row.id, f"the stored data are invalid: {error}")

@@ -161,6 +161,7 @@ PUBLIC: Mapping[str, str] = {
         *("notices.kind", "notices.severity", "notice_targets.kind", "notice_deliveries.state"),
         *("scheduled_tasks.name", "scheduled_tasks.state", "statement_imports.layout"),
         "leases.name",
+        "flow_decisions.outcome",
     ),
     **_public(
         "an account's id, or a keyed digest of a network or of an address without account",
@@ -170,7 +171,7 @@ PUBLIC: Mapping[str, str] = {
     **_public("the id of a key-encryption key", "data_keys.key"),
     **_public(
         "a label that every decision reads; people are asked for no personal data in it",
-        "portfolios.name",
+        *("portfolios.name", "portfolios.flow_plan"),
     ),
     **_public(
         "positions, orders and rules that batches read for all portfolios and constraints check; "

@@ -47,6 +47,7 @@ from rebalancer.domain.jobs.job import JobState
 from rebalancer.domain.market.synchronization import TaskState
 from rebalancer.domain.portfolio.entries import EntryKind
 from rebalancer.domain.portfolio.mandate import ActionBooking
+from rebalancer.domain.portfolio.planned_flows import FlowOutcome
 from rebalancer.domain.portfolio.portfolio import Conversions
 from rebalancer.domain.rebalancing.lifecycle import Stage
 
@@ -318,6 +319,8 @@ portfolios = Table(
     Column("booked_actions", Text),
     _document("target_groups", nullable=True),
     _document("look_through", default="{}"),
+    _document("flow_plan", default="{}"),
+    Column("flows_automatic", Boolean, nullable=False, server_default=false()),
     Index(None, "owner", "created", "id"),
     CheckConstraint("length(currency) = 3", "currency"),
     CheckConstraint("version >= 1", "version"),
@@ -579,6 +582,21 @@ imported_entries = Table(
     Column("entry", Uuid, primary_key=True),
     Column("import_id", ForeignKey(statement_imports.c.id), nullable=False, index=True),
     ForeignKeyConstraint(["portfolio", "entry"], [ledger_entries.c.portfolio, ledger_entries.c.id]),
+)
+
+flow_decisions = Table(
+    "flow_decisions",
+    metadata,
+    Column("portfolio", ForeignKey(portfolios.c.id)),
+    Column("flow", Uuid),
+    Column("scheduled", Date),
+    Column("outcome", Text, nullable=False),
+    Column("decided", Moment, nullable=False),
+    Column("entry", Uuid),
+    PrimaryKeyConstraint("portfolio", "flow", "scheduled"),
+    UniqueConstraint("portfolio", "entry"),
+    ForeignKeyConstraint(["portfolio", "entry"], [ledger_entries.c.portfolio, ledger_entries.c.id]),
+    _one_of("outcome", FlowOutcome),
 )
 
 ledger_checkpoints = Table(

@@ -21,6 +21,7 @@ from rebalancer.adapters.sql.data_keys import SqlDataKeys
 from rebalancer.adapters.sql.deletions import SqlDeletions
 from rebalancer.adapters.sql.engine import LOCK_TIMEOUT, clear_log, reading, writing
 from rebalancer.adapters.sql.factors import SqlPasskeys, SqlRecoveryCodes, SqlTotpSecrets
+from rebalancer.adapters.sql.flow_decisions import SqlFlowDecisions
 from rebalancer.adapters.sql.guessing import SqlKnownDevices, SqlLoginFailures
 from rebalancer.adapters.sql.idempotency_keys import SqlIdempotencyKeys
 from rebalancer.adapters.sql.jobs import SqlJobs
@@ -183,6 +184,7 @@ def _stores(work: SqlWork, connection: Connection, *, locks: bool) -> Transactio
         portfolios=SqlPortfolios(connection, locks, cipher, rules=work.ledgers),
         shares=SqlPortfolioShares(connection, locks, cipher),
         imports=SqlStatementImports(connection, locks, cipher),
+        flow_decisions=SqlFlowDecisions(connection, locks, cipher),
         outbox=(SqlOutbox if work.sends_mail else NoOutbox)(connection, locks, cipher),
         notices=SqlNotices(connection, locks, cipher),
         notice_choices=SqlNoticeChoices(connection, locks, cipher),

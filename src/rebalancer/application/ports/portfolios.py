@@ -88,6 +88,14 @@ class Portfolios(Protocol):
             PortfolioChanged: the stored version is another one.
         """
 
+    def with_automatic_flows(
+        self, *, after: UUID | None = None, limit: int
+    ) -> list[ManagedPortfolio]:
+        """Return open portfolios of all owners whose due flows are booked by themselves, by id.
+
+        Beginning after the id ``after``.
+        """
+
     def count(self, owner: UUID) -> int:
         """Return the number of an owner's open portfolios."""
 

@@ -22,6 +22,7 @@ from rebalancer.application.ports.leases import Leases
 from rebalancer.application.ports.mail import Outbox
 from rebalancer.application.ports.notices import Deliveries, Notices, OwnerChoices, Targets
 from rebalancer.application.ports.one_time import OneTimeTokens
+from rebalancer.application.ports.planned_flows import FlowDecisions
 from rebalancer.application.ports.portfolios import IdempotencyKeys, Portfolios, Proposals
 from rebalancer.application.ports.sharing import PortfolioShares
 from rebalancer.application.ports.statements import StatementImports
@@ -72,6 +73,7 @@ class Transaction:
     portfolios: Portfolios
     shares: PortfolioShares
     imports: StatementImports
+    flow_decisions: FlowDecisions
     proposals: Proposals
     keys: IdempotencyKeys
     jobs: Jobs

@@ -89,6 +89,7 @@ class Action(StrEnum):
     CORRECTION_RECORDED = "correction_recorded", "Ledger entry corrected"
     STATEMENT_IMPORTED = "statement_imported", "Statement imported"
     IMPORT_UNDONE = "import_undone", "Import of a statement undone"
+    FLOWS_PLANNED = "flows_planned", "Planned deposits and withdrawals changed"
     PROPOSAL_ACCEPTED = "proposal_accepted", "Proposal accepted"
     PROPOSAL_REJECTED = "proposal_rejected", "Proposal rejected"
     PROPOSAL_CANCELLED = "proposal_cancelled", "Proposal cancelled"

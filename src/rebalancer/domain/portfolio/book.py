@@ -332,7 +332,7 @@ def open_book(
     limits = Limits(
         no_sell=no_sell,
         no_buy=no_buy,
-        reserve=column([float(wish.cash_reserve) for wish in wishes]),
+        reserve=column([float(portfolio.required_cash) for portfolio in portfolios]),
         max_turnover=column([_or(wish.max_turnover, np.inf) for wish in wishes]),
         max_departure=column([wish.max_departure for wish in wishes]),
         max_weight=column(

@@ -13,6 +13,7 @@ import attrs
 from rebalancer.domain.errors import Conflict, InvalidRequest
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.ledger import Entry, Ledger, Positions
+from rebalancer.domain.portfolio.planned_flows import NO_PLAN, FlowPlan
 from rebalancer.domain.portfolio.portfolio import (
     NO_PREFERENCES,
     Conversions,
@@ -149,6 +150,7 @@ class ManagedPortfolio:
         version: Number of changes, from 1, for optimistic locking.
         booked_actions: Digest of the corporate actions that its ledger has booked; None if they
             are to be derived again.
+        plan: Planned deposits and withdrawals.
     """
 
     id: UUID
@@ -159,6 +161,7 @@ class ManagedPortfolio:
     created: datetime
     changed: datetime
     booked_actions: str | None = None
+    plan: FlowPlan = NO_PLAN
 
     @classmethod
     def open(
@@ -225,6 +228,10 @@ class ManagedPortfolio:
         return attrs.evolve(
             self, mandate=mandate, version=self.version + 1, changed=now, booked_actions=None
         )
+
+    def replan(self, plan: FlowPlan, now: datetime) -> ManagedPortfolio:
+        """Return the portfolio with other planned flows."""
+        return attrs.evolve(self, plan=plan, version=self.version + 1, changed=now)
 
     def book(
         self,

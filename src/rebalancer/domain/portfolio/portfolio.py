@@ -119,6 +119,22 @@ class Conversions(StrEnum):
 
 
 @attrs.frozen
+class ExpectedFlow:
+    """Deposit (+) or withdrawal (-) that is planned, and not recorded yet.
+
+    Attributes:
+        on: Day on which it falls due.
+        amount: In ``currency``, an ISO 4217 code.
+        value: In the portfolio's base currency.
+    """
+
+    on: date
+    amount: Decimal
+    currency: str
+    value: Decimal
+
+
+@attrs.frozen
 class Portfolio:
     """Holdings, strategic targets and preferences of one portfolio.
 
@@ -140,6 +156,8 @@ class Portfolio:
         target_groups: Targets by groups, from which ``targets`` follow: by their stated
             weights, or as `RebalanceContext.resolve_targets` computes them. None: none.
         look_through: Asset classes of funds of several classes.
+        expected: Planned flows. Cash for the withdrawals among them is kept on top of the reserve;
+            the deposits are not spent before they are recorded.
         symbols: Every symbol held or targeted, in alphabetical order.
 
     Raises:
@@ -162,6 +180,7 @@ class Portfolio:
     conversions: Conversions = Conversions.AUTOMATIC
     target_groups: TargetTree | None = None
     look_through: LookThrough = attrs.field(factory=dict)
+    expected: tuple[ExpectedFlow, ...] = ()
     symbols: tuple[str, ...] = attrs.field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -196,6 +215,17 @@ class Portfolio:
         if self.look_through:
             check_look_through(self.look_through)
         check_targets(self.targets)
+
+    @property
+    def kept_cash(self) -> Decimal:
+        """Cash that is kept for planned withdrawals."""
+        return -sum((one.value for one in self.expected if one.value < 0), _ZERO)
+
+    @property
+    def required_cash(self) -> Decimal:
+        """Cash to hold after costs: the reserve, and what planned withdrawals need."""
+        reserve = self.preferences.cash_reserve
+        return reserve + self.kept_cash if self.expected else reserve
 
     def _check_foreign_cash(self) -> None:
         for code, amount in self.foreign_cash.items():

@@ -22,7 +22,13 @@ from rebalancer.domain.portfolio.costs import CostSchedule
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.limits import LimitedDecision, PortfolioRisk
 from rebalancer.domain.rebalancing.model import PreparedPortfolio, ReasonCode, RebalanceContext
-from rebalancer.domain.rebalancing.outcome_notes import Outcome, flow_note, remainder_note
+from rebalancer.domain.rebalancing.outcome_notes import (
+    Outcome,
+    expected_notes,
+    flow_note,
+    kept_text,
+    remainder_note,
+)
 from rebalancer.domain.rebalancing.price_notes import price_notes
 from rebalancer.domain.rebalancing.rounding.orders import RoundedTrades, SkipReason
 from rebalancer.domain.rebalancing.rounding.problem import NEARLY
@@ -157,6 +163,7 @@ class OrderReasons:
         buys: Whether some orders buy.
         sells: Whether some orders sell.
         write: Writes weights as amounts; None: as percentages.
+        kept: Cash that is kept for planned withdrawals, as a text; empty if a reserve comes first.
     """
 
     held: list[float]
@@ -168,6 +175,7 @@ class OrderReasons:
     buys: bool
     sells: bool
     write: Callable[[float], str] | None
+    kept: str = ""
 
     def explain(self, slot: int, after: float, cost: Decimal) -> tuple[ReasonCode, str]:
         """Explain why an order is made, what it costs, and how much drift it removes.
@@ -183,6 +191,8 @@ class OrderReasons:
         text = ORDER_TEXTS[code]
         if not (self.sells if buys else self.buys):
             text = _WITHOUT_OTHERS.get(code, text)
+        if self.kept and code is ReasonCode.RESERVE:
+            text = f"Sold to keep {self.kept}"
         if self.write is not None:
             change = f"{self.write(held)} to {self.write(after)}, aiming at {self.write(aim)}"
             return code, f"{text}: from {change}. Costs {cost!s}."
@@ -252,7 +262,16 @@ class Explanations:
             self._buys[row],
             self._sells[row],
             weight,
+            self._kept(row),
         )
+
+    def _kept(self, row: int) -> str:
+        """Describe what planned withdrawals need, if cash covers the reserve without them."""
+        portfolio = self._solved.prepared[row].portfolio
+        if not portfolio.kept_cash:
+            return ""
+        cash = portfolio.cash + portfolio.cash_flow
+        return kept_text(portfolio) if cash >= portfolio.preferences.cash_reserve else ""
 
     def _weight(self, row: int, weight: float) -> str:
         """Write a weight as a percentage, or as an amount where percentages are too large."""
@@ -416,15 +435,18 @@ class Explanations:
             )
         if portfolio.cash_flow or portfolio.uninvested:
             notes.append(flow_note(portfolio, outcome, self._units[row]))
+        if portfolio.expected:
+            notes += expected_notes(portfolio)
         if self._restores[row]:
             notes.append(
                 "Cash was below the reserve, which is restored before anything is bought."
-                if preferences.cash_reserve
+                if portfolio.required_cash
                 else "Cash was negative; the debit is covered before anything is bought."
             )
-        if (short := preferences.cash_reserve - outcome.cash) > 0:
+        if (short := portfolio.required_cash - outcome.cash) > 0:
+            what = "Cash to be kept" if portfolio.kept_cash else "The cash reserve"
             notes.append(
-                f"The cash reserve stays short by {money_text(short, self._units[row])}, because "
+                f"{what} stays short by {money_text(short, self._units[row])}, because "
                 "permitted sales do not cover it; nothing is bought."
             )
         if (share := self._allowed[row]) < 1 - 1e-9:

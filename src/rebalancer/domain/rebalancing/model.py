@@ -27,6 +27,7 @@ from rebalancer.domain.portfolio.lots.planned import SaleGain
 from rebalancer.domain.portfolio.portfolio import (
     NO_PREFERENCES,
     Conversions,
+    ExpectedFlow,
     Portfolio,
     Preferences,
 )
@@ -422,6 +423,8 @@ class RebalanceContext:
             parts += (("target groups", canonical_tree(tree)),)
         if portfolio.look_through:
             parts += (("look through", canonical_look_through(portfolio.look_through)),)
+        if portfolio.expected:
+            parts += (("expected", [_canonical_flow(one) for one in portfolio.expected]),)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def _foreign_cash(self, portfolio: Portfolio) -> tuple[object, ...]:
@@ -505,6 +508,12 @@ class RebalanceContext:
 
 _ALWAYS_HASHED = 11
 """Preferences that are in every input hash; later ones are only where they are not the default."""
+
+
+def _canonical_flow(flow: ExpectedFlow) -> tuple[str, ...]:
+    """Return the text of a planned flow for an input hash."""
+    amounts = canonical_text(flow.amount), canonical_text(flow.value)
+    return (str(flow.on), *amounts, flow.currency)
 
 
 @lru_cache(maxsize=256)

@@ -6,9 +6,9 @@ from decimal import Decimal
 
 import attrs
 
-from rebalancer.domain.money import canonical_text
+from rebalancer.domain.money import Currency, canonical_text
 from rebalancer.domain.number_text import money_text
-from rebalancer.domain.portfolio.portfolio import Portfolio
+from rebalancer.domain.portfolio.portfolio import ExpectedFlow, Portfolio
 
 
 @attrs.frozen
@@ -57,6 +57,32 @@ def flow_note(portfolio: Portfolio, outcome: Outcome, unit: Decimal) -> str:
     if outcome.bought > cash_flow:
         return f"The {flow} and other cash are invested: {bought}."
     return f"Of the {flow}, {bought} is invested."
+
+
+def expected_notes(portfolio: Portfolio) -> list[str]:
+    """Describe what is done about planned flows."""
+    return [
+        f"{_planned_text(one)} are kept for the withdrawal of {one.on}."
+        if one.amount < 0
+        else f"The deposit of {_planned_text(one)} of {one.on} is not invested before it is "
+        "recorded."
+        for one in portfolio.expected
+    ]
+
+
+def kept_text(portfolio: Portfolio) -> str:
+    """Describe the cash that planned withdrawals need, such as for the reason of a sale."""
+    kept = [one for one in portfolio.expected if one.amount < 0]
+    if len(kept) == 1:
+        return f"{_planned_text(kept[0])} for the withdrawal of {kept[0].on}"
+    last = max(one.on for one in kept)
+    total = money_text(portfolio.kept_cash, portfolio.currency.minor_unit)
+    return f"{total} {portfolio.currency} for {len(kept)} withdrawals until {last}"
+
+
+def _planned_text(flow: ExpectedFlow) -> str:
+    unit = Currency(flow.currency).minor_unit
+    return f"{money_text(abs(flow.amount), unit)} {flow.currency}"
 
 
 def remainder_note(symbol: str, left: Decimal, step: Decimal, portfolio: Portfolio) -> str:

@@ -231,7 +231,7 @@ class _OrderTicket:
         Raises:
             InvalidRequest: permitted sales do not cover a withdrawal or a debit.
         """
-        reserve, cash = self._portfolio.preferences.cash_reserve, self._add_up()
+        reserve, cash = self._portfolio.required_cash, self._add_up()
         while (lack := reserve - cash) > 0 and (self._buy_less(lack) or self._sell_more(lack)):
             cash = self._add_up()
         if cash >= 0:
