@@ -15,6 +15,7 @@ from uuid import UUID
 import attrs
 
 from rebalancer.application.account_records import (
+    FLOW_DECISION,
     PAGE,
     Row,
     all_pages,
@@ -105,7 +106,10 @@ def _sections(tx: Transaction, owner: UUID, now: datetime) -> tuple[Section, ...
         if given is not None
     ]
     closings = tx.portfolios.closings(owner)
-    portfolios = ("id", "created", "changed", "version", "mandate", "positions", "booked_actions")
+    portfolios = (
+        *("id", "created", "changed", "version", "mandate", "positions", "booked_actions"),
+        "plan",
+    )
     entries = tuple(field.name for field in attrs.fields(Entry))
     proposals = (
         *("id", "portfolio_id", "stage", "proposed", "expires", "decided", "executed", "cancelled"),
@@ -142,6 +146,15 @@ def _sections(tx: Transaction, owner: UUID, now: datetime) -> tuple[Section, ...
             ),
         ),
         Section("ledger", ("portfolio_id", *entries), lambda: _ledgers(tx, owner, entries)),
+        _listed(
+            "flow_decisions",
+            FLOW_DECISION,
+            lambda: (
+                decision
+                for one in portfolios_of(tx, owner)
+                for decision in tx.flow_decisions.of_portfolios([one.id])[one.id]
+            ),
+        ),
         Section("actions", _REVIEWS, lambda: _reviews(tx, owner)),
         _listed(
             "imports",

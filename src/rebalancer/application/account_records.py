@@ -22,6 +22,7 @@ from rebalancer.domain.audit.events import Action
 from rebalancer.domain.errors import Conflict
 from rebalancer.domain.portfolio.ledger import EMPTY, Entry
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
+from rebalancer.domain.portfolio.planned_flows import FlowDecision
 from rebalancer.domain.portfolio.questionnaire import Assessment
 from rebalancer.domain.portfolio.statement_imports import StatementImport
 from rebalancer.domain.rebalancing.lifecycle import ProposalRecord
@@ -56,11 +57,13 @@ class PortfolioRecord:
     Attributes:
         entries: As recorded, the first one first.
         closed: When it was closed; None while it is open.
+        decisions: What was decided about the dates of its planned flows.
     """
 
     portfolio: ManagedPortfolio
     entries: tuple[Entry, ...]
     closed: datetime | None
+    decisions: tuple[FlowDecision, ...] = ()
 
 
 @attrs.frozen
@@ -132,6 +135,9 @@ class ImportAccount:
             if lacking != user:
                 tx.users.save(lacking)
             _add_portfolios(tx, records)
+            for stored in records.portfolios:
+                for decision in stored.decisions:
+                    tx.flow_decisions.put(decision)
             for imported in records.imports:
                 tx.imports.add(imported.record, imported.entries)
             for one in records.invitations:
@@ -173,7 +179,10 @@ def read_records(tx: Transaction, owner: UUID) -> Iterator[Row]:
     user = load_account(tx, owner)
     yield {"record": "owner", **pick(user, "email", "name", "assessment", "assessed")}
     closings = tx.portfolios.closings(owner)
-    portfolios = ("id", "created", "changed", "version", "mandate", "positions", "booked_actions")
+    portfolios = (
+        *("id", "created", "changed", "version", "mandate", "positions", "booked_actions"),
+        "plan",
+    )
     entries = tuple(field.name for field in attrs.fields(Entry))
     imports = (
         *("id", "portfolio", "layout", "file_name", "sha256", "created", "entries", "mapping"),
@@ -187,6 +196,8 @@ def read_records(tx: Transaction, owner: UUID) -> Iterator[Row]:
         }
         for entry in entries_of(tx, portfolio.id):
             yield {"record": "entry", "portfolio": str(portfolio.id), **pick(entry, *entries)}
+        for decision in tx.flow_decisions.of_portfolios([portfolio.id])[portfolio.id]:
+            yield {"record": "flow_decision", **pick(decision, *FLOW_DECISION)}
         for share in tx.shares.of_portfolio(portfolio.id):
             yield {"record": "share", **pick(share, "id", "portfolio", "email", "right", "created")}
         for imported in imports_of(tx, portfolio.id):
@@ -199,6 +210,10 @@ def read_records(tx: Transaction, owner: UUID) -> Iterator[Row]:
     for one in proposals_of(tx, owner):
         actor = OWNER if one.actor == owner else plain(one.actor)
         yield {"record": "proposal", **pick(one, *proposals), "actor": actor}
+
+
+FLOW_DECISION = ("portfolio", "flow", "scheduled", "outcome", "decided", "entry")
+"""Fields of what was decided about a date of a planned flow."""
 
 
 def all_pages(page: Callable[[UUID | None], Sequence[Any]]) -> Iterator[Any]:

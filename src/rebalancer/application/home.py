@@ -14,6 +14,7 @@ import numpy as np
 
 from rebalancer.application.corporate_actions import BookActions
 from rebalancer.application.histories import ReadHistories
+from rebalancer.application.planned_flows import market_sessions
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.rebalance import ReadProposals
@@ -29,6 +30,7 @@ from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.money import Currency
 from rebalancer.domain.policy.rules import DEFAULT_BAND
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
+from rebalancer.domain.portfolio.planned_flows import DueFlow, FlowDecision
 from rebalancer.domain.rebalancing.lifecycle import Stage
 
 MOST_PORTFOLIOS = 200
@@ -46,6 +48,7 @@ class Task(StrEnum):
 
     PROPOSAL_WAITS = "proposal_waits"
     TRADES_EXPECTED = "trades_expected"
+    FLOW_DUE = "flow_due"
     DEPOSIT_UNINVESTED = "deposit_uninvested"
     OUTSIDE_BAND = "outside_band"
     NO_VALUE = "no_value"
@@ -62,6 +65,7 @@ class ToDo:
         proposal_id: Proposal that it concerns, if any.
         symbols: Assets that it concerns, if any.
         days: Age of the prices; None otherwise.
+        flow: Due date of a planned flow that it concerns, if any.
     """
 
     task: Task
@@ -69,6 +73,7 @@ class ToDo:
     proposal_id: UUID | None = None
     symbols: tuple[str, ...] = ()
     days: int | None = None
+    flow: DueFlow | None = None
 
 
 @attrs.frozen(eq=False)
@@ -131,6 +136,8 @@ class SummarizeHome:
         market = self.prices.closes()
         with self.work.read() as tx:
             found = tx.portfolios.page(owner, limit=MOST_PORTFOLIOS)
+            planning = [one.id for one in found if one.plan]
+            decided = tx.flow_decisions.of_portfolios(planning) if planning else {}
         booked = self.book.many(found, market)
         valued = [value_booked(one, market, self.work) for one in booked]
         histories_by_id = self.histories([one.portfolio for one in booked], market)
@@ -150,6 +157,12 @@ class SummarizeHome:
                 ToDo(Task.TRADES_EXPECTED, status.record.portfolio_id, status.record.id)
                 for status in waiting
                 if status.stage is Stage.ACCEPTED
+            ),
+            *(
+                ToDo(Task.FLOW_DUE, one.id, flow=due)
+                for one in found
+                if one.id in decided
+                for due in _due_flows(one, decided[one.id], market, now.date())
             ),
             *(todo for one in summaries for todo in _to_do(one)),
         ]
@@ -199,6 +212,20 @@ def _distances(valued: ValuedPortfolio) -> dict[str, float]:
         symbol: weight - targets.get(symbol, left if not symbol else 0.0)
         for symbol, weight in found.items()
     }
+
+
+def _due_flows(
+    portfolio: ManagedPortfolio,
+    decided: Sequence[FlowDecision],
+    market: PriceHistory,
+    today: date,
+) -> list[DueFlow]:
+    """Return the oldest date of each planned flow that waits for a decision."""
+    open_dates = portfolio.plan.open_until(today, decided, market_sessions(portfolio, market))
+    oldest: dict[UUID, DueFlow] = {}
+    for one in open_dates:
+        oldest.setdefault(one.flow.id, one)
+    return list(oldest.values())
 
 
 def _to_do(one: PortfolioSummary) -> list[ToDo]:

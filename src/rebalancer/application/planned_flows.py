@@ -232,6 +232,7 @@ class ConfirmFlow:
         owner: UUID | None,
         accepted: AcceptedVersions = ANY_VERSION,
         takes_match: bool = False,
+        key: str | None = None,
         now: datetime,
     ) -> tuple[Entry, FlowDecision, ValuedPortfolio, bool]:
         """Return the entry, the decision, the portfolio, and whether it was confirmed before.
@@ -245,21 +246,25 @@ class ConfirmFlow:
             owner: Owner of the portfolio; None: any.
             accepted: Versions that may be changed.
             takes_match: Whether the nearest matching entry counts as the payment.
+            key: Idempotency key of the owner.
             now: Current time.
 
         Raises:
             InvalidRequest: the date is not one of the flow, or not due yet; or an amount, a day or
                 the entry is invalid.
-            Conflict: an entry may be the payment already, and none is named.
+            Conflict: an entry may be the payment already, and none is named; or the idempotency
+                key belongs to another request.
             Overdrawn: the withdrawal exceeds the cash.
             PortfolioChanged: the version is not accepted.
         """
         market = self.prices.closes()
         given = confirmation
+        request = fingerprint("confirm flow", portfolio_id, flow_id, *attrs.astuple(given))
 
         def plan(
             tx: Transaction, portfolio: ManagedPortfolio, ledger: Ledger
         ) -> LedgerChange[tuple[Entry, FlowDecision, bool]]:
+            find_earlier_result(tx, portfolio.owner, key, request)
             decided = tx.flow_decisions.of_portfolios([portfolio_id])[portfolio_id]
             before = _find_decision(decided, flow_id, given.scheduled)
             if before is not None and before.entry is not None:
@@ -268,6 +273,10 @@ class ConfirmFlow:
             due = find_due_date(portfolio, flow_id, given.scheduled, market, now)
             accepted.check(portfolio)
             used = _payments(decided)
+
+            def remember(tx: Transaction, entry: UUID) -> None:
+                add_key(tx, owner=portfolio.owner, key=key, request=request, result=entry, now=now)
+
             matches = find_matches(due, ledger.effective, portfolio.mandate.currency, used)
             chosen = given.entry
             if chosen is None and takes_match and matches:
@@ -275,7 +284,13 @@ class ConfirmFlow:
             if chosen is not None:
                 entry = _find_payment(ledger, chosen, due, used)
                 decision = _decision(portfolio, due, FlowOutcome.MATCHED, now, entry.id)
-                return LedgerChange((entry, decision, False), None, _settle(portfolio, decision))
+                settle = _settle(portfolio, decision)
+
+                def match(tx: Transaction) -> None:
+                    settle(tx)
+                    remember(tx, entry.id)
+
+                return LedgerChange((entry, decision, False), None, match)
             if matches and not given.anyway:
                 raise _matching(matches[0], due, portfolio.mandate.currency)
             recording = Recording(portfolio.mandate.currency, market, ledger, now)
@@ -287,6 +302,7 @@ class ConfirmFlow:
 
             def then(tx: Transaction) -> None:
                 tx.flow_decisions.put(decision)
+                remember(tx, entry.id)
 
             return LedgerChange((entry, decision, False), extended, then)
 
@@ -314,18 +330,21 @@ class SkipFlow:
         portfolio_id: UUID,
         owner: UUID,
         accepted: AcceptedVersions = ANY_VERSION,
+        key: str | None = None,
         now: datetime,
     ) -> tuple[FlowDecision, ValuedPortfolio, bool]:
         """Return the decision, the portfolio, and whether it was skipped before.
 
         Raises:
             InvalidRequest: the date is not one of the flow, or not due yet.
-            Conflict: it is paid already.
+            Conflict: it is paid already, or the idempotency key belongs to another request.
             PortfolioChanged: the version is not accepted.
         """
         market = self.prices.closes()
+        request = fingerprint("skip flow", portfolio_id, flow_id, scheduled)
         with self.work.begin() as tx:
             portfolio = tx.portfolios.get(portfolio_id, owner=owner)
+            find_earlier_result(tx, owner, key, request)
             decided = tx.flow_decisions.of_portfolios([portfolio_id])[portfolio_id]
             decision = _find_decision(decided, flow_id, scheduled)
             if decision is not None and decision.entry is not None:
@@ -340,6 +359,7 @@ class SkipFlow:
                 accepted.check(portfolio)
                 decision = _decision(portfolio, due, FlowOutcome.SKIPPED, now)
                 _settle(portfolio, decision)(tx)
+                add_key(tx, owner=owner, key=key, request=request, result=flow_id, now=now)
                 portfolio = tx.portfolios.get(portfolio_id, owner=owner)
         return decision, value_committed(portfolio, lambda: market, self.work), repeated
 

@@ -33,6 +33,7 @@ from rebalancer.application.account_records import (
 from rebalancer.domain.errors import InvalidRequest, RebalancerError
 from rebalancer.domain.portfolio.ledger import Entry, Ledger, Positions
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
+from rebalancer.domain.portfolio.planned_flows import NO_PLAN, FlowDecision, FlowPlan
 from rebalancer.domain.portfolio.statement_imports import StatementImport
 from rebalancer.domain.rebalancing.lifecycle import (
     UNACCEPTED,
@@ -137,6 +138,7 @@ class _PortfolioLine:
     positions: Positions
     booked_actions: str | None
     closed: datetime | None
+    plan: FlowPlan = NO_PLAN
 
 
 @attrs.frozen
@@ -177,6 +179,7 @@ class _Ledger:
     portfolio: _PortfolioLine
     entries: list[Entry] = attrs.field(factory=list)
     lines: dict[UUID, int] = attrs.field(factory=dict)
+    decisions: list[FlowDecision] = attrs.field(factory=list)
 
 
 class _Reader:
@@ -273,6 +276,21 @@ class _Reader:
         ledger.entries.append(entry)
         ledger.lines[entry.id] = self._number
 
+    def _flow_decision_line(self, row: Any) -> None:
+        found = self._convert(row, FlowDecision)
+        ledger = self._ledger(found.portfolio)
+        known = ((one.flow, one.scheduled) for one in ledger.decisions)
+        if (found.flow, found.scheduled) in known:
+            self._refuse(
+                f"the decision about {found.scheduled} is repeated; export the account again"
+            )
+        if found.entry is not None and found.entry not in ledger.lines:
+            self._refuse(
+                f"the decision about {found.scheduled} names entry {found.entry}, which the "
+                "portfolio lacks"
+            )
+        ledger.decisions.append(found)
+
     def _share_line(self, row: Any) -> None:
         found = self._convert(row, Invitation)
         self._ledger(found.portfolio)
@@ -346,9 +364,11 @@ class _Reader:
                 line.created,
                 line.changed,
                 line.booked_actions,
+                line.plan,
             ),
             entries,
             line.closed,
+            tuple(read.decisions),
         )
 
     def _check_execution(self, entry: Entry, portfolio: _PortfolioLine) -> None:
@@ -424,6 +444,7 @@ _HANDLERS: dict[str, Callable[[_Reader, Any], None]] = {
     "portfolio": _Reader._portfolio_line,
     "entry": _Reader._entry_line,
     "share": _Reader._share_line,
+    "flow_decision": _Reader._flow_decision_line,
     "import": _Reader._import_line,
     "proposal": _Reader._proposal_line,
     "end": _Reader._end_line,

@@ -17,6 +17,7 @@ from rebalancer.application.mail_delivery import DeliverMail
 from rebalancer.application.maintenance import DeleteExpired
 from rebalancer.application.market_schedule import RunSchedule
 from rebalancer.application.notice_delivery import DeliverNotices
+from rebalancer.application.planned_flows import BookDueFlows
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.resilience import OutageLog
 from rebalancer.domain.errors import RebalancerError
@@ -83,7 +84,7 @@ class PeriodicTasks:
 
 
 class Maintenance(PeriodicTasks):
-    """A thread that recovers jobs, collects fills and deletes expired data."""
+    """A thread that recovers jobs, collects fills, books flows and deletes expired data."""
 
     def __init__(
         self,
@@ -92,15 +93,21 @@ class Maintenance(PeriodicTasks):
         delete_expired: DeleteExpired,
         clock: Clock,
         *,
+        book_flows: BookDueFlows | None = None,
         interval: float = 5.0,
+        book_interval: float = 60.0,
         delete_interval: float = 3600.0,
     ) -> None:
-        """Start the thread; it recovers, collects and deletes at these intervals, in seconds."""
+        """Start the thread; it recovers, collects, books and deletes at these intervals, in s."""
+        booking: dict[str, tuple[Callable[[], object], float]] = {}
+        if book_flows is not None:
+            booking["book due flows"] = (lambda: book_flows(clock()), book_interval)
         super().__init__(
             "maintenance",
             {
                 "recover jobs": (recover, 0.0),
                 "collect fills": (lambda: collect_fills.pending(now=clock()), 0.0),
+                **booking,
                 "delete expired data": (lambda: delete_expired(clock()), delete_interval),
             },
             interval=interval,

@@ -20,6 +20,7 @@ from rebalancer.application.mail_delivery import DeliverMail
 from rebalancer.application.maintenance import DeleteExpired
 from rebalancer.application.market_schedule import RunSchedule
 from rebalancer.application.notice_delivery import DeliverNotices
+from rebalancer.application.planned_flows import BookDueFlows
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.jobs import Worker
 from rebalancer.application.quote_subscription import (
@@ -82,7 +83,8 @@ def work(
         recover = attrs.evolve(recover, settings=settings_without_queue)
         interval = poll_interval
     others = wired.get(CollectFills), wired.get(DeleteExpired), wired.get(Clock)
-    maintenance = Maintenance(recover, *others, interval=interval)
+    book = wired.get(BookDueFlows)
+    maintenance = Maintenance(recover, *others, book_flows=book, interval=interval)
     records = RecordKeeping(
         wired.get(SealAuditTrail),
         wired.get(ExpireAuditTrail),

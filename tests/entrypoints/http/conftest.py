@@ -66,6 +66,9 @@ HIDDEN_DAYS = 5
 """Last days of the history that are hidden at the start of a test."""
 STATEMENT = "date,kind,symbol,quantity,price,amount\n2022-11-14,deposit,,,,1\n"
 """A file with one deposit."""
+PLANNED = {"kind": "deposit", "amount": "50", "every": "month", "day": 2}
+"""A planned flow that is due on the day of `START`."""
+DUE = {"scheduled": "2026-11-02"}
 UNKNOWN_ID = UUID(int=7)
 """An id that does not exist."""
 
@@ -292,6 +295,12 @@ class ApiUser:
         assert made.status_code == 200, made.text
         record: dict[str, Any] = made.json()["record"]
         return record
+
+    def planned(self, portfolio: str, **fields: Any) -> dict[str, Any]:
+        """Plan a flow."""
+        made = self.post(f"/api/portfolios/{portfolio}/flows", PLANNED | fields)
+        assert made.status_code == 201, made.text
+        return made.json()
 
     def proposal(self, portfolio: str, **fields: Any) -> dict[str, Any]:
         """Ask for a proposal."""

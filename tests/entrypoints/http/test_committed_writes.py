@@ -19,6 +19,7 @@ WITHOUT_A_VALUE = (
     "/api/backtest",
     "/api/jobs",
     "/api/operators",
+    "/api/portfolios/{portfolio_id:uuid}/flows",
     "/api/portfolios/{portfolio_id:uuid}/shares",
     "/api/rebalance/{proposal_id:uuid}/reject",
     "/api/rebalance/{proposal_id:uuid}/cancel",

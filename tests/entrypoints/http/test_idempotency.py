@@ -10,7 +10,9 @@ import pytest
 from rebalancer.entrypoints.http.idempotency import WITHOUT_KEY
 from tests.entrypoints.http.conftest import (
     BACKTEST,
+    DUE,
     PASSWORD,
+    PLANNED,
     STATEMENT,
     UNKNOWN_ID,
     ApiUser,
@@ -63,6 +65,11 @@ def entry(ada: ApiUser) -> str:
     return f"{path}/{ada.get(path).json()['items'][0]['id']}"
 
 
+def flow(ada: ApiUser) -> str:
+    path = f"/api/portfolios/{(id := ada.portfolio()['id'])}/flows"
+    return f"{path}/{ada.planned(id)['id']}"
+
+
 DIVIDEND = {"kind": "dividend", "symbol": "C", "amount": "7"}
 HONOURED: dict[str, Callable[[ApiUser], Sent]] = {
     "open_portfolio": lambda ada: ("/api/portfolios", MANDATE, MANDATE | {"cash": "901"}),
@@ -96,6 +103,13 @@ HONOURED: dict[str, Callable[[ApiUser], Sent]] = {
         None,
         None,
     ),
+    "plan_flow": lambda ada: (
+        f"/api/portfolios/{ada.portfolio()['id']}/flows",
+        PLANNED,
+        PLANNED | {"amount": "51"},
+    ),
+    "confirm_flow": lambda ada: (f"{flow(ada)}/confirm", DUE, DUE | {"amount": "51"}),
+    "skip_flow": lambda ada: (f"{flow(ada)}/skip", DUE, {"scheduled": "2026-12-02"}),
     "void_entry": lambda ada: (f"{entry(ada)}/void", {"note": "slip"}, {"note": "error"}),
     "cancel": lambda ada: (
         f"/api/rebalance/{worksheet(ada)}/cancel",

@@ -34,6 +34,7 @@ from rebalancer.application.mail_delivery import DeliverMail
 from rebalancer.application.maintenance import DeleteExpired
 from rebalancer.application.market_schedule import RunSchedule
 from rebalancer.application.notice_delivery import DeliverNotices
+from rebalancer.application.planned_flows import BookDueFlows
 from rebalancer.application.ports.accounts import Tokens
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.market import PriceSource
@@ -155,7 +156,8 @@ def application(
         if does_jobs:
             recover, delete = await container.get(RecoverJobs), await container.get(DeleteExpired)
             fills = await container.get(CollectFills)
-            background.append(Maintenance(recover, fills, delete, clock))
+            book = await container.get(BookDueFlows)
+            background.append(Maintenance(recover, fills, delete, clock, book_flows=book))
             seal = await container.get(SealAuditTrail)
             expire, erase = (
                 await container.get(ExpireAuditTrail),

@@ -13,6 +13,7 @@ from rebalancer.application.home import HomeSummary, PortfolioSummary, Task
 from rebalancer.domain.arrays import Rows
 from rebalancer.domain.backtest.periods import Period, PeriodChange, ValueHistory
 from rebalancer.domain.money import Currency
+from rebalancer.entrypoints.schemas.planned_flows import DueFlowView, due_flow_view
 from rebalancer.entrypoints.schemas.wire import DecimalText, View, about, format_decimal
 
 MOST_POINTS = 240
@@ -66,6 +67,9 @@ class ToDoView(View, frozen=True, kw_only=True):
     proposal_id: UUID | None
     symbols: list[str]
     days: Annotated[int | None, about("Age of the prices.")]
+    flow: Annotated[
+        DueFlowView | None, about("The oldest date of a planned flow that waits for a decision.")
+    ] = None
 
 
 class HomeView(View, frozen=True, kw_only=True):
@@ -85,6 +89,7 @@ class HomeView(View, frozen=True, kw_only=True):
 def home_view(summary: HomeSummary, period: Period) -> HomeView:
     """Show a summary, with the history of one period."""
     history = summary.history
+    bases = {one.valued.portfolio.id: one.valued.portfolio for one in summary.portfolios}
     return HomeView(
         currency=summary.currency.code,
         value=None if summary.value is None else _text(summary.value),
@@ -100,6 +105,9 @@ def home_view(summary: HomeSummary, period: Period) -> HomeView:
                 proposal_id=one.proposal_id,
                 symbols=list(one.symbols),
                 days=one.days,
+                flow=None
+                if one.flow is None or one.portfolio_id is None
+                else due_flow_view(one.flow, bases[one.portfolio_id].mandate.currency),
             )
             for one in summary.to_do
         ],
