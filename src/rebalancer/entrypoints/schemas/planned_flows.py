@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from msgspec import Meta
@@ -40,10 +40,11 @@ from rebalancer.entrypoints.schemas.wire import (
 class PlannedFlowBody(Body, frozen=True, kw_only=True):
     """A deposit or withdrawal that recurs."""
 
-    kind: FlowKind
+    kind: Literal["deposit", "withdrawal"]
     amount: Annotated[NonNegative, about("In currency, more than 0.")]
     every: Annotated[
-        Every, about("Quarters and years are counted from the month of the first day.")
+        Literal["week", "month", "quarter", "year"],
+        about("Quarters and years are counted from the month of the first day."),
     ]
     day: Annotated[
         Annotated[int, Meta(ge=1, le=31)] | None,
@@ -71,12 +72,13 @@ class PlannedFlowBody(Body, frozen=True, kw_only=True):
             InvalidRequest: a field is out of range.
         """
         first = self.first or today
-        weekly = self.every is Every.WEEK
+        every = Every(self.every)
+        weekly = every is Every.WEEK
         return PlannedFlow(
             id,
-            self.kind,
+            FlowKind(self.kind),
             Decimal(self.amount),
-            self.every,
+            every,
             self.day or (first.isoweekday() if weekly else first.day),
             first,
             planned=today,
@@ -108,13 +110,17 @@ class PlanTermsBody(Body, frozen=True, kw_only=True):
 class DueDateBody(Body, frozen=True, kw_only=True):
     """A date of a planned flow."""
 
-    scheduled: Annotated[date, about("The date of the rule, as listed.")]
+    scheduled: Annotated[
+        date, Meta(description="The date of the rule, as listed.", examples=["2026-12-01"])
+    ]
 
 
 class ConfirmationBody(Body, frozen=True, kw_only=True):
     """What was paid."""
 
-    scheduled: Annotated[date, about("The date of the rule, as listed.")]
+    scheduled: Annotated[
+        date, Meta(description="The date of the rule, as listed.", examples=["2026-12-01"])
+    ]
     amount: Annotated[NonNegative | None, about("What was paid. Default: as planned.")] = None
     on: Annotated[date | None, about("Day of the payment. Default: the due date.")] = None
     entry_id: Annotated[
