@@ -299,7 +299,7 @@ def decisions(draw: st.DrawFn, book: Book) -> Decision:
 @given(data=st.data(), model=st.sampled_from(COSTS))
 @settings(max_examples=150)
 def test_limits_that_limit_nothing_change_nothing(data: st.DataObject, model: CostModel) -> None:
-    book = data.draw(books(flows=False, debits=False))
+    book = data.draw(books(debits=False))
     decision = data.draw(decisions(book))
     free = solve_trades(book, decision, charges(model))
     unlimited = attrs.evolve(Limits.none(book), bind=True)

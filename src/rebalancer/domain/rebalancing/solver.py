@@ -111,6 +111,9 @@ def solve_trades(book: Book, decision: Decision, charges: CostSchedule) -> Trade
     """
     if _is_constrained(book):
         return _solve(_Constrained(book, decision), charges)
+    if book.flow.any():
+        flowing = _Flowing(book, decision, book.total)
+        return _solve(flowing, charges) if flowing.all_act else _solve_apart(flowing, charges)
     free = _Free(book, decision, book.total)
     if decision.band is not None and not free.all_act:
         return _solve_acting(free, charges)
@@ -118,7 +121,7 @@ def solve_trades(book: Book, decision: Decision, charges: CostSchedule) -> Trade
 
 
 def _is_constrained(book: Book) -> bool:
-    return book.limits.bind or bool(book.flow.any()) or bool((book.cash < 0).any())
+    return book.limits.bind or bool((book.cash < 0).any())
 
 
 def _solve(problem: _Free | _Constrained, charges: CostSchedule) -> Trades:
@@ -126,7 +129,7 @@ def _solve(problem: _Free | _Constrained, charges: CostSchedule) -> Trades:
     part, rates = problem, charges  # the portfolios whose costs are still open
     rows: Rows | None = None  # None: all of them
     dust, settled = (DUST * problem.total)[:, None], _SETTLED * problem.total
-    search = _CostSearch.begin(len(problem.book))
+    search = _CostSearch.begin(problem.guess_costs(charges))
     for round_ in range(_ROUNDS):
         goals, trial_aims = part.solve(search.paid)
         moved = goals - part.book.values
@@ -175,10 +178,10 @@ class _CostSearch:
     most: Floats
 
     @classmethod
-    def begin(cls, count: int) -> _CostSearch:
-        """Begin with a provision of zero."""
-        zero = np.zeros(count)
-        return cls(zero, zero, zero, zero, np.full(count, np.inf))
+    def begin(cls, guess: Floats) -> _CostSearch:
+        """Begin with a provision of (R,) guessed costs, zero or more."""
+        zero = np.zeros(len(guess))
+        return cls(guess, zero, zero, zero, np.full(len(guess), np.inf))
 
     def only(self, rows: Rows) -> _CostSearch:
         """Return the search of some of the portfolios."""
@@ -254,6 +257,16 @@ def _solve_acting(free: _Free, charges: CostSchedule) -> Trades:
     return free.trades(values, costs, aims)
 
 
+def _solve_apart(flowing: _Flowing, charges: CostSchedule) -> Trades:
+    """Solve for the portfolios on which the policy acts, and for those that only have a flow."""
+    values, costs, aims = (np.zeros(flowing.book.values.shape) for _ in range(3))
+    for rows in (np.flatnonzero(flowing.acts), np.flatnonzero(~flowing.acts)):
+        if rows.size:
+            done = _solve(flowing.only(rows), charges.row(rows))
+            values[rows], costs[rows], aims[rows] = done.values, done.costs, done.aims
+    return flowing.trades(values, costs, aims)
+
+
 class _Free:
     """Fast path for unconstrained portfolios, as most are in backtests and in training."""
 
@@ -279,6 +292,10 @@ class _Free:
             self.total[rows],
             (self.acts[rows], outside),
         )
+
+    def guess_costs(self, charges: CostSchedule) -> Floats:
+        """(B,) costs to try first."""
+        return np.zeros(len(self.total))
 
     def resting_aims(self) -> Floats:
         """(B, K) aims of portfolios that do not trade, so that no costs are provided for."""
@@ -317,8 +334,92 @@ class _Free:
         )
 
 
+class _Flowing(_Free):
+    """Unconstrained portfolios with cash flows, as in projections.
+
+    Where the policy trades every asset to its target, its trades deal with the flow as well.
+    Elsewhere the flow comes first, and the policy judges what is left.
+    """
+
+    def __init__(
+        self,
+        book: Book,
+        decision: Decision,
+        total: Floats,
+        verdict: tuple[Bools, Bools | None] | None = None,
+    ) -> None:
+        if verdict is None:
+            verdict = decision.due, None
+            if decision.band is not None:
+                # Judged without costs, so that solving for costs does not change the verdict.
+                least = positive_or_one(decision.targets.sum(axis=1))
+                room = np.clip(total / least, 0.0, np.maximum(total, 0.0))
+                aims = decision.targets * room[:, None]
+                dealt = _deal_with_flow(book, aims, aims.sum(axis=1), np.zeros(len(total)))
+                weights = safe_divide(aims, total[:, None])
+                outside, idle = _find_outside(decision, book.values + dealt, weights, total)
+                verdict = decision.due & (outside.any(axis=1) | idle), outside
+        super().__init__(book, decision, total, verdict)
+
+    def only(self, rows: Rows) -> _Flowing:
+        """Return the problem of some of the portfolios, with the same verdict."""
+        outside = None if self.outside is None else self.outside[rows]
+        return _Flowing(
+            self.book.only(rows),
+            self.decision.only(rows),
+            self.total[rows],
+            (self.acts[rows], outside),
+        )
+
+    def solve(self, paid: Floats) -> tuple[Floats, Floats]:
+        """(B, K) values after trading, and aims, if trading costs ``paid`` (B,)."""
+        room = np.clip((self.total - paid) / self._divisor, 0.0, np.maximum(self.total, 0.0))
+        aims = self.decision.targets * room[:, None]
+        invest = self._targeted * room
+        if self.outside is None and self.all_act:
+            return aims, aims
+        held = self.book.values + _deal_with_flow(self.book, aims, invest, paid)
+        if not self.acts.any():
+            return held, aims
+        if self.outside is None:
+            return np.where(self.acts[:, None], aims, held), aims
+        moved = _move_into_band(held, aims, self.outside, self.decision, self.total)
+        return np.where(self.acts[:, None], _fund(moved, aims, invest), held), aims
+
+    def trades(self, values: Floats, costs: Floats, aims: Floats) -> Trades:
+        """Build the result."""
+        invest = aims.sum(axis=1)
+        dealt = _deal_with_flow(self.book, aims, invest, costs.sum(axis=1))
+        return attrs.evolve(super().trades(values, costs, aims), flow=dealt)
+
+    def guess_costs(self, charges: CostSchedule) -> Floats:
+        """(B,) costs of dealing with the flow, if costs are proportional; otherwise 0."""
+        book, rate = self.book, charges.usual_rate(self.book.present)
+        spent = np.minimum(book.flow, (book.cash + book.flow) / (1.0 + rate))
+        raised = np.maximum(-book.flow - book.cash, 0.0) / np.maximum(1.0 - rate, 0.5)
+        return np.where(self.acts, 0.0, rate * np.where(book.flow > 0, spent, raised))
+
+
+def _deal_with_flow(book: Book, aims: Floats, invest: Floats, paid: Floats) -> Floats:
+    """(B, K) trades for the cash flow, by value, if trading costs ``paid`` (B,).
+
+    A deposit goes to the largest shortfalls, as far as cash exceeds its own target; a withdrawal
+    comes from the largest excesses, as far as cash does not cover it.
+    """
+    held, flow = book.values, book.flow
+    spend = invest - held.sum(axis=1)
+    short = np.maximum(aims - held, 0.0)
+    dealt = _fill_largest(short, np.clip(spend, 0.0, np.maximum(flow, 0.0)))
+    withdrawn = flow < 0
+    if withdrawn.any():
+        most = np.where(withdrawn, paid - flow, 0.0)
+        excess = np.maximum(held - aims, 0.0)
+        dealt = dealt - _fill_largest(excess, np.clip(-spend, 0.0, most))
+    return dealt
+
+
 class _Constrained:
-    """Portfolios with cash flows, locks, caps, a reserve or a profile."""
+    """Portfolios with locks, caps, a reserve, a profile or a debt."""
 
     def __init__(self, book: Book, decision: Decision) -> None:
         self.book, self.decision, self.total = book, decision, book.total
@@ -404,6 +505,10 @@ class _Constrained:
             short_of_reserve=np.where(poor, lacks - bought, 0.0),
         )
         return book.values + values, aims
+
+    def guess_costs(self, charges: CostSchedule) -> Floats:
+        """(B,) costs to try first: none, because the first trial judges the drift."""
+        return np.zeros(len(self.total))
 
     def trades(self, values: Floats, costs: Floats, aims: Floats) -> Trades:
         """Build the result from the last trial."""
@@ -540,6 +645,23 @@ def _fund(
     if sellable is not None and buyable is not None:
         room = room * np.where(sign > 0, buyable, sellable)
     return goals + sign * _fill(room, np.abs(gap))
+
+
+def _fill_largest(room: Floats, amount: Floats) -> Floats:
+    """(B, K) the same split as `_fill`, faster where one room takes the whole amount."""
+    everything = np.arange(len(room))
+    top = room.argmax(axis=1)
+    largest = room[everything, top]
+    others = room.copy()
+    others[everything, top] = 0.0
+    filled = np.zeros(room.shape)
+    alone = (amount <= largest) & (largest - others.max(axis=1) > _TIE * largest)
+    rows = np.flatnonzero(alone)
+    filled[rows, top[rows]] = amount[rows]
+    rows = np.flatnonzero(~alone & (amount > 0))
+    if rows.size:
+        filled[rows] = _fill(room[rows], amount[rows])
+    return filled
 
 
 def _fill(room: Floats, amount: Floats) -> Floats:
