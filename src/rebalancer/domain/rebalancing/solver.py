@@ -259,12 +259,13 @@ def _solve_acting(free: _Free, charges: CostSchedule) -> Trades:
 
 def _solve_apart(flowing: _Flowing, charges: CostSchedule) -> Trades:
     """Solve for the portfolios on which the policy acts, and for those that only have a flow."""
-    values, costs, aims = (np.zeros(flowing.book.values.shape) for _ in range(3))
+    values, costs, aims, flow = (np.zeros(flowing.book.values.shape) for _ in range(4))
     for rows in (np.flatnonzero(flowing.acts), np.flatnonzero(~flowing.acts)):
         if rows.size:
             done = _solve(flowing.only(rows), charges.row(rows))
-            values[rows], costs[rows], aims[rows] = done.values, done.costs, done.aims
-    return flowing.trades(values, costs, aims)
+            values[rows], costs[rows] = done.values, done.costs
+            aims[rows], flow[rows] = done.aims, done.flow
+    return attrs.evolve(_Free.trades(flowing, values, costs, aims), flow=flow)
 
 
 class _Free:
@@ -388,9 +389,11 @@ class _Flowing(_Free):
 
     def trades(self, values: Floats, costs: Floats, aims: Floats) -> Trades:
         """Build the result."""
-        invest = aims.sum(axis=1)
-        dealt = _deal_with_flow(self.book, aims, invest, costs.sum(axis=1))
-        return attrs.evolve(super().trades(values, costs, aims), flow=dealt)
+        flow = values
+        if self.acts.any():
+            dealt = _deal_with_flow(self.book, aims, aims.sum(axis=1), costs.sum(axis=1))
+            flow = np.where(self.acts[:, None], dealt, values)
+        return attrs.evolve(super().trades(values, costs, aims), flow=flow)
 
     def guess_costs(self, charges: CostSchedule) -> Floats:
         """(B,) costs of dealing with the flow, if costs are proportional; otherwise 0."""
