@@ -122,6 +122,7 @@ def open_projection(
         returns=returns,
         flows=total_payments(assumptions.flows, assumptions.months),
         start=start,
+        currency=context.currency,
         cash_rate=assumptions.cash_rate,
     )
 

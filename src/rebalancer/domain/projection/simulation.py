@@ -39,6 +39,7 @@ class Setting:
         charges: Costs, the same for all portfolios or by asset.
         returns: Growth of the N assets.
         flows: (M,) deposit (+) or withdrawal (-) at the start of each month.
+        currency: ISO 4217 code of all amounts.
         cash_rate: Interest on cash a year.
         start: First day.
     """
@@ -50,6 +51,7 @@ class Setting:
     returns: Returns
     flows: Floats
     start: date
+    currency: str
     cash_rate: float = 0.0
 
     @property
