@@ -24,6 +24,7 @@ FULL = Path("/dev/full")
 COMMANDS = [
     [],
     ["demo"],
+    ["project"],
     ["propose"],
     ["batch"],
     ["backtest"],

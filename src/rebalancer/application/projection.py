@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID
 
 import attrs
-import numpy as np
 
 from rebalancer.application.corporate_actions import BookActions
 from rebalancer.application.idempotency import fingerprint
@@ -21,6 +20,7 @@ from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.rebalance import BuildContext, own_context
 from rebalancer.application.reporting.projection import projection_document
+from rebalancer.domain.arrays import Floats
 from rebalancer.domain.errors import InvalidRequest, NotFound
 from rebalancer.domain.jobs.job import Job
 from rebalancer.domain.portfolio.costs import cost_model
@@ -104,7 +104,7 @@ class ProjectionRequest:
         assumed = document.pop("assumptions")
         flows = [attrs.asdict(flow) for flow in self.assumptions.flows]
         model = self.assumptions.model.value
-        return document | assumed | {"flows": flows, "model": model}
+        return {**document, **assumed, "flows": flows, "model": model}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> ProjectionRequest:
@@ -148,6 +148,39 @@ class ProjectionReport:
         )
 
 
+def run_projection(
+    setting: Setting,
+    request: ProjectionRequest,
+    notes: tuple[str, ...] = (),
+    *,
+    progress: Callable[[float], None] = lambda _: None,
+) -> ProjectionReport:
+    """Simulate and summarize a projection; ``progress`` receives the finished share."""
+    extra_paths = min(request.paths, PATHS_TOGETHER) if request.extra else 0
+    total = request.paths + extra_paths
+
+    def summarize(paths: Paths, flows: Floats) -> Projection:
+        inflation = request.assumptions.inflation
+        return summarize_paths(paths, flows, inflation=inflation, goal=request.goal)
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        paths = simulate_paths(
+            setting,
+            request.paths,
+            seed=request.seed,
+            mapper=pool.map,
+            progress=lambda done: progress(done / total),
+        )
+    with_extra = None
+    if extra_paths:
+        more = attrs.evolve(setting, flows=setting.flows + request.extra)
+        helped = simulate_paths(more, extra_paths, seed=request.seed)
+        alike = paths.first(extra_paths)
+        with_extra = summarize(helped, more.flows), summarize(alike, setting.flows)
+    projection = summarize(paths, setting.flows)
+    return ProjectionReport(request, setting, projection, with_extra, notes)
+
+
 @attrs.frozen
 class ProjectPortfolio:
     """Project the value of a stored portfolio."""
@@ -176,31 +209,7 @@ class ProjectPortfolio:
             PricesUnavailable: the provider did not answer.
         """
         setting, notes = self.open(portfolio_id, request, actor=actor)
-        extra_paths = min(request.paths, PATHS_TOGETHER) if request.extra else 0
-        total = request.paths + extra_paths
-
-        def report(done: int) -> None:
-            progress(done / total)
-
-        with ThreadPoolExecutor(_THREADS) as pool:
-            paths = simulate_paths(
-                setting, request.paths, seed=request.seed, mapper=pool.map, progress=report
-            )
-        with_extra = None
-        if extra_paths:
-            more = attrs.evolve(setting, flows=setting.flows + request.extra)
-            helped = simulate_paths(more, extra_paths, seed=request.seed)
-            alike = _first(paths, extra_paths)
-            with_extra = self._summary(helped, more, request), self._summary(
-                alike, setting, request
-            )
-        return ProjectionReport(
-            request,
-            setting,
-            self._summary(paths, setting, request),
-            with_extra,
-            notes,
-        )
+        return run_projection(setting, request, notes, progress=progress)
 
     def open(
         self, portfolio_id: UUID, request: ProjectionRequest, *, actor: UUID
@@ -227,11 +236,6 @@ class ProjectPortfolio:
             start=self.clock().date(),
         )
         return setting, booked.notes
-
-    @staticmethod
-    def _summary(paths: Paths, setting: Setting, request: ProjectionRequest) -> Projection:
-        inflation = request.assumptions.inflation
-        return summarize_paths(paths, setting.flows, inflation=inflation, goal=request.goal)
 
 
 def is_quick(request: ProjectionRequest, setting: Setting) -> bool:
@@ -283,15 +287,16 @@ class ReadProjection:
 
     work: UnitOfWork
 
-    def __call__(self, id: UUID, *, owner: UUID) -> Job:
+    def __call__(self, id: UUID, *, portfolio_id: UUID, owner: UUID) -> Job:
         """Return the job.
 
         Raises:
-            NotFound: it does not exist, is not a projection, or belongs to another user.
+            NotFound: it does not exist, is not a projection of the portfolio, or belongs to another
+                user.
         """
         with self.work.read() as tx:
             job = tx.jobs.get(id, owner=owner)
-        if job.kind != PROJECTION:
+        if job.kind != PROJECTION or job.request.get("portfolio") != str(portfolio_id):
             raise NotFound(f"projection {id} does not exist", code="projection_not_found")
         return job
 
@@ -317,9 +322,3 @@ class DoProjection:
             progress=progress,
         )
         return report.document
-
-
-def _first(paths: Paths, count: int) -> Paths:
-    """Return the first paths."""
-    rows = np.arange(count)
-    return Paths(*(getattr(paths, name)[rows] for name in attrs.fields_dict(Paths)))

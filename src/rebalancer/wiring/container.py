@@ -57,6 +57,7 @@ from rebalancer.application.ports.portfolios import Broker
 from rebalancer.application.ports.reports import Renderer, Reports
 from rebalancer.application.ports.statements import MappedTables, StatementReaders
 from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.projection import PROJECTION, DoProjection
 from rebalancer.application.quotas import UNLIMITED, Quotas
 from rebalancer.application.rebalance import BuildContext
 from rebalancer.application.reporting.report import BACKTEST
@@ -231,8 +232,17 @@ class JobProvider(Provider):
         training: TrainJobHandler,
         batch: BatchJobHandler,
         fetch: FetchJobHandler,
+        projection: DoProjection,
     ) -> Handlers:
-        return Handlers({BACKTEST: backtest, TRAIN: training, BATCH: batch, FETCH: fetch})
+        return Handlers(
+            {
+                BACKTEST: backtest,
+                TRAIN: training,
+                BATCH: batch,
+                FETCH: fetch,
+                PROJECTION: projection,
+            }
+        )
 
     @provide
     def executor(

@@ -52,7 +52,7 @@ def projection_document(
         "mean": _amounts(projection.mean),
         "prices": np.round(projection.prices, 6).tolist(),
         "worst_decile": round(projection.worst_decile, _DIGITS),
-        "worst_decile_real": round(projection.worst_decile / projection.prices[-1], _DIGITS),
+        "worst_decile_real": round(projection.worst_decile / float(projection.prices[-1]), _DIGITS),
         "goal": None,
         "exhausted": _chance(projection.exhausted),
         "exhausted_year": projection.exhausted_year,

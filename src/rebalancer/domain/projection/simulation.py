@@ -91,6 +91,10 @@ class Paths:
     def __len__(self) -> int:
         return len(self.costs)
 
+    def first(self, count: int) -> Paths:
+        """Return the first paths."""
+        return Paths(*(getattr(self, name)[:count] for name in attrs.fields_dict(Paths)))
+
     @classmethod
     def joined(cls, parts: Iterable[Paths]) -> Paths:
         """Return all paths of some parts, in their order."""
