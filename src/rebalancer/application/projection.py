@@ -313,8 +313,7 @@ class DoProjection:
         Raises:
             RebalancerError: as `ProjectPortfolio`.
         """
-        if job.owner is None:
-            raise InvalidRequest("a projection needs the account of its owner", field="owner")
+        assert job.owner is not None  # only accounts request projections
         report = self.project(
             UUID(job.request["portfolio"]),
             ProjectionRequest.from_json(job.request),
