@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -55,8 +56,15 @@ class Running:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Callable[..., Running]]:
-    """Start `rebalancer serve` on a free port, in a folder, and wait for an answer."""
+def serving(folder: Path, template: Path | None = None) -> Iterator[Callable[..., Running]]:
+    """Start `rebalancer serve` on a free port, in a folder, and wait for an answer.
+
+    Args:
+        folder: Where the server runs.
+        template: A database with empty tables to copy there, which is faster than to upgrade one.
+    """
+    if template is not None:
+        shutil.copy(template, folder / "rebalancer.db")
     started: list[subprocess.Popen[str]] = []
 
     def start(*options: str, env: dict[str, str] | None = None) -> Running:
@@ -94,16 +102,25 @@ def serving(folder: Path) -> Iterator[Callable[..., Running]]:
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
-    """Start servers in the test's folder."""
-    with serving(tmp_path) as start:
+def serve(tmp_path: Path, sqlite_template: Path) -> Iterator[Callable[..., Running]]:
+    """Start servers in the test's folder, which has a database with empty tables."""
+    with serving(tmp_path, sqlite_template) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def share_server(
+    tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path
+) -> Iterator[Callable[..., Running]]:
+    """Start servers that all tests of a module use, in a folder of their own."""
+    with serving(tmp_path_factory.mktemp("shared"), sqlite_template) as start:
         yield start
 
 
 @pytest.fixture
 def server(serve: Callable[..., Running]) -> str:
     """Return the address of a server with an empty database and the sample prices."""
-    return serve("--upgrade").address
+    return serve().address
 
 
 def answers(running: Running) -> bool:

@@ -40,7 +40,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[Running]:
+def server(tmp_path_factory, sqlite_template) -> Iterator[Running]:
     """Run one server for all tests: each signs in on its own, and the account is big enough."""
     folder = tmp_path_factory.mktemp("app")
     env = {
@@ -50,8 +50,8 @@ def server(tmp_path_factory) -> Iterator[Running]:
         "REBALANCER_JOBS_AT_ONCE": "1",
         "REBALANCER_CACHE": str(folder),  # of sessions, too
     }
-    with serving(folder) as serve:
-        running = serve("--upgrade", "--demo", "--app", env=env)
+    with serving(folder, sqlite_template) as serve:
+        running = serve("--demo", "--app", env=env)
         # Passkeys need a name.
         running.address = running.address.replace("127.0.0.1", "localhost")
         yield running

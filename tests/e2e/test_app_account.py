@@ -38,7 +38,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[Running]:
+def server(tmp_path_factory, sqlite_template) -> Iterator[Running]:
     """Run one server for all tests: each has accounts of its own."""
     folder = tmp_path_factory.mktemp("account")
     env = {
@@ -47,8 +47,8 @@ def server(tmp_path_factory) -> Iterator[Running]:
         "REBALANCER_LOGIN_LIMIT": "0",
         "REBALANCER_CACHE": str(folder),
     }
-    with serving(folder) as serve:
-        running = serve("--upgrade", "--app", env=env)
+    with serving(folder, sqlite_template) as serve:
+        running = serve("--app", env=env)
         running.address = running.address.replace("127.0.0.1", "localhost")
         yield running
 

@@ -17,9 +17,9 @@ LOGIN = b"POST /api/users/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: app
 OPEN = b"POST /api/portfolios HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
-@pytest.fixture
-def running(serve: Callable[..., Running]) -> Running:
-    return serve("--upgrade", env={"REBALANCER_LOG_LEVEL": "debug"})
+@pytest.fixture(scope="module")
+def running(share_server: Callable[..., Running]) -> Running:
+    return share_server(env={"REBALANCER_LOG_LEVEL": "debug"})
 
 
 def send(running: Running, *parts: bytes, answer: bool = True) -> str:

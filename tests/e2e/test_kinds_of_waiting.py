@@ -7,14 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.e2e.conftest import TIMEOUT, Running
 
-ACCOUNT = {"email": "ada@example.org", "password": "correct horse battery staple"}
 UNLIMITED = {
     "REBALANCER_RATE_LIMIT": "0",
     "REBALANCER_LOGIN_LIMIT": "0",
@@ -22,15 +20,21 @@ UNLIMITED = {
 }
 
 
-@pytest.fixture
-def running(serve: Callable[..., Running]) -> Running:
-    return serve("--upgrade", env=UNLIMITED)
+@pytest.fixture(scope="module")
+def running(share_server: Callable[..., Running]) -> Running:
+    return share_server(env=UNLIMITED)
+
+
+def token_of(running: Running, email: str) -> str:
+    """Register an account, and return its access token."""
+    account = {"email": email, "password": "correct horse battery staple"}
+    with running.client() as client:
+        client.post("/api/users/register", json=account)
+        return str(client.post("/api/users/login", json=account).json()["access_token"])
 
 
 def test_login_flood_leaves_others_served(running: Running) -> None:
-    with running.client() as client:
-        client.post("/api/users/register", json=ACCOUNT)
-        token = client.post("/api/users/login", json=ACCOUNT).json()["access_token"]
+    token = token_of(running, "ada@example.org")
     stopped = threading.Event()
     statuses: set[int] = set()
 
@@ -55,18 +59,15 @@ def test_login_flood_leaves_others_served(running: Running) -> None:
     assert sorted(took)[len(took) // 2] < 2  # about 0.02; the flood shares the test's processors
 
 
-def test_blocked_writers_delay_no_reader(running: Running, tmp_path: Path) -> None:
-    with running.client() as client:
-        client.post("/api/users/register", json=ACCOUNT)
-        token = client.post("/api/users/login", json=ACCOUNT).json()["access_token"]
-    headers = {"Authorization": f"Bearer {token}"}
+def test_blocked_writers_delay_no_reader(running: Running) -> None:
+    headers = {"Authorization": f"Bearer {token_of(running, 'grace@example.org')}"}
     portfolio = {"name": "a", "targets": {"KO": 0.5}, "cash": "1000"}
 
     def write() -> int:
         with running.client(headers=headers) as client:
             return client.post("/api/portfolios", json=portfolio).status_code
 
-    writer = sqlite3.connect(tmp_path / "rebalancer.db", isolation_level=None)
+    writer = sqlite3.connect(running.log.with_name("rebalancer.db"), isolation_level=None)
     with ThreadPoolExecutor(30) as pool, running.client(headers=headers) as client:
         writer.execute("BEGIN EXCLUSIVE")
         waiting = [pool.submit(write) for _ in range(30)]

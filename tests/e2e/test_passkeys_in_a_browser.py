@@ -31,14 +31,14 @@ def browser():
         yield browser
 
 
-@pytest.fixture
-def origin(serve):
+@pytest.fixture(scope="module")
+def origin(share_server):
     """Return the origin of a server on a port that its settings name."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     origin = f"http://localhost:{port}"
-    serve("--upgrade", "--port", str(port), env={"REBALANCER_ORIGINS": origin})
+    share_server("--port", str(port), env={"REBALANCER_ORIGINS": origin})
     return origin
 
 

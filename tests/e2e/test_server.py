@@ -22,7 +22,8 @@ def logged_in(client, email="ada@example.org"):
     return login
 
 
-def test_registration_to_performance_survives_a_restart(serve):
+def test_registration_to_performance_survives_a_restart(serve, tmp_path):
+    (tmp_path / "rebalancer.db").unlink()  # so that the server creates it
     server = serve("--upgrade")
     with server.client() as client:
         login = logged_in(client)

@@ -10,10 +10,10 @@ from tests.e2e.conftest import Running
 WHO = {"email": "ada@example.org", "password": "correct horse battery staple"}
 
 
-@pytest.fixture
-def server(serve) -> Running:
+@pytest.fixture(scope="module")
+def server(share_server) -> Running:
     """Serve the web client, with the account of Ada."""
-    running = serve("--upgrade", "--app")
+    running = share_server("--app")
     with running.client() as client:
         assert client.post("/api/users/register", json=WHO).status_code == 201
     return running

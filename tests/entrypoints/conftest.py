@@ -84,15 +84,20 @@ def rebalancer(tmp_path: Path) -> Run:
 
 @pytest.fixture
 def quickly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Run:
-    """Run `rebalancer` in this process, which is faster."""
+    """Run `rebalancer` in this process, which takes a tenth of the time of one of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REBALANCER_TRIALS", str(tmp_path / "trials.jsonl"))
+    monkeypatch.setenv("COLUMNS", ENVIRONMENT["COLUMNS"])
 
-    def run(*arguments: object) -> Result:
-        monkeypatch.setattr(sys, "argv", ["rebalancer", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
+    def run(*arguments: object, env: Mapping[str, str] | None = None) -> Result:
+        with pytest.MonkeyPatch.context() as settings:
+            for name, value in (env or {}).items():
+                settings.setenv(name, value)
+            settings.setattr(sys, "argv", ["rebalancer", *map(str, arguments)])
+            with pytest.raises(SystemExit) as ended:
+                main()
         output = capsys.readouterr()
+        assert "Traceback" not in output.err, output.err
         assert isinstance(ended.value.code, int)
         return Result(ended.value.code, output.out, output.err)
 

@@ -41,8 +41,8 @@ def backtest(quickly, market):
     return run
 
 
-def test_json_output_has_documented_fields(rebalancer, market):
-    done = rebalancer("backtest", "--prices", market, "--policy", MANY, "--json")
+def test_json_output_has_documented_fields(quickly, market):
+    done = quickly("backtest", "--prices", market, "--policy", MANY, "--json")
     assert (done.code, done.stderr) == (0, "")
     found = done.json
     assert list(found)[:4] == ["from", "to", "assets", "cost_bps"]
@@ -270,8 +270,8 @@ def test_invalid_capital_is_rejected(backtest, capital):
     assert backtest("monthly", "--capital", capital).refused("capital:", "enter more than 0")
 
 
-def test_table_shows_all_policies(rebalancer, market):
-    done = rebalancer("backtest", "--prices", market, "--policy", "monthly,band:edge")
+def test_table_shows_all_policies(quickly, market):
+    done = quickly("backtest", "--prices", market, "--policy", "monthly,band:edge")
     assert (done.code, done.stderr) == (0, "")
     for expected in ("2020-01-01 to 2021-02-23, 5 assets, 10 bps", "monthly", "band:edge"):
         assert expected in done.stdout
@@ -279,34 +279,34 @@ def test_table_shows_all_policies(rebalancer, market):
     assert "survivors" not in done.stdout
 
 
-def test_report_is_one_self_contained_file(rebalancer, market, tmp_path):
+def test_report_is_one_self_contained_file(quickly, market, tmp_path):
     arguments = ("--prices", market, "--policy", "monthly,band", "--report", "deep/down/out.html")
-    done = rebalancer("backtest", *arguments)
+    done = quickly("backtest", *arguments)
     report = tmp_path / "deep" / "down" / "out.html"
     assert done.code == 0 and f"Report: {report}" in done.stdout
     page = report.read_text(encoding="utf-8")
     assert not re.search(r"""<(script|link|img|iframe)[^>]+(src|href)=["']?(https?:)?//""", page)
     assert "monthly" in page and "band" in page
     first = report.read_bytes()
-    again = rebalancer("backtest", *arguments, "--json")
+    again = quickly("backtest", *arguments, "--json")
     assert report.read_bytes() == first
     assert again.json["results"] and "Report:" in again.stderr
 
 
-def test_results_are_printed_before_report_is_written(rebalancer, market, tmp_path):
+def test_results_are_printed_before_report_is_written(quickly, market, tmp_path):
     (tmp_path / "file").write_text("")
     for path in ("file/out.html", "."):
-        done = rebalancer("backtest", "--prices", market, "--policy", "monthly", "--report", path)
+        done = quickly("backtest", "--prices", market, "--policy", "monthly", "--report", path)
         assert done.code == 2 and "monthly" in done.stdout
         assert f"report: cannot write {path}" in done.stderr
 
 
-def test_report_does_not_overwrite_input(rebalancer, market, write):
+def test_report_does_not_overwrite_input(quickly, market, write):
     before = market.read_bytes()
-    done = rebalancer("backtest", "--prices", market, "--policy", "monthly", "--report", market)
+    done = quickly("backtest", "--prices", market, "--policy", "monthly", "--report", market)
     assert done.refused("report", "is also an input")
     targets = write("t.json", '{"A": 1}')
-    done = rebalancer(
+    done = quickly(
         *("backtest", "--prices", market, "--policy", "monthly"),
         *("--targets", targets, "--report", targets),
     )
@@ -314,12 +314,12 @@ def test_report_does_not_overwrite_input(rebalancer, market, write):
     assert market.read_bytes() == before and targets.read_text() == '{"A": 1}'
 
 
-def test_sample_results_carry_survivorship_caution(rebalancer, tmp_path):
+def test_sample_results_carry_survivorship_caution(quickly, tmp_path):
     since = ("--from", "2021-01-01", "--policy", "monthly")
-    table = rebalancer("backtest", *since, "--report", "out.html")
+    table = quickly("backtest", *since, "--report", "out.html")
     assert "survivors" in table.stdout
     assert "survivors" in (tmp_path / "out.html").read_text(encoding="utf-8")
-    found = rebalancer("backtest", *since, "--json").json
+    found = quickly("backtest", *since, "--json").json
     assert found["caution_codes"] == ["survivorship_bias"]
 
 

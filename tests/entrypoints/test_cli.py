@@ -69,32 +69,48 @@ HEAVY = {
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_help_loads_no_heavy_package(command):
-    program = (
-        "import sys\n"
-        "from rebalancer.entrypoints.cli.main import main\n"
-        "try:\n"
-        "    main()\n"
-        "finally:\n"
-        f"    heavy = {HEAVY} & set(sys.modules)\n"
-        "    assert not heavy, heavy\n"
-    )
+HELP = """
+import contextlib, io, json, sys
+from rebalancer.entrypoints.cli.main import main
+
+commands, heavy = map(json.loads, sys.argv[1:])
+found, known = [], set()
+for command in commands:
+    sys.argv = ["rebalancer", *command, "--help"]
+    with contextlib.redirect_stdout(io.StringIO()) as shown:
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code
+    loaded = set(heavy) & set(sys.modules) - known
+    known |= loaded
+    found.append([code, shown.getvalue(), sorted(loaded)])
+print(json.dumps(found))
+"""
+"""Shows the help of commands; prints the code of each, its text, and what it is first to load."""
+
+
+@pytest.fixture(scope="module")
+def helped():
+    """Return what `HELP` prints, by command; one process does all, as each loads little."""
+    asked = (json.dumps(COMMANDS), json.dumps(sorted(HEAVY)))
     done = subprocess.run(
-        [sys.executable, "-c", program, *command, "--help"],
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
+        [sys.executable, "-c", HELP, *asked], capture_output=True, text=True, env=ENVIRONMENT
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert "Usage: rebalancer" in done.stdout
+    return dict(zip(map(tuple, COMMANDS), json.loads(done.stdout), strict=True))
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_loads_no_heavy_package(helped, command):
+    code, text, heavy = helped[tuple(command)]
+    assert (code, heavy) == (0, [])
+    assert "Usage: rebalancer" in text
     if command in ([], ["market"], ["db"], ["user"], ["portfolio"]):
-        assert "Commands:" in done.stdout
+        assert "Commands:" in text
     else:
-        assert "Example" in done.stdout
-    assert (
-        bool(command) or "Exit codes: 0 success, 1 unexpected error, 2 wrong usage" in done.stdout
-    )
+        assert "Example" in text
+    assert bool(command) or "Exit codes: 0 success, 1 unexpected error, 2 wrong usage" in text
 
 
 def test_no_command_loads_pandas(market):
@@ -120,10 +136,10 @@ def test_version_is_printed(rebalancer):
     assert (done.code, done.stdout) == (0, "rebalancer, version 0.1.0\n")
 
 
-def test_policies_are_listed_with_summary_and_source(rebalancer):
-    table = rebalancer("policies")
+def test_policies_are_listed_with_summary_and_source(quickly):
+    table = quickly("policies")
     assert table.code == 0
-    listed = rebalancer("policies", "--json").json
+    listed = quickly("policies", "--json").json
     names = [policy["name"] for policy in listed]
     assert {"buy_and_hold", "monthly", "band", "volatility_target", "trend"} <= set(names)
     assert all(name in table.stdout for name in names)
@@ -145,35 +161,35 @@ def test_policies_are_listed_with_summary_and_source(rebalancer):
     assert band["variants"] == ["edge", "half", "relative"]
 
 
-def test_market_list_shows_all_assets(rebalancer, market):
-    table = rebalancer("market", "list", "--prices", market)
+def test_market_list_shows_all_assets(quickly, market):
+    table = quickly("market", "list", "--prices", market)
     assert table.code == 0
     assert "5 assets" in table.stdout and "2021-02-23" in table.stdout
     assert "survivors" not in table.stdout
-    listed = rebalancer("market", "list", "--prices", market, "--json").json
+    listed = quickly("market", "list", "--prices", market, "--json").json
     assert [asset["symbol"] for asset in listed] == list("ABCDE")
     first = listed[0]
     assert (first["first"], first["last"], first["closes"]) == ("2020-01-01", "2021-02-23", 300)
     assert first["price"] > 0 and first["volatility"] > 0 and first["asset_class"] is None
 
 
-def test_market_list_of_sample_carries_survivorship_caution(rebalancer):
-    assert "survivors" in rebalancer("market", "list").stdout
+def test_market_list_of_sample_carries_survivorship_caution(quickly):
+    assert "survivors" in quickly("market", "list").stdout
 
 
-def test_market_show_prints_years(rebalancer, market):
-    table = rebalancer("market", "show", "C", "--prices", market)
+def test_market_show_prints_years(quickly, market):
+    table = quickly("market", "show", "C", "--prices", market)
     assert table.code == 0 and "2020" in table.stdout and "max drawdown" in table.stdout
-    shown = rebalancer("market", "show", "C", "--prices", market, "--json").json
+    shown = quickly("market", "show", "C", "--prices", market, "--json").json
     assert shown["summary"]["symbol"] == "C"
     assert [year["year"] for year in shown["years"]] == [2020, 2021]
-    assert rebalancer("market", "show", "c", "--prices", market).refused("c", "unknown")
+    assert quickly("market", "show", "c", "--prices", market).refused("c", "unknown")
 
 
-def test_instruments_come_from_given_list(rebalancer, market, write):
+def test_instruments_come_from_given_list(quickly, market, write):
     write("assets.csv", "symbol,name,asset_class,daily_volume\nC,Gold fund,gold,1000000\n")
     arguments = ("market", "show", "C", "--prices", market, "--assets", "assets.csv", "--json")
-    summary = rebalancer(*arguments).json["summary"]
+    summary = quickly(*arguments).json["summary"]
     assert (summary["name"], summary["asset_class"]) == ("Gold fund", "gold")
 
 
@@ -200,8 +216,8 @@ def test_user_error_has_no_traceback(quickly, arguments, fragment):
     assert quickly(*arguments).refused(fragment)
 
 
-def test_missing_command_lists_commands(rebalancer):
-    done = rebalancer()
+def test_missing_command_lists_commands(quickly):
+    done = quickly()
     assert done.code == 2
     assert "Commands:" in done.stdout + done.stderr
 
@@ -227,8 +243,8 @@ def test_missing_command_lists_commands(rebalancer):
     ],
     ids=lambda value: value[:30],
 )
-def test_invalid_setting_is_named(rebalancer, name, value, fragment):
-    assert rebalancer("policies", env={name: value}).refused(fragment)
+def test_invalid_setting_is_named(quickly, name, value, fragment):
+    assert quickly("policies", env={name: value}).refused(fragment)
 
 
 MISTYPED = {
@@ -339,14 +355,14 @@ def test_example_names_every_setting():
     assert named == settings
 
 
-def test_settings_replace_options(rebalancer, market, write):
+def test_settings_replace_options(quickly, market, write):
     write("assets.csv", "symbol,name\nB,The second\n")
     settings = {"REBALANCER_PRICES": str(market), "REBALANCER_ASSETS": "assets.csv"}
-    listed = rebalancer("market", "list", "--json", env=settings).json
+    listed = quickly("market", "list", "--json", env=settings).json
     assert [asset["name"] for asset in listed] == ["", "The second", "", "", ""]
     write("p.json", '{"cash": "100", "holdings": {}, "targets": {"A": 0.5}}')
     settings["REBALANCER_CURRENCY"] = "EUR"
-    table = rebalancer("propose", "p.json", env=settings)
+    table = quickly("propose", "p.json", env=settings)
     assert table.code == 0 and "cost EUR" in table.stdout
 
 
@@ -396,16 +412,16 @@ def test_terminal_without_unicode_gets_replacements(rebalancer, market):
     assert done.code == 0 and "2020" in done.stdout
 
 
-def test_figures_fit_terminal_of_80_columns(rebalancer, market):
+def test_figures_fit_terminal_of_80_columns(quickly, market):
     terminal = {"FORCE_COLOR": "1", "TERM": "dumb", "COLUMNS": "80"}
     names = "hierarchical_risk_parity,volatility_target:target=0.10,window=42"
-    done = rebalancer("backtest", "--prices", market, "--policy", names, env=terminal)
+    done = quickly("backtest", "--prices", market, "--policy", names, env=terminal)
     assert done.code == 0 and "…" not in done.stdout
-    done = rebalancer("market", "list", env=terminal)
+    done = quickly("market", "list", env=terminal)
     assert done.code == 0 and "…" not in done.stdout and "2022-12-28" in done.stdout
 
 
-def test_brackets_and_colons_are_printed_literally(rebalancer, write):
+def test_brackets_and_colons_are_printed_literally(quickly, write):
     write("odd.csv", "date,[/bold],:smile:,[red]\n2022-01-03,1,2,3\n2022-01-04,1,2,3\n")
     portfolio = {
         "id": "[/] [bold]me[/bold]",
@@ -414,9 +430,9 @@ def test_brackets_and_colons_are_printed_literally(rebalancer, write):
         "targets": {":smile:": 0.5, "[red]": 0.2},
     }
     write("odd.json", json.dumps(portfolio))
-    proposed = rebalancer("propose", "odd.json", "--prices", "odd.csv")
-    listed = rebalancer("market", "list", "--prices", "odd.csv")
-    shown = rebalancer("market", "show", "[/bold]", "--prices", "odd.csv")
+    proposed = quickly("propose", "odd.json", "--prices", "odd.csv")
+    listed = quickly("market", "list", "--prices", "odd.csv")
+    shown = quickly("market", "show", "[/bold]", "--prices", "odd.csv")
     assert (proposed.code, listed.code, shown.code) == (0, 0, 0)
     assert portfolio["id"] in proposed.stdout
     for symbol in ("[/bold]", ":smile:", "[red]"):

@@ -93,7 +93,7 @@ def test_figures_match_backtest(evaluate, quickly, market):
     assert judgement["against"][0]["sharpe_gain"] == expected["sharpe_gain"]
 
 
-def test_each_panel_is_evaluated(evaluate, rebalancer, market, tmp_path):
+def test_each_panel_is_evaluated(evaluate, quickly, market, tmp_path):
     other = tmp_path / "other.csv"
     other.write_text(as_csv(prices(3, 400, seed=9)))
     one = evaluate("band", "--prices", market, "--prices", other)
@@ -101,7 +101,7 @@ def test_each_panel_is_evaluated(evaluate, rebalancer, market, tmp_path):
     assert one.code == 0 and one.stdout == two.stdout
     assert [panel["panel"] for panel in one.json["panels"]] == ["prices.csv", "other.csv"]
     assert "of 2 panels" in one.json["summary"][0]["verdict"]
-    done = rebalancer("evaluate", "--policy", "band", "--prices", market, other)
+    done = quickly("evaluate", "--policy", "band", "--prices", market, other)
     assert (done.code, done.stderr) == (0, "")
     assert "All 2 panels together" in done.stdout
     assert "band: no evidence of a gain over monthly: over 2 panels" in done.stdout
@@ -114,8 +114,8 @@ def test_risk_free_column_is_not_traded(evaluate):
     assert labels == ["0", "C"]
 
 
-def test_tables_show_figures_and_verdicts(rebalancer, market):
-    done = rebalancer("evaluate", "--policy", "trend:window=20", "--prices", market)
+def test_tables_show_figures_and_verdicts(quickly, market):
+    done = quickly("evaluate", "--policy", "trend:window=20", "--prices", market)
     assert (done.code, done.stderr) == (0, "")
     for expected in (
         "prices.csv: 2020-01-01 to 2021-02-23, 5 assets, 10 bps",
@@ -138,16 +138,16 @@ def test_tables_show_figures_and_verdicts(rebalancer, market):
     assert len(gains[0][6].split()) == 3  # thirds
 
 
-def test_baseline_can_be_evaluated_alone(rebalancer, market):
-    done = rebalancer("evaluate", "--policy", "monthly", "--prices", market)
+def test_baseline_can_be_evaluated_alone(quickly, market):
+    done = quickly("evaluate", "--policy", "monthly", "--prices", market)
     assert (done.code, done.stderr) == (0, "")
     assert "monthly itself" in done.stdout
 
 
-def test_sample_results_carry_survivorship_caution(rebalancer):
+def test_sample_results_carry_survivorship_caution(quickly):
     since = ("evaluate", "--policy", "band", "--from", "2021-06-01")
-    assert "survivors" in rebalancer(*since).stdout
-    found = rebalancer(*since, "--json").json
+    assert "survivors" in quickly(*since).stdout
+    found = quickly(*since, "--json").json
     assert "survivors" in found["cautions"][0]
     assert found["panels"][0]["panel"] == "packaged sample"
 
@@ -158,8 +158,8 @@ def test_short_window_gives_undefined_figures(evaluate):
     assert each["judgements"][0]["against"][0]["sharpe_gain"] is None
 
 
-def test_tables_fit_narrow_terminal(rebalancer, market):
-    done = rebalancer(
+def test_tables_fit_narrow_terminal(quickly, market):
+    done = quickly(
         "evaluate", "--policy", "volatility_target", "--prices", market, env={"COLUMNS": "80"}
     )
     assert done.code == 0 and "volatility_target: " in done.stdout
@@ -234,12 +234,12 @@ def test_standard_output_is_json_only(evaluate):
     assert json.loads(evaluate("buy_and_hold").stdout)["panels"]
 
 
-def test_rule_is_chosen_on_training_prices(rebalancer, market):
+def test_rule_is_chosen_on_training_prices(quickly, market):
     options = (
         *("evaluate", "--policy", "weekly,trend:window=20", "--prices", market),
         *("--from", "2020-06-01", "--chosen-on", market, "--chosen-until", "2020-05-29"),
     )
-    found = rebalancer(*options, "--json").json
+    found = quickly(*options, "--json").json
     chosen = found["chosen_rule"]
     assert (chosen["panels"], chosen["from"], chosen["to"]) == (1, "2020-01-01", "2020-05-29")
     assert chosen["sharpe_gains"][0]["policy"] == chosen["policy"]
@@ -254,11 +254,11 @@ def test_rule_is_chosen_on_training_prices(rebalancer, market):
         assert [one["threshold"] for one in each["criteria"]] == [0.8, 0.0, -0.1, 1.5]
         assert each["criteria"][0]["figure"] is None  # the window is short
     assert found["caution_codes"] == ["less_than_a_year"]
-    hindsight = rebalancer(*options[:-1], "2020-06-30").stdout
+    hindsight = quickly(*options[:-1], "2020-06-30").stdout
     assert "The best rule was chosen on prices up to 2020-06-30" in hindsight
     assert "Set their end with --chosen-until." in " ".join(hindsight.split())
     gate = {"REBALANCER_GATE_PROBABILITY": "0.9", "REBALANCER_GATE_TURNOVER": "3"}
-    done = rebalancer(*options, env=gate)
+    done = quickly(*options, env=gate)
     assert (done.code, done.stderr) == (0, "")
     for expected in (
         f"Best rule on training data (1 panel, 2020-01-01 to 2020-05-29): {chosen['policy']}",
@@ -322,30 +322,30 @@ def test_targets_and_limits_apply_as_in_backtest(evaluate, quickly, market, writ
     assert plain["sharpe"] != judgement["sharpe"]
 
 
-def test_run_is_recorded_once(rebalancer, market, tmp_path):
+def test_run_is_recorded_once(quickly, market, tmp_path):
     record = tmp_path / "trials.jsonl"
 
     def lines():
         return [json.loads(line) for line in record.read_text().splitlines()]
 
     options = ("evaluate", "--policy", "band,weekly", "--prices", market)
-    first = rebalancer(*options)
+    first = quickly(*options)
     assert (first.code, first.stderr) == (0, "")
     assert "Trials: 2, as recorded in" in first.stdout
     (line,) = lines()
     assert (line["kind"], line["what"], line["trials"]) == ("evaluate", ["band", "weekly"], 2)
     assert line["note"] == "prices.csv 2020-01-01 to 2021-02-23"
-    assert rebalancer(*options).stdout == first.stdout
+    assert quickly(*options).stdout == first.stdout
     assert [line["trials"] for line in lines()] == [2, 0]
-    third = rebalancer(*options, "--from", "2020-03-02", "--no-record", "--json").json
+    third = quickly(*options, "--from", "2020-03-02", "--no-record", "--json").json
     assert third["trials"] == 4
     assert len(lines()) == 2
 
 
-def test_default_record_is_used_if_it_exists(rebalancer, market, tmp_path):
+def test_default_record_is_used_if_it_exists(quickly, market, tmp_path):
     options = ("evaluate", "--policy", "band", "--prices", market)
     none = {"REBALANCER_TRIALS": ""}
-    unrecorded = rebalancer(*options, env=none).stdout
+    unrecorded = quickly(*options, env=none).stdout
     assert "No record of trials is stored here" in unrecorded
     assert "Give the number with --trials." in " ".join(unrecorded.split())
     assert not (tmp_path / "trials.jsonl").exists()
@@ -354,17 +354,17 @@ def test_default_record_is_used_if_it_exists(rebalancer, market, tmp_path):
     usual.write_text(
         '{"on": "2026-01-31T12:00:00Z", "kind": "train", "what": ["x"], "trials": 7}\n'
     )
-    assert rebalancer(*options, "--json", env=none).json["trials"] == 8
+    assert quickly(*options, "--json", env=none).json["trials"] == 8
     assert len(usual.read_text().splitlines()) == 2
     usual.write_text("nonsense\n")
-    assert rebalancer(*options, env=none).refused(
+    assert quickly(*options, env=none).refused(
         "trials: ", "trials.jsonl, line 1", "correct the line"
     )
 
 
-def test_results_are_printed_before_they_are_recorded(rebalancer, market, tmp_path):
+def test_results_are_printed_before_they_are_recorded(quickly, market, tmp_path):
     (tmp_path / "file").write_text("")
-    done = rebalancer(
+    done = quickly(
         *("evaluate", "--policy", "band", "--prices", market, "--json"),
         env={"REBALANCER_TRIALS": str(tmp_path / "file" / "trials.jsonl")},
     )
@@ -372,11 +372,11 @@ def test_results_are_printed_before_they_are_recorded(rebalancer, market, tmp_pa
     assert "cannot" in done.stderr
 
 
-def test_report_is_written_after_results(rebalancer, market, tmp_path):
+def test_report_is_written_after_results(quickly, market, tmp_path):
     options = ("evaluate", "--policy", "band", "--prices", market, "--report")
-    done = rebalancer(*options, "out/evidence.html", "--json")
+    done = quickly(*options, "out/evidence.html", "--json")
     page = (tmp_path / "out" / "evidence.html").read_text(encoding="utf-8")
     assert done.json["panels"] and "Report: " in done.stderr
     assert "<h1>Evidence: 1 policy, 1 panel</h1>" in page
     assert "prices.csv: 2020-01-01 to 2021-02-23" in page
-    assert rebalancer(*options, market).refused("report: ", "is also an input")
+    assert quickly(*options, market).refused("report: ", "is also an input")

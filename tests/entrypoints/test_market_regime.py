@@ -111,8 +111,8 @@ def storm(tmp_path: Path) -> Path:
     return path
 
 
-def test_command_prints_table_line_and_sentence(rebalancer: Run, storm: Path) -> None:
-    shown = rebalancer("market", "regime", "--prices", storm)
+def test_command_prints_table_line_and_sentence(quickly: Run, storm: Path) -> None:
+    shown = quickly("market", "regime", "--prices", storm)
     assert (shown.code, shown.stderr) == (0, "")
     text = " ".join(shown.stdout.split())  # long lines wrap
     for said in ("probability", "calm", "normal", "stressed", "since 2022-12-12", "to 2022-12"):

@@ -156,13 +156,13 @@ def test_damaged_version_is_named(quickly, own, command):
     assert quickly("policies", "show", "band").code == 0
 
 
-def test_policy_folder_can_be_set(rebalancer, own, tmp_path):
+def test_policy_folder_can_be_set(quickly, own, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     own.rename(elsewhere)
-    assert rebalancer("policies", "show", "ppo@1001").refused("unknown policy ppo@1001")
+    assert quickly("policies", "show", "ppo@1001").refused("unknown policy ppo@1001")
     set_to = {"REBALANCER_POLICIES": str(elsewhere)}
-    assert rebalancer("policies", "show", "ppo@1001", env=set_to).code == 0
-    assert rebalancer("policies", "promote", "ppo", env=set_to).code == 0
+    assert quickly("policies", "show", "ppo@1001", env=set_to).code == 0
+    assert quickly("policies", "promote", "ppo", env=set_to).code == 0
     assert (elsewhere / "promotion.json").exists() and not own.exists()
 
 

@@ -64,9 +64,9 @@ def from_csv(quickly, market, tmp_path):
     return run
 
 
-def test_table_explains_orders_and_costs(rebalancer, market, write):
+def test_table_explains_orders_and_costs(quickly, market, write):
     write("mine.json", json.dumps(PORTFOLIO))
-    done = rebalancer("propose", "mine.json", "--prices", market)
+    done = quickly("propose", "mine.json", "--prices", market)
     assert (done.code, done.stderr) == (0, "")
     expected = [
         *("mine", "band, closes of 2021-02-23, 10 bps of traded value, each side"),
@@ -77,7 +77,7 @@ def test_table_explains_orders_and_costs(rebalancer, market, write):
     ]
     for text in expected:
         assert text in done.stdout, text
-    replay = rebalancer("propose", "mine.json", "--prices", market, "--json").json
+    replay = quickly("propose", "mine.json", "--prices", market, "--json").json
     assert replay["input_hash"] in done.stdout
 
 
