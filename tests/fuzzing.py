@@ -58,7 +58,7 @@ CHECKS: dict[str, Any] = {
     },
 }
 
-EXCLUDED = "/events$"
+EXCLUDED = "/(events|stream)$"
 """Streams, which end with their job."""
 
 

@@ -100,6 +100,9 @@ ROUTES = {
     # Market data that cost the service requests to its providers.
     "POST /api/market/assets": Route("personal", 409, {"symbols": ["C"]}),
     "GET /api/market/fundamentals/{symbol}": Route("personal"),
+    "GET /api/market/stream": Route("personal", query={"symbols": "C", "once": "true"}),
+    "GET /api/portfolios/{portfolio_id}/stream": Route("read", query={"once": "true"}),
+    "POST /api/stream-tickets": Route("personal", 201),
     "GET /api/market/series/{series}": Route("personal"),
     # Accounts and sign-ins.
     "GET /api/users/profile": Route("personal"),
@@ -219,6 +222,7 @@ SCOPES = {
         "GET /api/home",
         "GET /api/market/fundamentals/{symbol}",
         "GET /api/market/series/{series}",
+        "GET /api/market/stream",
         "GET /api/performance",
         "GET /api/portfolios",
         "GET /api/portfolios/{portfolio_id}",
@@ -230,6 +234,7 @@ SCOPES = {
         "GET /api/portfolios/{portfolio_id}/performance",
         "GET /api/portfolios/{portfolio_id}/projection/{job_id}",
         "GET /api/portfolios/{portfolio_id}/statement",
+        "GET /api/portfolios/{portfolio_id}/stream",
         "GET /api/portfolios/{portfolio_id}/transactions",
         "GET /api/rebalance",
         "GET /api/rebalance/{proposal_id}",

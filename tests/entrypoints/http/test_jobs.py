@@ -187,7 +187,7 @@ def test_abandoned_stream_frees_its_place() -> None:
         stream = streams.stream(job, place=place, read=never, is_authorized=never)
         del place
         assert streams.count(UNKNOWN_ID) == 1
-        with pytest.raises(TooManyRequests, match="already watch 1"):
+        with pytest.raises(TooManyRequests, match="have 1 open streams"):
             streams.reserve(UNKNOWN_ID)
         del stream
         assert streams.count(UNKNOWN_ID) == 0

@@ -66,7 +66,7 @@ def test_head_has_the_headers_of_get(api: RunningApi, path: str) -> None:
     url = plain(path, **ids)
     head = ada.ask("HEAD", url)
     assert head.content == b""
-    if path.endswith("/events"):
+    if path.endswith(("/events", "{portfolio_id:uuid}/stream")):
         assert head.status_code == 200  # and the stream has ended
         return
     got = ada.get(url)

@@ -23,8 +23,8 @@ from rebalancer.domain.market.sessions import Sessions
 
 log = logging.getLogger("rebalancer.market")
 
-_Times = tuple[Dates, Dates]
-"""Days of sessions, and when they end in UTC."""
+_Times = tuple[Dates, Dates, Dates]
+"""Days of sessions, and when they end and begin in UTC."""
 
 _FIRST = np.datetime64("1990-01-01", "D")
 """Earliest session that is asked for; some calendars begin later."""
@@ -54,6 +54,10 @@ class ExchangeCalendars:
         known = self._find(market)
         return None if known is None else known[1]
 
+    def opening_times(self, market: str) -> Dates | None:
+        known = self._find(market)
+        return None if known is None else known[2]
+
     def _find(self, market: str) -> _Times | None:
         if market not in self._read:
             path = None if self._folder is None else _path_of(self._folder, market)
@@ -78,21 +82,20 @@ def _path_of(folder: Path, market: str) -> Path | None:
 
 
 def _read_file(path: Path) -> _Times | None:
-    """Return the days and ends of a file; None if it is missing or damaged."""
+    """Return the times of a file; None if it is missing, damaged or of an earlier version."""
     try:
         table = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    if table.dtype != np.int64 or table.ndim != 2 or len(table) != 2:
+    if table.dtype != np.int64 or table.ndim != 2 or len(table) != 3:
         return None
-    days, ends = table[0].astype("datetime64[D]"), table[1].astype("datetime64[s]")
-    return _frozen(days, ends)
+    ends, begins = (row.astype("datetime64[s]") for row in table[1:])
+    return _frozen(table[0].astype("datetime64[D]"), ends, begins)
 
 
 def _write_file(path: Path, known: _Times) -> None:
-    """Write the days and ends to a file at once, and delete earlier ones of the market."""
-    days, ends = known
-    table = np.array([days.astype(np.int64), ends.astype(np.int64)])
+    """Write the times to a file at once, and delete earlier ones of the market."""
+    table = np.array([times.astype(np.int64) for times in known])
     part = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -107,20 +110,22 @@ def _write_file(path: Path, known: _Times) -> None:
         log.debug("sessions cannot be written to %s: %s", path, error)
 
 
-def _frozen(days: Dates, ends: Dates) -> _Times:
-    for array in (days, ends):
+def _frozen(days: Dates, ends: Dates, begins: Dates) -> _Times:
+    for array in (days, ends, begins):
         array.setflags(write=False)
-    return days, ends
+    return days, ends, begins
 
 
 @lru_cache(maxsize=256)
 def _sessions(market: str) -> _Times | None:
-    """Return the days of a market's sessions, and when they end; None if they are not known."""
+    """Return the times of a market's sessions; None if they are not known."""
     days: Dates
     ends: Dates
+    begins: Dates
     if market == ALWAYS_OPEN:
         days = np.arange(_FIRST, _LAST)
         ends = (days + np.timedelta64(1, "D")).astype("datetime64[s]")
+        begins = days.astype("datetime64[s]")
     else:
         try:
             import exchange_calendars
@@ -138,7 +143,8 @@ def _sessions(market: str) -> _Times | None:
             return None
         days = calendar.sessions.to_numpy().astype("datetime64[D]")
         ends = calendar.closes.dt.tz_convert(None).to_numpy().astype("datetime64[s]")
-    return _frozen(days, ends)
+        begins = calendar.opens.dt.tz_convert(None).to_numpy().astype("datetime64[s]")
+    return _frozen(days, ends, begins)
 
 
 def _open_calendar(package: Any, market: str) -> Any:

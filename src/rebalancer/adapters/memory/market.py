@@ -62,6 +62,11 @@ class MemoryCalendars:
         ends += np.timedelta64(21, "h")
         return ends
 
+    def opening_times(self, market: str) -> Dates | None:
+        """Every session begins 6 hours before its end."""
+        ends = self.closing_times(market)
+        return None if ends is None else ends - np.timedelta64(6, "h")
+
 
 class MemoryMarket:
     """See `MarketStore`; its contents end with the process.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -84,6 +84,10 @@ class JwtTokens:
             self._verified.pop(token, None)
             raise _expired()
         return bearer
+
+    def ends(self, token: str) -> datetime:
+        _, _, ends = self._verified.get(token) or self._decode(token)
+        return datetime.fromtimestamp(ends, UTC)
 
     def _decode(self, token: str) -> tuple[Bearer, float, float]:
         """Return the bearer of a token that one of the keys has signed, and its timestamps.

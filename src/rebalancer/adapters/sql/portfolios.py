@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import attrs
+import msgspec
 from sqlalchemy import Row, bindparam, func, insert, select, tuple_, update
 
 from rebalancer.adapters.sql.checkpoints import LedgerRules, read_ledger, store_checkpoint
@@ -41,6 +42,9 @@ def _is_open(id: Any, owner: Any) -> Any:
 
 
 # Statements of almost every request, built once.
+_SYMBOLS: Any = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+"""Reads the symbols of a document and skips the rest."""
+
 _ONE = select(portfolios).where(_is_open(bindparam("id"), bindparam("owner")))
 _MANY = select(portfolios).where(
     portfolios.c.id.in_(bindparam("ids", expanding=True)), portfolios.c.closed.is_(None)
@@ -251,13 +255,7 @@ class SqlPortfolios(SqlStore):
     def symbols(self) -> frozenset[str]:
         query = select(portfolios.c.holdings, portfolios.c.targets)
         rows = self.connection.execute(query.where(portfolios.c.closed.is_(None)))
-        return frozenset(
-            symbol
-            for row in rows
-            for listed in row
-            for symbol in listed
-            if isinstance(listed, dict)
-        )
+        return frozenset(symbol for row in rows for text in row for symbol in _SYMBOLS(text))
 
     def chunk_boundaries(self, size: int) -> list[UUID]:
         place = func.row_number().over(order_by=portfolios.c.id)

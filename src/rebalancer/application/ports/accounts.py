@@ -133,6 +133,9 @@ class PasswordStrength(Protocol):
 class Tokens(Protocol):
     """Access tokens and refresh secrets."""
 
+    def ends(self, token: str) -> datetime:
+        """Return the end of the validity of an access token that `authenticate` has accepted."""
+
     def create_access_token(
         self, owner: UUID, session: UUID, now: datetime, *, until: datetime | None = None
     ) -> tuple[str, datetime]:

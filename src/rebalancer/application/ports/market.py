@@ -158,6 +158,12 @@ class Calendars(Protocol):
         Increasing, ``datetime64[s]`` in UTC; half days end earlier.
         """
 
+    def opening_times(self, market: str) -> Dates | None:
+        """Return when each of the sessions of `sessions` begins; None if they are not known.
+
+        As `closing_times`.
+        """
+
 
 class Regimes(Protocol):
     """The fitted market regimes."""

@@ -7,7 +7,9 @@ gap, however long it is, and an asset of one exchange is never judged by the day
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
+import attrs
 import numpy as np
 
 from rebalancer.domain.arrays import Dates, Floats
@@ -33,6 +35,42 @@ def count_sessions(sessions: Dates, days: Dates) -> Floats:
     """(T,) sessions up to and including each of some days, which increase."""
     counted: Floats = np.searchsorted(sessions, days, side="right").astype(np.float64)
     return counted
+
+
+@attrs.frozen
+class MarketHours:
+    """Whether a market trades at a time.
+
+    Attributes:
+        is_open: Whether a session is open.
+        since: When the session has opened, or the last one has ended; None before the first.
+        until: When the session ends, or the next one opens; None after the last that is known.
+    """
+
+    is_open: bool
+    since: datetime | None
+    until: datetime | None
+
+
+def market_hours(begins: Dates, ends: Dates, now: datetime) -> MarketHours:
+    """Return whether a market trades at a time.
+
+    Args:
+        begins: When its sessions begin, increasing, ``datetime64[s]`` in UTC.
+        ends: When they end.
+        now: The time.
+    """
+    moment = np.datetime64(int(now.timestamp()), "s")
+    row = int(np.searchsorted(ends, moment, side="right"))
+    is_open = row < len(begins) and bool(begins[row] <= moment)
+    if is_open:
+        return MarketHours(True, _time_of(begins[row]), _time_of(ends[row]))
+    since = _time_of(ends[row - 1]) if row > 0 else None
+    return MarketHours(False, since, _time_of(begins[row]) if row < len(begins) else None)
+
+
+def _time_of(moment: np.datetime64) -> datetime:
+    return datetime.fromtimestamp(int(moment.astype("datetime64[s]").astype(np.int64)), UTC)
 
 
 def count_open_days(

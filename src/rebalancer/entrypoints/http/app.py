@@ -30,6 +30,7 @@ from rebalancer.application.decisions import CollectFills
 from rebalancer.application.health import CheckHealth
 from rebalancer.application.idempotency import StoreAnswer
 from rebalancer.application.job_worker import RecoverJobs
+from rebalancer.application.live_values import DescribeWatched
 from rebalancer.application.mail_delivery import DeliverMail
 from rebalancer.application.maintenance import DeleteExpired
 from rebalancer.application.market_schedule import RunSchedule
@@ -38,6 +39,7 @@ from rebalancer.application.planned_flows import BookDueFlows
 from rebalancer.application.ports.accounts import Tokens
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.market import PriceSource
+from rebalancer.application.ports.quotes import QuoteBoard
 from rebalancer.application.ports.rate_limits import RateLimits
 from rebalancer.application.quotas import Quotas
 from rebalancer.application.quote_subscription import (
@@ -79,6 +81,8 @@ from rebalancer.entrypoints.http.openapi import (
     start_interactive_page,
     swagger_folder,
 )
+from rebalancer.entrypoints.http.quote_hub import QuoteHub
+from rebalancer.entrypoints.http.quote_streams import QuoteStreams, StreamTimes
 from rebalancer.entrypoints.http.rate_limits import RateLimiter
 from rebalancer.entrypoints.http.request_batching import RequestBatcher
 from rebalancer.entrypoints.http.request_origin import note_origins
@@ -114,6 +118,7 @@ def application(
     documented: bool = True,
     direct_only: bool = False,
     job_streams: JobStreams | None = None,
+    stream_times: StreamTimes | None = None,
     schedule_interval: float = SCHEDULE_INTERVAL,
 ) -> Litestar:
     """Build the API over the use cases of a container.
@@ -126,9 +131,11 @@ def application(
         documented: Whether ``/docs`` exists.
         direct_only: Whether requests through a proxy, or to another host name, are refused.
         job_streams: Streams the progress of jobs; None: with default intervals.
+        stream_times: Intervals of streams of quotes; None: the default ones.
         schedule_interval: Seconds between two looks at the schedule of market data.
     """
     streams = JobStreams() if job_streams is None else job_streams
+    times = stream_times or StreamTimes()
     remedies = REMEDIES | (FETCH_REMEDIES if fetches_assets else {})
 
     @asynccontextmanager
@@ -144,6 +151,18 @@ def application(
         app.state.rate_limiter = limiter = RateLimiter(limits, tokens, clock, settings)
         if job_streams is None:
             streams.limit = (await container.get(Quotas)).streams
+            streams.heartbeat = settings.stream_heartbeat
+        hub = QuoteHub(await container.get(QuoteBoard), clock)
+        source = await container.get(QuoteSource)
+        app.state.quote_streams = QuoteStreams(
+            hub=hub,
+            streams=streams,
+            describe=await container.get(DescribeWatched),
+            clock=clock,
+            is_live=source.is_on,
+            times=times,
+        )
+        hub.start()
         answers = keep_answers(app.asgi_handler, await container.get(StoreAnswer))
         limited = limiter.wrap(refuse_ambiguous(limit_body_time(answers, settings.body_timeout)))
         secured = add_security_headers(
@@ -168,13 +187,13 @@ def application(
             background.append(MarketSchedule(run, interval=schedule_interval))
             if settings.sends_mail:
                 background.append(MailDelivery(await container.get(DeliverMail)))
-            source = await container.get(QuoteSource)
             if source.is_on:
                 hold = await container.get(HoldSubscription)
                 assets, post = await container.get(ListQuotedAssets), await container.get(PostTicks)
                 background.append(QuoteSubscriber(hold, assets, post, source.create))
             background.append(NoticeDelivery(await container.get(DeliverNotices)))
         yield
+        await hub.stop()
         for thread in reversed(background):
             await sync_to_thread(thread.stop)
         await container.close()
@@ -247,6 +266,7 @@ def application(
                 Tag("operators", "Management of accounts, for operators"),
                 Tag("policies", "Policies"),
                 Tag("market", "Assets, prices and the market regime"),
+                Tag("streams", "Live quotes"),
                 Tag("health", "Health checks"),
             ],
             render_plugins=[

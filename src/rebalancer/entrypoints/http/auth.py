@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -18,15 +19,22 @@ from litestar.types import Guard
 from rebalancer.application.api_keys import AuthenticateApiKey
 from rebalancer.application.ports.accounts import Revocations, Tokens
 from rebalancer.application.ports.clock import Clock
+from rebalancer.application.stream_tickets import UseStreamTicket
 from rebalancer.domain.accounts.api_keys import check_scope, looks_like_api_key
 from rebalancer.domain.accounts.sessions import Bearer
-from rebalancer.domain.errors import NotAuthenticated
+from rebalancer.domain.errors import NotAllowed, NotAuthenticated
 from rebalancer.entrypoints.http.bodies import SMALL_BODY
 from rebalancer.entrypoints.http.idempotency import note_owner
 from rebalancer.entrypoints.http.scopes import scope_of
 from rebalancer.entrypoints.http.threads import READS, WRITES, run_in
 
 BEARER = "bearer"
+TAKES_TICKETS = "takes_tickets"
+"""Option of routes that accept a ticket in place of the header."""
+
+_ENDS = "rebalancer.ends"
+"""Key, in the scope of a request, of the end of the login that a ticket stands for."""
+
 _BEARER = "rebalancer.bearer"
 """Key of the bearer in the scope of a request."""
 
@@ -84,8 +92,50 @@ async def require_user(
     Raises:
         NotAuthenticated: see `authenticate`.
     """
-    if connection.scope.get("method") != "OPTIONS" and "owner" in handler.resolve_dependencies():
+    if connection.scope.get("method") == "OPTIONS" or "owner" not in handler.resolve_dependencies():
+        return
+    ticket = connection.query_params.get("ticket") if handler.opt.get(TAKES_TICKETS) else None
+    if ticket is None:
         await authenticate(connection)
+    else:
+        await _use_ticket(connection, ticket)
+
+
+async def _use_ticket(connection: ASGIConnection[Any, Any, Any, Any], ticket: str) -> None:
+    """Authenticate the user of a stream by a ticket, which is used up.
+
+    Raises:
+        NotAuthenticated: the ticket or its login is not valid any more.
+    """
+    container: AsyncContainer = connection.state.dishka_container
+    now = (await container.get(Clock))()
+    used = await run_in(WRITES, await container.get(UseStreamTicket), ticket, now=now)
+    scope: Any = connection.scope
+    scope[_ENDS] = used.ends
+    scope[_BEARER] = used.bearer
+    await _check_session(connection, used.bearer, used.ends)
+    note_owner(scope, used.bearer.owner)
+
+
+async def _check_session(
+    connection: ASGIConnection[Any, Any, Any, Any], bearer: Bearer, ends: datetime
+) -> None:
+    container: AsyncContainer = connection.state.dishka_container
+    now = (await container.get(Clock))()
+    if now >= ends or await (await container.get(Revocations)).is_revoked(bearer.session):
+        raise NotAuthenticated("this login has ended; log in again", code="login_ended")
+
+
+async def still_authenticated(request: Request[Any, Any, Any], owner: UUID) -> bool:
+    """Return whether the credential with which a stream was opened is still valid."""
+    scope: Any = request.scope
+    try:
+        if _ENDS in scope:
+            await _check_session(request, scope[_BEARER], scope[_ENDS])
+            return True
+        return (await authenticate(request)).owner == owner
+    except (NotAuthenticated, NotAllowed):
+        return False
 
 
 def parse_bearer_token(header: str) -> str:

@@ -11,7 +11,7 @@ import re
 from rebalancer.domain.accounts.api_keys import Scope
 
 _LOGIN_ONLY = re.compile(
-    r"/api/(users|operators|shares|risk)(/.*)?|/api/portfolios/[^/]+/shares(/.*)?"
+    r"/api/(users|operators|shares|risk|stream-tickets)(/.*)?|/api/portfolios/[^/]+/shares(/.*)?"
 )
 _PROPOSING = re.compile(
     r"/api/rebalance/predict|/api/backtest|/api/jobs/[^/]+/(cancel|requeue)|/api/market/assets"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -14,9 +15,8 @@ from litestar.response import ServerSentEvent
 from rebalancer.application.idempotency import repeat_if_running
 from rebalancer.application.jobs import CancelJob, ListJobs, ReadJob, RequeueJob
 from rebalancer.application.ports.clock import Clock
-from rebalancer.domain.errors import NotAllowed, NotAuthenticated
 from rebalancer.domain.jobs.job import Job, JobState
-from rebalancer.entrypoints.http.auth import Owner, authenticate, owner_router
+from rebalancer.entrypoints.http.auth import Owner, owner_router, still_authenticated
 from rebalancer.entrypoints.http.errors import problem_responses, response_spec
 from rebalancer.entrypoints.http.idempotency import Key, client_request, replay_headers
 from rebalancer.entrypoints.http.job_streams import JobStreams
@@ -124,18 +124,13 @@ async def watch_job(
         job: Job = await state.read_row(use, job_id, owner=owner)
         return job
 
-    async def is_authorized() -> bool:
-        try:
-            return (await authenticate(request)).owner == owner
-        except (NotAuthenticated, NotAllowed):
-            return False
-
     place = streams.reserve(owner)
     try:
         job = await read()
     except BaseException:
         place.free()
         raise
+    is_authorized = partial(still_authenticated, request, owner)
     return ServerSentEvent(streams.stream(job, place=place, read=read, is_authorized=is_authorized))
 
 
