@@ -29,6 +29,7 @@ SUBJECTS = (
     "queues",
     "ledgers",
     "home",
+    "alerts",
     "attacks",
     "app",
 )

@@ -299,7 +299,7 @@ def open_book(
     """
     count = len(portfolios)
     widest = max((len(columns) for columns in places), default=1)
-    shape = (count, _slots(widest))
+    shape = (count, count_slots(widest))
     assets = np.zeros(shape, dtype=np.intp)
     present = np.zeros(shape, dtype=bool)
     quantities = np.zeros(shape)
@@ -410,7 +410,7 @@ def _cash(portfolio: Portfolio, market: PriceHistory) -> float:
     return cash
 
 
-def _slots(widest: int) -> int:
+def count_slots(widest: int) -> int:
     """Return the number of slots for a book whose largest portfolio has ``widest`` assets."""
     if widest <= _BLOCK:
         return -(-max(widest, 1) // _LANES) * _LANES

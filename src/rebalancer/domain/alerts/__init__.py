@@ -1,0 +1,1 @@
+"""Alerts about portfolios, and the rules of automatic proposals."""
