@@ -13,6 +13,7 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.adapters.memory.alerts import MemoryAlerts, MemoryAutomationControls
 from rebalancer.adapters.memory.api_keys import MemoryApiKeys
 from rebalancer.adapters.memory.audit import MemoryAuditTrail
 from rebalancer.adapters.memory.data_keys import MemoryDataKeys
@@ -113,6 +114,15 @@ def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
             tables["portfolios"], tables["closed"], tables["ledgers"], shares, tables["histories"]
         ),
         shares=shares,
+        alerts=MemoryAlerts(
+            tables["alerts"],
+            tables["alert_leases"],
+            tables["episodes"],
+            tables["portfolios"],
+            tables["closed"],
+            tables["users"],
+        ),
+        automation=MemoryAutomationControls(tables["automation_stops"], tables["acceptances"]),
         imports=MemoryStatementImports(tables["imports"], tables["imported"]),
         flow_decisions=MemoryFlowDecisions(tables["flow_decisions"]),
         proposals=MemoryProposals(tables["proposals"], tables["closed"], shares),
@@ -418,6 +428,15 @@ class MemoryProposals:
         for id in old:
             del self.rows[id]
         return len(old)
+
+    def waiting(
+        self, portfolios: Collection[UUID], now: datetime
+    ) -> dict[UUID, list[ProposalRecord]]:
+        found: dict[UUID, list[ProposalRecord]] = {}
+        for row in sorted(self.rows.values(), key=lambda row: (row.proposed, row.id)):
+            if row.portfolio_id in portfolios and row.stage_at(now) is Stage.PROPOSED:
+                found.setdefault(row.portfolio_id, []).append(row)
+        return found
 
     def page(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -98,6 +98,24 @@ class SqlProposals(SqlStore):
             .limit(limit)
         )
         return self.connection.execute(delete_unlocked(proposals, table.id, old)).rowcount
+
+    def waiting(
+        self, portfolios: Collection[UUID], now: datetime
+    ) -> dict[UUID, list[ProposalRecord]]:
+        table = proposals.c
+        query = (
+            select(proposals)
+            .where(
+                table.portfolio.in_(portfolios),
+                table.stage == Stage.PROPOSED.value,
+                table.expires > now,
+            )
+            .order_by(table.proposed, table.id)
+        )
+        found: dict[UUID, list[ProposalRecord]] = {}
+        for row in self.connection.execute(query):
+            found.setdefault(row.portfolio, []).append(self._record_of(row))
+        return found
 
     def page(
         self,

@@ -49,7 +49,12 @@ from rebalancer.domain.portfolio.questionnaire import Assessment
 from rebalancer.domain.portfolio.risk import RiskProfile, risk_profile
 from rebalancer.domain.portfolio.statement_imports import StatementImport
 from rebalancer.domain.portfolio.target_groups import LookThrough, TargetTree
-from rebalancer.domain.rebalancing.lifecycle import ProposalInputs, ProposalRecord, Stage
+from rebalancer.domain.rebalancing.lifecycle import (
+    ProposalInputs,
+    ProposalOrigin,
+    ProposalRecord,
+    Stage,
+)
 from rebalancer.domain.rebalancing.model import Proposal
 
 T = TypeVar("T")
@@ -99,7 +104,7 @@ _WRITE: Mapping[type, Callable[[Any], Any]] = {
     **dict.fromkeys(
         (
             *(ActionBooking, Conversions, EntryKind, JobState, MailKind, NoticeKind, Right, Role),
-            *(DeliveryState, FlowOutcome, Severity, Stage, TargetKind),
+            *(DeliveryState, FlowOutcome, ProposalOrigin, Severity, Stage, TargetKind),
         ),
         attrgetter("value"),
     ),
@@ -164,6 +169,7 @@ PROPOSALS = Converter(
     proposal=_decoder(Proposal).decode,
     inputs=_decoder(ProposalInputs).decode,
     stage=Stage,
+    origin=ProposalOrigin,
 )
 KEYS = Converter(IdempotencyKey)
 JOBS = Converter(

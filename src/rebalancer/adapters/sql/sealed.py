@@ -143,7 +143,7 @@ PUBLIC: Mapping[str, str] = {
     **_public(
         "a digest of what was asked or applied",
         *("idempotency_keys.fingerprint", "batch_runs.terms", "portfolios.booked_actions"),
-        "statement_imports.digest",
+        *("statement_imports.digest", "portfolio_alerts.market"),
     ),
     **_public(
         "one of a few fixed words",
@@ -159,6 +159,7 @@ PUBLIC: Mapping[str, str] = {
         *("ledger_entries.kind", "account_usage.quota", "jobs.kind", "jobs.state"),
         *("audit_events.action", "audit_events.outcome", "audit_events.via", "reports.kind"),
         *("notices.kind", "notices.severity", "notice_targets.kind", "notice_deliveries.state"),
+        *("proposals.origin", "alert_episodes.kind", "portfolio_alerts.automation"),
         *("scheduled_tasks.name", "scheduled_tasks.state", "statement_imports.layout"),
         "leases.name",
         "flow_decisions.outcome",
@@ -182,6 +183,8 @@ PUBLIC: Mapping[str, str] = {
         *("proposals.proposal", "proposals.seen", "ledger_entries.symbol"),
         *("ledger_entries.currency", "ledger_entries.other", "ledger_entries.counter_currency"),
         *("ledger_entries.action", "ledger_checkpoints.document", "statement_imports.mapping"),
+        *("portfolio_alerts.settings", "portfolio_alerts.state", "portfolio_alerts.progress"),
+        *("alert_episodes.subject", "automatic_acceptances.spending"),
     ),
     **_public(
         "ids, policies, periods and figures of work, without names",

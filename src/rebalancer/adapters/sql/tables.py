@@ -485,6 +485,8 @@ proposals = Table(
     Column("cancelled", Moment),
     # It refers to no row, so that an account can be deleted that requested proposals for others.
     Column("actor", Uuid),
+    # Why it was made without a request; NULL: it was requested.
+    Column("origin", Text),
     Index(None, "owner", "proposed", "id"),
     Index(None, "portfolio", "proposed", "id"),
     Index(None, "owner", "stage"),
@@ -882,4 +884,59 @@ audit_cuts = Table(
     Column("digest", Text, nullable=False),
     Column("before", Moment, nullable=False),
     Column("cut", Moment, nullable=False),
+)
+
+portfolio_alerts = Table(
+    "portfolio_alerts",
+    metadata,
+    Column("portfolio", ForeignKey(portfolios.c.id), primary_key=True),
+    Column("owner", ForeignKey(users.c.id), nullable=False, index=True),
+    Column("changed", Moment, nullable=False),
+    Column("due", Moment, nullable=False, index=True),
+    _document("settings"),
+    _document("automation"),
+    _document("state"),
+    _document("progress"),
+    Column("version", Integer),
+    Column("market", Text),
+    # The worker that evaluates it, and the end of its lease.
+    Column("worker", Uuid),
+    Column("leased", Moment),
+)
+
+alert_episodes = Table(
+    "alert_episodes",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("portfolio", ForeignKey(portfolios.c.id), nullable=False),
+    Column("owner", ForeignKey(users.c.id), nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("began", Moment, nullable=False),
+    Column("value", Float, nullable=False),
+    Column("limit", Float, nullable=False),
+    Column("ended", Moment),
+    UniqueConstraint("portfolio", "kind", "subject", "number"),
+    Index(None, "portfolio", "began", "id"),
+)
+
+automation_stops = Table(
+    "automation_stops",
+    metadata,
+    # Id of the account; zero for the whole deployment.
+    Column("scope", Uuid, primary_key=True),
+    Column("owner", ForeignKey(users.c.id), index=True),
+    Column("since", Moment),
+)
+
+automatic_acceptances = Table(
+    "automatic_acceptances",
+    metadata,
+    Column("proposal", Uuid, primary_key=True),
+    Column("portfolio", ForeignKey(portfolios.c.id), nullable=False),
+    Column("owner", ForeignKey(users.c.id), nullable=False, index=True),
+    Column("day", Date, nullable=False),
+    _document("spending"),
+    Index(None, "portfolio", "day"),
 )

@@ -13,6 +13,7 @@ from uuid import UUID
 import attrs
 from sqlalchemy import Connection, Engine, Row, Select, select
 
+from rebalancer.adapters.sql.alerts import SqlAlerts, SqlAutomationControls
 from rebalancer.adapters.sql.api_keys import SqlApiKeys
 from rebalancer.adapters.sql.audit import SqlAuditTrail
 from rebalancer.adapters.sql.batch_runs import SqlBatchRuns
@@ -182,6 +183,8 @@ def _stores(work: SqlWork, connection: Connection, *, locks: bool) -> Transactio
         devices=SqlKnownDevices(connection, locks),
         one_time=SqlOneTimeTokens(connection, locks, cipher),
         portfolios=SqlPortfolios(connection, locks, cipher, rules=work.ledgers),
+        alerts=SqlAlerts(connection, locks),
+        automation=SqlAutomationControls(connection, locks),
         shares=SqlPortfolioShares(connection, locks, cipher),
         imports=SqlStatementImports(connection, locks, cipher),
         flow_decisions=SqlFlowDecisions(connection, locks, cipher),

@@ -197,6 +197,14 @@ class Proposals(Protocol):
         Proposals of closed portfolios count.
         """
 
+    def waiting(
+        self, portfolios: Collection[UUID], now: datetime
+    ) -> dict[UUID, list[ProposalRecord]]:
+        """Return the proposals that can still be decided, oldest first, by portfolio.
+
+        A portfolio without one is left out.
+        """
+
     def delete_expired(self, before: datetime, *, limit: int) -> int:
         """Delete some of the proposals that were never accepted and were made before a time.
 

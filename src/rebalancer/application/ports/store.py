@@ -10,6 +10,7 @@ from typing import Protocol
 import attrs
 
 from rebalancer.application.ports.accounts import RefreshTokens, Sessions, Users
+from rebalancer.application.ports.alerts import Alerts, AutomationControls
 from rebalancer.application.ports.api_keys import ApiKeys
 from rebalancer.application.ports.audit import AuditTrail
 from rebalancer.application.ports.batch_runs import BatchRuns
@@ -71,6 +72,8 @@ class Transaction:
     failures: LoginFailures
     devices: KnownDevices
     portfolios: Portfolios
+    alerts: Alerts
+    automation: AutomationControls
     shares: PortfolioShares
     imports: StatementImports
     flow_decisions: FlowDecisions

@@ -28,13 +28,6 @@ class Frequency(StrEnum):
     QUARTERLY = "quarterly"
 
 
-class ProposalOrigin(StrEnum):
-    """Why a proposal was made without a request."""
-
-    SCHEDULE = "schedule"
-    ALERT = "alert"
-
-
 @attrs.frozen
 class AutoAccept:
     """Limits within which automatic proposals are accepted on paper, each for a day.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import attrs
 import numpy as np
@@ -73,6 +73,11 @@ class Episode:
     def key(self) -> str:
         """Name of the alert: the same whichever worker evaluates it, and however often."""
         return f"alert:{self.portfolio}:{self.kind}:{self.subject}:{self.number}"
+
+    @property
+    def id(self) -> UUID:
+        """Id of the episode, which follows from its key."""
+        return uuid5(self.portfolio, self.key)
 
 
 @attrs.frozen(eq=False)

@@ -54,6 +54,13 @@ UNACCEPTED = frozenset({Stage.PROPOSED, Stage.NOTHING_TO_DO, Stage.REJECTED, Sta
 """Stages of proposals that were never accepted."""
 
 
+class ProposalOrigin(StrEnum):
+    """Why a proposal was made without a request."""
+
+    SCHEDULE = "schedule"
+    ALERT = "alert"
+
+
 @attrs.frozen
 class ProposalInputs:
     """Snapshot of a proposal's inputs, for replay.
@@ -137,6 +144,7 @@ class ProposalRecord:
         run: The batch run that made it; None for a single request.
         cancelled: When its open orders were cancelled.
         actor: Who requested it: its owner, or an adviser; None: a batch run, or not recorded.
+        origin: Why it was made automatically; None: it was requested.
     """
 
     id: UUID
@@ -153,6 +161,7 @@ class ProposalRecord:
     run: UUID | None = None
     cancelled: datetime | None = None
     actor: UUID | None = None
+    origin: ProposalOrigin | None = None
 
     @classmethod
     def new(
@@ -165,6 +174,7 @@ class ProposalRecord:
         now: datetime,
         run: UUID | None = None,
         actor: UUID | None = None,
+        origin: ProposalOrigin | None = None,
     ) -> ProposalRecord:
         """Record a new proposal."""
         made = proposal.status is Status.PROPOSED
@@ -179,6 +189,7 @@ class ProposalRecord:
             stage=Stage.PROPOSED if made else Stage.NOTHING_TO_DO,
             run=run,
             actor=actor,
+            origin=origin,
         )
 
     def stage_at(self, now: datetime) -> Stage:
@@ -244,6 +255,16 @@ class ProposalRecord:
         """
         self._check_open(now)
         return attrs.evolve(self, stage=Stage.REJECTED, decided=now, remark=remark)
+
+    def supersede(self, now: datetime, by: UUID) -> ProposalRecord:
+        """Return the undecided proposal as expired, because a newer one takes its place.
+
+        Raises:
+            ProposalClosed: it is decided, has expired, or has nothing to trade.
+        """
+        self._check_open(now)
+        remark = f"Superseded by proposal {by}."
+        return attrs.evolve(self, stage=Stage.EXPIRED, expires=now, remark=remark)
 
     def fill(
         self, trades: Sequence[Entry], filled: Mapping[str, Decimal], now: datetime
