@@ -1,0 +1,244 @@
+"""Every store keeps alerts, leases, episodes and the limits of automation in the same way."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import Decimal
+from uuid import UUID, uuid4
+
+import attrs
+import pytest
+
+from rebalancer.domain.alerts.automation import (
+    AutoAccept,
+    AutomationSettings,
+    DaySpending,
+    Frequency,
+)
+from rebalancer.domain.alerts.evaluation import AlertState
+from rebalancer.domain.alerts.measures import Peak
+from rebalancer.domain.alerts.record import (
+    AlertRecord,
+    AutomationProgress,
+    AutomationStop,
+    Trigger,
+)
+from rebalancer.domain.alerts.settings import AlertKind, AlertSettings
+from rebalancer.domain.alerts.watches import Episode, Watch
+from rebalancer.domain.errors import Conflict
+from rebalancer.domain.rebalancing.lifecycle import ProposalOrigin, Stage
+from tests.contracts.stores import DAY, HOUR, NOW, a_deposit, a_managed, a_proposal, a_user
+
+ME, OTHER = UUID(int=1), UUID(int=2)
+
+
+@pytest.fixture
+def work(make):
+    return make()
+
+
+@pytest.fixture
+def owner(work):
+    user = a_user()
+    with work.begin() as tx:
+        tx.users.add(user)
+    return user
+
+
+@pytest.fixture
+def portfolio(work, owner):
+    found = a_managed(owner.id, entries := [a_deposit()])
+    with work.begin() as tx:
+        tx.portfolios.add(found, entries)
+    return found
+
+
+def a_record(portfolio, **others):
+    plain = AlertRecord(
+        portfolio.id,
+        portfolio.owner,
+        changed=NOW,
+        due=NOW,
+        settings=AlertSettings(band=True, drift=0.1),
+        automation=AutomationSettings(
+            Frequency.MONTHLY, True, "band", AutoAccept(0.1, Decimal("20.50"), Decimal(1000))
+        ),
+        state=AlertState(
+            (Watch(AlertKind.BAND, "A", 2, NOW, NOW),), Peak(DAY, 1.25, 1.5), NOW, NOW
+        ),
+        progress=AutomationProgress(
+            DAY, Trigger(ProposalOrigin.ALERT, "x"), uuid4(), uuid4(), NOW, "proposed"
+        ),
+        version=portfolio.version,
+        market="m",
+    )
+    return attrs.evolve(plain, **others)
+
+
+def claim(work, *, worker=ME, now=NOW, market="m", portfolio=None, limit=10):
+    with work.begin() as tx:
+        return tx.alerts.claim(
+            now, worker=worker, until=now + HOUR, market=market, limit=limit, portfolio=portfolio
+        )
+
+
+def store(work, record):
+    with work.begin() as tx:
+        tx.alerts.save_settings(record)
+    return record
+
+
+def test_record_is_stored_in_full(work, portfolio):
+    record = store(work, a_record(portfolio))
+
+    with work.read() as tx:
+        assert tx.alerts.find(portfolio.id) == record
+        assert tx.alerts.of_owner(portfolio.owner) == [record]
+        assert tx.alerts.find(uuid4()) is None
+
+
+def test_new_settings_leave_the_state_and_end_a_lease(work, portfolio):
+    record = store(work, a_record(portfolio))
+    assert claim(work)
+
+    changed = AlertSettings(drift=0.2)
+    store(work, attrs.evolve(record, settings=changed, state=AlertState(), version=None))
+
+    with work.begin() as tx:
+        assert tx.alerts.find(portfolio.id) == attrs.evolve(record, settings=changed)
+        assert not tx.alerts.finish(record, worker=ME)
+
+
+@pytest.mark.parametrize(
+    ("record", "market", "claimed"),
+    [
+        ({}, "m", True),
+        ({"due": NOW + HOUR}, "m", False),
+        ({"due": NOW + HOUR}, "newer", True),
+        ({"due": NOW + HOUR, "version": 7}, "m", True),
+        ({"due": NOW + HOUR, "version": None}, "m", True),
+    ],
+)
+def test_record_is_claimed_when_due_or_when_something_changed(
+    work, portfolio, record, market, claimed
+):
+    store(work, a_record(portfolio, **record))
+    assert bool(claim(work, market=market)) is claimed
+
+
+def test_one_of_two_workers_gets_a_record_until_its_lease_ends(work, portfolio):
+    record = store(work, a_record(portfolio))
+
+    assert claim(work, worker=ME) == [record]
+    assert claim(work, worker=OTHER) == []
+    assert claim(work, worker=OTHER, portfolio=portfolio.id) == []
+    assert claim(work, worker=OTHER, now=NOW + HOUR) == [record]
+    with work.begin() as tx:
+        assert not tx.alerts.finish(record, worker=ME)
+        assert tx.alerts.finish(attrs.evolve(record, market="late"), worker=OTHER)
+        assert not tx.alerts.finish(record, worker=OTHER)  # it is released
+        assert tx.alerts.find(portfolio.id).market == "late"
+
+
+def test_lease_is_held_for_the_steps_of_automation(work, portfolio):
+    record = store(work, a_record(portfolio))
+    claim(work)
+    done = AutomationProgress(outcome="done")
+
+    with work.begin() as tx:
+        assert tx.alerts.finish(record, worker=ME, release=False)
+        assert not tx.alerts.save_progress(portfolio.id, done, worker=OTHER, release=True)
+        assert tx.alerts.save_progress(portfolio.id, done, worker=ME, release=True)
+        assert not tx.alerts.save_progress(portfolio.id, done, worker=ME, release=True)
+        assert tx.alerts.find(portfolio.id).progress == done
+
+
+def test_named_portfolio_is_claimed_before_it_is_due(work, portfolio):
+    store(work, a_record(portfolio, due=NOW + HOUR))
+    assert claim(work, portfolio=portfolio.id)
+
+
+def test_closed_portfolios_and_disabled_accounts_are_left_out(work, owner, portfolio):
+    store(work, a_record(portfolio))
+    with work.begin() as tx:
+        tx.users.save(attrs.evolve(owner, disabled=NOW))
+    assert claim(work) == []
+    with work.begin() as tx:
+        tx.users.save(owner)
+        tx.portfolios.close(portfolio.id, owner=owner.id, version=portfolio.version, now=NOW)
+    assert claim(work) == []
+
+
+def an_episode(portfolio, number=1, **others):
+    return attrs.evolve(
+        Episode(portfolio.id, AlertKind.BAND, "A", number, NOW + number * HOUR, 0.07, 0.05),
+        **others,
+    )
+
+
+def test_episodes_begin_once_end_and_are_paged(work, owner, portfolio):
+    first, second = an_episode(portfolio), an_episode(portfolio, 2)
+    with work.begin() as tx:
+        tx.alerts.begin_episodes(owner.id, [first, second])
+        tx.alerts.end_episode(portfolio.id, AlertKind.BAND, "A", 1, NOW + 3 * HOUR)
+    ended = attrs.evolve(first, ended=NOW + 3 * HOUR)
+
+    with work.read() as tx:
+        assert tx.alerts.episodes(portfolio.id, limit=5) == [second, ended]
+        assert tx.alerts.episodes(portfolio.id, before=second.id, limit=5) == [ended]
+        assert tx.alerts.episodes(portfolio.id, before=uuid4(), limit=5) == []
+        assert tx.alerts.episodes(uuid4(), limit=5) == []
+    with pytest.raises(Conflict), work.begin() as tx:
+        tx.alerts.begin_episodes(owner.id, [first])
+
+
+def test_stop_of_the_deployment_comes_first(work, owner):
+    with work.begin() as tx:
+        assert tx.automation.stop_for(owner.id) is None
+        assert tx.automation.set_stop(owner.id, NOW)
+        assert not tx.automation.set_stop(owner.id, NOW + HOUR)
+        assert tx.automation.stop_for(owner.id) == AutomationStop(owner.id, NOW)
+        assert tx.automation.set_stop(None, NOW + HOUR)
+    with work.read() as tx:
+        assert tx.automation.stop_for(owner.id) == AutomationStop(None, NOW + HOUR)
+        assert tx.automation.find_stop(owner.id) == AutomationStop(owner.id, NOW)
+    with work.begin() as tx:
+        assert tx.automation.clear_stop(None)
+        assert not tx.automation.clear_stop(None)
+        assert tx.automation.stop_for(owner.id) == AutomationStop(owner.id, NOW)
+
+
+def test_spending_is_added_once_and_by_day(work, owner, portfolio):
+    spending = DaySpending(0.25, Decimal("1.10"), {"A": Decimal("99.95")})
+    proposal = uuid4()
+    with work.begin() as tx:
+        tx.automation.spend(portfolio.id, owner.id, DAY, proposal, spending)
+    with work.read() as tx:
+        assert tx.automation.spent(portfolio.id, DAY) == [spending]
+        assert tx.automation.spent(portfolio.id, DAY + timedelta(1)) == []
+        assert tx.automation.spent(uuid4(), date(2020, 1, 1)) == []
+    with pytest.raises(Conflict), work.begin() as tx:
+        tx.automation.spend(portfolio.id, owner.id, DAY, proposal, spending)
+
+
+def test_waiting_proposals_are_found_with_their_origin(work, portfolio):
+    waiting = a_proposal(portfolio, origin=ProposalOrigin.SCHEDULE)
+    decided = a_proposal(portfolio, stage=Stage.REJECTED, decided=NOW)
+    with work.begin() as tx:
+        tx.proposals.add([waiting, decided])
+
+    with work.read() as tx:
+        ids = [portfolio.id, uuid4()]
+        assert tx.proposals.waiting(ids, NOW) == {portfolio.id: [waiting]}
+        assert tx.proposals.waiting(ids, waiting.expires) == {}
+
+
+def test_superseded_proposal_has_expired(work, portfolio):
+    waiting = a_proposal(portfolio, origin=ProposalOrigin.ALERT)
+    with work.begin() as tx:
+        tx.proposals.add([waiting])
+        tx.proposals.save(waiting.supersede(NOW, OTHER), expected=Stage.PROPOSED)
+    with work.read() as tx:
+        assert tx.proposals.waiting([portfolio.id], NOW) == {}
+        found = tx.proposals.get(waiting.id)
+        assert (found.stage, found.expires) == (Stage.EXPIRED, NOW)
