@@ -27,6 +27,7 @@ class SlowBroker:
     """A broker that fills orders when the test lets it."""
 
     fills_at_once: bool = attrs.field(default=False, init=False)
+    is_simulated: bool = attrs.field(default=False, init=False)
     filled: bool = False
     reachable: bool = True
     submitted: list[UUID] = attrs.field(factory=list)

@@ -32,7 +32,9 @@ def figures(drift: list[float]) -> Measures:
     """Return measures with this drift and nothing else."""
     count = len(drift)
     unknown = np.full(count, np.nan)
-    return Measures(np.zeros((count, 8)), np.array(drift), unknown, unknown, unknown)
+    return Measures(
+        np.zeros((count, 8)), np.zeros((count, 8)), np.array(drift), unknown, unknown, unknown
+    )
 
 
 def observe(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -51,6 +51,17 @@ class Mode(StrEnum):
     WORKSHEET = "worksheet"
 
 
+Guard = Callable[[Transaction, ProposalRecord], Mapping[str, str]]
+"""Checks an acceptance in its transaction, and returns further facts for the audit trail.
+
+It raises to reject the acceptance, so that nothing is stored.
+"""
+
+
+def _no_guard(tx: Transaction, record: ProposalRecord) -> Mapping[str, str]:
+    return {}
+
+
 @attrs.frozen
 class AcceptProposal:
     """Accept a proposal, and submit its orders to the broker."""
@@ -67,6 +78,7 @@ class AcceptProposal:
         owner: UUID,
         mode: Mode = Mode.PAPER,
         key: str | None = None,
+        guard: Guard = _no_guard,
         now: datetime,
     ) -> tuple[ProposalStatus, bool]:
         """Accept a proposal.
@@ -83,6 +95,7 @@ class AcceptProposal:
             ProposalClosed: it is decided, has expired, or has nothing to trade.
             ProposalStale: the portfolio or the market has changed.
             Conflict: the key belongs to another request.
+            As the guard does.
         """
         latest = self.prices.closes()
         submits = mode is Mode.PAPER
@@ -112,7 +125,8 @@ class AcceptProposal:
 
             def then(tx: Transaction) -> None:
                 tx.proposals.save(done, expected=record.stage)
-                _record(tx, Action.PROPOSAL_ACCEPTED, done, now, mode=mode.value)
+                facts = guard(tx, done)
+                _record(tx, Action.PROPOSAL_ACCEPTED, done, now, mode=mode.value, **facts)
                 add_key(tx, owner=owner, key=key, request=asked, result=id, now=now)
 
             filled = {id: {fill.symbol: fill.quantity for fill in fills or ()}}

@@ -89,7 +89,7 @@ class ListAccounts:
             NotAllowed: the caller is not an operator.
         """
         with self.work.begin() as tx:
-            _authorize(tx, bearer)
+            authorize(tx, bearer)
             if email is None:
                 found = tx.users.page(role=role, after=after, limit=limit)
             else:
@@ -113,7 +113,7 @@ class ShowAccount:
             NotAllowed: the caller is not an operator.
         """
         with self.work.begin() as tx:
-            _authorize(tx, bearer)
+            authorize(tx, bearer)
             user = tx.users.get(id)
             _record(tx, Action.ACCOUNT_VIEWED, user, now)
             return _describe(tx, user, now)
@@ -165,7 +165,7 @@ class EnableAccount:
             NotAllowed: the caller is not an operator, or the last proof of identity is too old.
         """
         with self.work.begin() as tx:
-            _authorize(tx, bearer, recent_at=now)
+            authorize(tx, bearer, recent_at=now)
             user = tx.users.get(id)
             if user.disabled is not None:
                 user = attrs.evolve(user, disabled=None)
@@ -189,7 +189,7 @@ class UnlockAccount:
             NotAllowed: the caller is not an operator, or the last proof of identity is too old.
         """
         with self.work.begin() as tx:
-            _authorize(tx, bearer, recent_at=now)
+            authorize(tx, bearer, recent_at=now)
             user = tx.users.get(id)
             before = _describe(tx, user, now)
             tx.failures.clear(id)
@@ -213,7 +213,7 @@ class EndAccountSessions:
             NotAllowed: the caller is not an operator, or the last proof of identity is too old.
         """
         with self.work.begin() as tx:
-            _authorize(tx, bearer, recent_at=now)
+            authorize(tx, bearer, recent_at=now)
             user = tx.users.get(id)
             ended = end_sessions(tx, self.revocations, id, now=now)
             _record(tx, Action.SESSIONS_ENDED, user, now, sessions=str(ended))
@@ -266,7 +266,7 @@ class ResetPassword:
             Conflict: the account is disabled, or no mail can be sent.
         """
         with self.work.begin() as tx:
-            _authorize(tx, bearer, recent_at=now)
+            authorize(tx, bearer, recent_at=now)
             user = tx.users.get(id)
             if user.disabled is not None:
                 raise Conflict(
@@ -297,7 +297,7 @@ def _check_operator(operators: frozenset[UUID], user: UUID) -> None:
         raise NotAllowed("only operators can do this", code="operator_required")
 
 
-def _authorize(
+def authorize(
     tx: Transaction, bearer: Bearer | None, *, recent_at: datetime | None = None
 ) -> frozenset[UUID]:
     """Return the enabled operators, after checking that the caller is one of them.
@@ -321,11 +321,11 @@ def _lock_other(
     """Return another user than the caller, who may stop being an operator unless ``keeps``.
 
     Raises:
-        NotAllowed: as `_authorize`, or the user is the caller.
+        NotAllowed: as `authorize`, or the user is the caller.
         Conflict: the user is the last operator.
         NotFound: the user does not exist.
     """
-    operators = _authorize(tx, bearer, recent_at=now)
+    operators = authorize(tx, bearer, recent_at=now)
     if bearer is not None and id == bearer.owner:
         raise NotAllowed(
             "you cannot do this to your own account; ask another operator", code="own_account"

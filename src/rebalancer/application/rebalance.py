@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
@@ -37,7 +37,12 @@ from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
 from rebalancer.domain.portfolio.own_prices import own_prices
 from rebalancer.domain.portfolio.planned_flows import FlowDecision
 from rebalancer.domain.portfolio.portfolio import Portfolio
-from rebalancer.domain.rebalancing.lifecycle import ProposalInputs, ProposalRecord, Stage
+from rebalancer.domain.rebalancing.lifecycle import (
+    ProposalInputs,
+    ProposalOrigin,
+    ProposalRecord,
+    Stage,
+)
 from rebalancer.domain.rebalancing.model import Failure, Proposal, RebalanceContext, Side
 from rebalancer.domain.rebalancing.proposal import propose, propose_book
 
@@ -133,6 +138,7 @@ class ProposalRequest:
         as_of: Day of the closes; None: the last close.
         compared: Whether to propose with the simple rules as well.
         request: The request of the client, which takes effect once; None if it has no key.
+        origin: Why it is made automatically; None: someone requests it.
         id: Id of the proposal.
     """
 
@@ -144,6 +150,7 @@ class ProposalRequest:
     as_of: date | None = None
     compared: bool = False
     request: ClientRequest | None = None
+    origin: ProposalOrigin | None = None
     id: UUID = attrs.field(kw_only=True)
     now: datetime = attrs.field(kw_only=True)
 
@@ -260,7 +267,8 @@ class ProposeForPortfolio:
                     latest,
                     id=ask.id,
                     now=ask.now,
-                    actor=ask.actor,
+                    actor=ask.actor if ask.origin is None else None,
+                    origin=ask.origin,
                 )
                 others = compare_with_rules(snapshot, context) if ask.compared else ()
                 answers[index] = ProposalResult(
@@ -268,8 +276,14 @@ class ProposeForPortfolio:
                 )
         return [answers[index] for index in range(len(asks))]
 
-    def store(self, answers: Sequence[ProposalResult | RebalancerError]) -> None:
+    def store(
+        self,
+        answers: Sequence[ProposalResult | RebalancerError],
+        also: Callable[[Transaction], None] = lambda _: None,
+    ) -> None:
         """Store the proposals among the results, in one transaction.
+
+        ``also`` stores what else belongs into the transaction, if there is a proposal.
 
         Raises:
             Unavailable: the store did not answer; no proposal is stored.
@@ -288,6 +302,7 @@ class ProposeForPortfolio:
                         record = one.current.record
                         actor = record.actor or record.owner
                         one.request.store_result(tx, actor, record.id, record.proposed)
+                also(tx)
 
     def _sale_gains(
         self,
@@ -616,6 +631,7 @@ def record_proposal(
     now: datetime,
     run: UUID | None = None,
     actor: UUID | None = None,
+    origin: ProposalOrigin | None = None,
 ) -> ProposalRecord:
     """Record a proposal together with the inputs that it was made from.
 
@@ -634,7 +650,14 @@ def record_proposal(
         currencies=own.foreign_currencies(asked),
     )
     return ProposalRecord.new(
-        proposal, inputs, id=id, owner=portfolio.owner, now=now, run=run, actor=actor
+        proposal,
+        inputs,
+        id=id,
+        owner=portfolio.owner,
+        now=now,
+        run=run,
+        actor=actor,
+        origin=origin,
     )
 
 

@@ -14,6 +14,7 @@ class PaperBroker:
     """Simulates execution at the as-of close, without any effect of its own."""
 
     fills_at_once: bool = attrs.field(default=True, init=False)
+    is_simulated: bool = attrs.field(default=True, init=False)
 
     def submit(self, record: ProposalRecord) -> None:
         """Do nothing: the fills follow from the proposal."""

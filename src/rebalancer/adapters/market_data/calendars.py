@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -57,6 +57,9 @@ class ExchangeCalendars:
     def opening_times(self, market: str) -> Dates | None:
         known = self._find(market)
         return None if known is None else known[2]
+
+    def time_zone(self, market: str) -> tzinfo:
+        return _time_zone(market)
 
     def _find(self, market: str) -> _Times | None:
         if market not in self._read:
@@ -145,6 +148,22 @@ def _sessions(market: str) -> _Times | None:
         ends = calendar.closes.dt.tz_convert(None).to_numpy().astype("datetime64[s]")
         begins = calendar.opens.dt.tz_convert(None).to_numpy().astype("datetime64[s]")
     return _frozen(days, ends, begins)
+
+
+@lru_cache(maxsize=256)
+def _time_zone(market: str) -> tzinfo:
+    """Return the time zone of a market; UTC if it is not known."""
+    if market == ALWAYS_OPEN:
+        return UTC
+    try:
+        import exchange_calendars
+
+        found: tzinfo = exchange_calendars.get_calendar(market).tz
+    except ImportError:
+        return UTC
+    except exchange_calendars.errors.InvalidCalendarName:
+        return UTC
+    return found
 
 
 def _open_calendar(package: Any, market: str) -> Any:

@@ -57,6 +57,9 @@ class MemoryAlerts:
     def find(self, portfolio: UUID) -> AlertRecord | None:
         return self.rows.get(portfolio)
 
+    def any(self) -> bool:
+        return bool(self.rows)
+
     def of_owner(self, owner: UUID) -> list[AlertRecord]:
         mine = [row for row in self.rows.values() if row.owner == owner]
         return sorted(mine, key=lambda row: row.portfolio)

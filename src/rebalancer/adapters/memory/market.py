@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, tzinfo
 from threading import Lock
 
 import attrs
@@ -66,6 +66,10 @@ class MemoryCalendars:
         """Every session begins 6 hours before its end."""
         ends = self.closing_times(market)
         return None if ends is None else ends - np.timedelta64(6, "h")
+
+    def time_zone(self, market: str) -> tzinfo:
+        """Every market is in UTC."""
+        return UTC
 
 
 class MemoryMarket:

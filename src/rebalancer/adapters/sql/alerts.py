@@ -50,6 +50,10 @@ class SqlAlerts(SqlStore):
         row = self.connection.execute(lock_rows(query) if self.locks else query).one_or_none()
         return None if row is None else _RECORDS.from_row(row)
 
+    def any(self) -> bool:
+        query = select(portfolio_alerts.c.portfolio).limit(1)
+        return self.connection.scalar(query) is not None
+
     def of_owner(self, owner: UUID) -> list[AlertRecord]:
         table = portfolio_alerts.c
         query = select(portfolio_alerts).where(table.owner == owner).order_by(table.portfolio)

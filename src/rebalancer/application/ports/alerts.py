@@ -23,6 +23,9 @@ class Alerts(Protocol):
     def find(self, portfolio: UUID) -> AlertRecord | None:
         """Return the record of a portfolio; None before its first settings."""
 
+    def any(self) -> bool:
+        """Return whether any record exists."""
+
     def of_owner(self, owner: UUID) -> list[AlertRecord]:
         """Return the records of an owner's portfolios, sorted by portfolio."""
 

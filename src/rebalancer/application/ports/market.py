@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, tzinfo
 from typing import Literal, Protocol
 
 import attrs
@@ -163,6 +163,9 @@ class Calendars(Protocol):
 
         As `closing_times`.
         """
+
+    def time_zone(self, market: str) -> tzinfo:
+        """Return the time zone of a market; UTC if it is not known."""
 
 
 class Regimes(Protocol):

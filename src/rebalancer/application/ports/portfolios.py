@@ -265,6 +265,10 @@ class Broker(Protocol):
         arrived.
         """
 
+    @property
+    def is_simulated(self) -> bool:
+        """Whether executions are simulated, without real money."""
+
     def submit(self, record: ProposalRecord) -> None:
         """Submit a proposal's orders; submitting the same proposal again has no effect.
 

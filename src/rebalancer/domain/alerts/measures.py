@@ -49,6 +49,7 @@ class Measures:
     """Figures of B portfolios; NaN where a price is missing.
 
     Attributes:
+        weights: (B, K) weight of each asset.
         departures: (B, K) distance of each weight from its target; NaN in empty slots.
         drift: (B,) one-way distance of all weights from the targets.
         drawdown: (B,) loss since the peak, a fraction.
@@ -56,6 +57,7 @@ class Measures:
         values: (B,) value.
     """
 
+    weights: Floats
     departures: Floats
     drift: Floats
     drawdown: Floats
@@ -86,7 +88,7 @@ def measure(book: WatchedBook, prices: Floats) -> Measures:
     with np.errstate(divide="ignore", invalid="ignore"):
         level = book.levels * np.where(priced, values / book.values, np.nan)
         drawdown = 1.0 - level / book.peaks
-    return Measures(departures, drift, drawdown, book.cash / divisor, values)
+    return Measures(weights, departures, drift, drawdown, book.cash / divisor, values)
 
 
 @attrs.frozen

@@ -94,6 +94,12 @@ class Action(StrEnum):
     PROPOSAL_REJECTED = "proposal_rejected", "Proposal rejected"
     PROPOSAL_CANCELLED = "proposal_cancelled", "Proposal cancelled"
     PROPOSAL_RECORDED = "proposal_recorded", "Execution of a proposal recorded"
+    ALERTS_CHANGED = "alerts_changed", "Alerts of a portfolio changed"
+    AUTOMATION_CHANGED = "automation_changed", "Automatic proposals of a portfolio changed"
+    AUTOMATION_STOPPED = "automation_stopped", "Automation stopped"
+    AUTOMATION_RESUMED = "automation_resumed", "Automation resumed"
+    AUTOMATIC_PROPOSAL = "automatic_proposal", "Automatic proposal made"
+    AUTOMATION_REFUSED = "automation_refused", "Automatic proposal or acceptance refused"
 
     # Notices.
     NOTICE_CHOICES_CHANGED = "notice_choices_changed", "Choice of notices changed"

@@ -1,0 +1,124 @@
+"""Bring stored portfolios into the arrays in which their alerts are evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+
+from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.valuation import value_portfolio
+from rebalancer.domain.alerts.evaluation import AlertState
+from rebalancer.domain.alerts.measures import WatchedBook, measure
+from rebalancer.domain.arrays import Floats
+from rebalancer.domain.errors import RebalancerError
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.portfolio.book import count_slots
+from rebalancer.domain.portfolio.mandate import ManagedPortfolio
+
+
+@attrs.frozen(eq=False)
+class Watched:
+    """A book with the names of its slots.
+
+    Attributes:
+        symbols: Assets of each portfolio's first slots.
+        currencies: ISO 4217 code of each price table.
+    """
+
+    book: WatchedBook
+    symbols: tuple[tuple[str, ...], ...]
+    currencies: tuple[str, ...]
+
+
+def price_tables(watched: Watched, market: PriceHistory) -> Floats:
+    """(C, U) price of each asset at the last close in each base currency; NaN where withheld."""
+    tables = np.full((max(len(watched.currencies), 1), max(len(market.symbols), 1)), np.nan)
+    for row, code in enumerate(watched.currencies):
+        converted = market.in_currency(code)
+        tables[row] = converted.last_prices
+        withheld = [converted.columns[symbol] for symbol in converted.withheld]
+        tables[row, withheld] = np.nan
+    return tables
+
+
+def watch_book(
+    portfolios: Sequence[ManagedPortfolio],
+    states: Sequence[AlertState],
+    market: PriceHistory,
+    work: UnitOfWork,
+) -> Watched:
+    """Return portfolios as arrays, valued at the last closes.
+
+    An asset that is held and has no current price is valued as everywhere, at its last known one or
+    that of the ledger.
+    """
+    symbols = tuple(
+        tuple(sorted({*one.mandate.targets, *one.positions.holdings})) for one in portfolios
+    )
+    currencies = tuple(dict.fromkeys(one.mandate.currency.code for one in portfolios))
+    count = len(portfolios)
+    slots = count_slots(max(map(len, symbols), default=1))
+    book = WatchedBook(
+        columns=np.zeros((count, slots), np.intp),
+        present=np.zeros((count, slots), bool),
+        units=np.zeros((count, slots)),
+        targets=np.zeros((count, slots)),
+        cash=np.zeros(count),
+        tables=np.array(
+            [currencies.index(one.mandate.currency.code) for one in portfolios], np.intp
+        ),
+        own_prices=np.full((count, slots), np.nan),
+        levels=np.array([np.nan if one.peak is None else one.peak.level for one in states]),
+        peaks=np.array([np.nan if one.peak is None else one.peak.peak for one in states]),
+        values=np.full(count, np.nan),
+    )
+    for row, one in enumerate(portfolios):
+        _fill_row(book, row, one, symbols[row], market, work)
+    watched = Watched(book, symbols, currencies)
+    values = measure(book, price_tables(watched, market)).values
+    return attrs.evolve(watched, book=attrs.evolve(book, values=values))
+
+
+def _fill_row(
+    book: WatchedBook,
+    row: int,
+    portfolio: ManagedPortfolio,
+    symbols: tuple[str, ...],
+    market: PriceHistory,
+    work: UnitOfWork,
+) -> None:
+    converted = market.in_currency(portfolio.mandate.currency.code)
+    held, targets = portfolio.positions.holdings, portfolio.mandate.targets
+    columns, withheld = converted.columns, converted.withheld
+    lacking = [one for one in held if one not in columns or one in withheld]
+    for slot, symbol in enumerate(symbols):
+        book.present[row, slot] = True
+        book.columns[row, slot] = columns.get(symbol, 0)
+        book.units[row, slot] = float(held.get(symbol, 0))
+        book.targets[row, slot] = targets.get(symbol, 0.0)
+    book.cash[row] = _cash(portfolio, converted)
+    if not lacking:
+        return
+    try:
+        valued = value_portfolio(portfolio, market, work)
+    except RebalancerError:  # its value is not known
+        book.cash[row] = np.nan
+        return
+    for symbol in lacking:
+        price = valued.prices.get(symbol)
+        if price is None or price.value is None:
+            book.cash[row] = np.nan
+        else:
+            unit = float(price.value / held[symbol])
+            book.own_prices[row, symbols.index(symbol)] = unit
+
+
+def _cash(portfolio: ManagedPortfolio, market: PriceHistory) -> float:
+    """Return the value of the cash of all currencies; NaN without an exchange rate."""
+    total = float(portfolio.positions.cash)
+    for code, amount in portfolio.positions.foreign_cash.items():
+        rate = market.last_rate(code)
+        total += np.nan if rate is None else float(amount) * rate
+    return total
