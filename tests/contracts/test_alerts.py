@@ -32,17 +32,20 @@ from tests.contracts.stores import DAY, HOUR, NOW, a_deposit, a_managed, a_propo
 ME, OTHER = UUID(int=1), UUID(int=2)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def work(make):
     return make()
 
 
 @pytest.fixture
 def owner(work):
+    """Return an owner, who is disabled afterwards, so that no other test claims the alerts."""
     user = a_user()
     with work.begin() as tx:
         tx.users.add(user)
-    return user
+    yield user
+    with work.begin() as tx:
+        tx.users.save(attrs.evolve(user, disabled=NOW))
 
 
 @pytest.fixture
