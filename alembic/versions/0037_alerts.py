@@ -5,8 +5,8 @@ from alembic import op
 
 from rebalancer.adapters.sql.tables import Moment
 
-revision = "0034"
-down_revision = "0033"
+revision = "0037"
+down_revision = "0036"
 branch_labels = None
 depends_on = None
 
