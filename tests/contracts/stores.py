@@ -21,6 +21,12 @@ from rebalancer.domain.accounts.one_time import OneTimeToken
 from rebalancer.domain.accounts.roles import Role
 from rebalancer.domain.accounts.sessions import Session
 from rebalancer.domain.accounts.shares import Right, Share
+from rebalancer.domain.alerts.automation import AutoAccept, AutomationSettings, Frequency
+from rebalancer.domain.alerts.evaluation import AlertState
+from rebalancer.domain.alerts.measures import Peak
+from rebalancer.domain.alerts.record import AlertRecord, AutomationProgress, Trigger
+from rebalancer.domain.alerts.settings import AlertKind, AlertSettings
+from rebalancer.domain.alerts.watches import Episode, Watch
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.batch_run import BatchRun
 from rebalancer.domain.money import Currency
@@ -40,7 +46,12 @@ from rebalancer.domain.portfolio.questionnaire import Assessment
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
 from rebalancer.domain.portfolio.statement_imports import StatementImport
 from rebalancer.domain.rebalancing.conversions import ConversionOrder
-from rebalancer.domain.rebalancing.lifecycle import ProposalInputs, ProposalRecord, Stage
+from rebalancer.domain.rebalancing.lifecycle import (
+    ProposalInputs,
+    ProposalOrigin,
+    ProposalRecord,
+    Stage,
+)
 from rebalancer.domain.rebalancing.model import NotTraded, Order, Proposal, Side, Status
 from tests import builders
 from tests.builders import USD
@@ -183,6 +194,36 @@ def a_delivery(notice: Notice, channel: str = "email", **others: Any) -> NoticeD
     """Return the message that takes a new notice to a channel at once."""
     plain = NoticeDelivery.plan(notice, channel, NoticeChoices())
     assert plain is not None
+    return attrs.evolve(plain, **others)
+
+
+def an_alert_record(portfolio: ManagedPortfolio, **others: Any) -> AlertRecord:
+    """Return alerts and automation of a portfolio, with a state."""
+    plain = AlertRecord(
+        portfolio.id,
+        portfolio.owner,
+        changed=NOW,
+        due=NOW,
+        settings=AlertSettings(band=True, drift=0.1),
+        automation=AutomationSettings(
+            Frequency.MONTHLY, True, "band", AutoAccept(0.1, Decimal("20.50"), Decimal(1000))
+        ),
+        state=AlertState(
+            (Watch(AlertKind.BAND, "A", 2, NOW, NOW),), Peak(DAY, 1.25, 1.5), NOW, NOW
+        ),
+        progress=AutomationProgress(
+            DAY, Trigger(ProposalOrigin.ALERT, "x"), uuid4(), uuid4(), NOW, "proposed"
+        ),
+        version=portfolio.version,
+        market="m",
+    )
+    return attrs.evolve(plain, **others)
+
+
+def an_episode(portfolio: ManagedPortfolio, number: int = 1, **others: Any) -> Episode:
+    """Return an episode of asset A outside its band, an hour later than the one before."""
+    began = NOW + number * HOUR
+    plain = Episode(portfolio.id, AlertKind.BAND, "A", number, began, 0.07, 0.05)
     return attrs.evolve(plain, **others)
 
 

@@ -10,24 +10,27 @@ import attrs
 import pytest
 
 from rebalancer.domain.alerts.automation import (
-    AutoAccept,
-    AutomationSettings,
     DaySpending,
-    Frequency,
 )
 from rebalancer.domain.alerts.evaluation import AlertState
-from rebalancer.domain.alerts.measures import Peak
 from rebalancer.domain.alerts.record import (
-    AlertRecord,
     AutomationProgress,
     AutomationStop,
-    Trigger,
 )
 from rebalancer.domain.alerts.settings import AlertKind, AlertSettings
-from rebalancer.domain.alerts.watches import Episode, Watch
 from rebalancer.domain.errors import Conflict
 from rebalancer.domain.rebalancing.lifecycle import ProposalOrigin, Stage
-from tests.contracts.stores import DAY, HOUR, NOW, a_deposit, a_managed, a_proposal, a_user
+from tests.contracts.stores import (
+    DAY,
+    HOUR,
+    NOW,
+    a_deposit,
+    a_managed,
+    a_proposal,
+    a_user,
+    an_alert_record,
+    an_episode,
+)
 
 ME, OTHER = UUID(int=1), UUID(int=2)
 
@@ -56,28 +59,6 @@ def portfolio(work, owner):
     return found
 
 
-def a_record(portfolio, **others):
-    plain = AlertRecord(
-        portfolio.id,
-        portfolio.owner,
-        changed=NOW,
-        due=NOW,
-        settings=AlertSettings(band=True, drift=0.1),
-        automation=AutomationSettings(
-            Frequency.MONTHLY, True, "band", AutoAccept(0.1, Decimal("20.50"), Decimal(1000))
-        ),
-        state=AlertState(
-            (Watch(AlertKind.BAND, "A", 2, NOW, NOW),), Peak(DAY, 1.25, 1.5), NOW, NOW
-        ),
-        progress=AutomationProgress(
-            DAY, Trigger(ProposalOrigin.ALERT, "x"), uuid4(), uuid4(), NOW, "proposed"
-        ),
-        version=portfolio.version,
-        market="m",
-    )
-    return attrs.evolve(plain, **others)
-
-
 def claim(work, *, worker=ME, now=NOW, market="m", portfolio=None, limit=10):
     with work.begin() as tx:
         return tx.alerts.claim(
@@ -92,7 +73,7 @@ def store(work, record):
 
 
 def test_record_is_stored_in_full(work, portfolio):
-    record = store(work, a_record(portfolio))
+    record = store(work, an_alert_record(portfolio))
 
     with work.read() as tx:
         assert tx.alerts.find(portfolio.id) == record
@@ -101,7 +82,7 @@ def test_record_is_stored_in_full(work, portfolio):
 
 
 def test_new_settings_leave_the_state_and_end_a_lease(work, portfolio):
-    record = store(work, a_record(portfolio))
+    record = store(work, an_alert_record(portfolio))
     assert claim(work)
 
     changed = AlertSettings(drift=0.2)
@@ -125,12 +106,12 @@ def test_new_settings_leave_the_state_and_end_a_lease(work, portfolio):
 def test_record_is_claimed_when_due_or_when_something_changed(
     work, portfolio, record, market, claimed
 ):
-    store(work, a_record(portfolio, **record))
+    store(work, an_alert_record(portfolio, **record))
     assert bool(claim(work, market=market)) is claimed
 
 
 def test_one_of_two_workers_gets_a_record_until_its_lease_ends(work, portfolio):
-    record = store(work, a_record(portfolio))
+    record = store(work, an_alert_record(portfolio))
 
     assert claim(work, worker=ME) == [record]
     assert claim(work, worker=OTHER) == []
@@ -144,7 +125,7 @@ def test_one_of_two_workers_gets_a_record_until_its_lease_ends(work, portfolio):
 
 
 def test_lease_is_held_for_the_steps_of_automation(work, portfolio):
-    record = store(work, a_record(portfolio))
+    record = store(work, an_alert_record(portfolio))
     claim(work)
     done = AutomationProgress(outcome="done")
 
@@ -157,12 +138,12 @@ def test_lease_is_held_for_the_steps_of_automation(work, portfolio):
 
 
 def test_named_portfolio_is_claimed_before_it_is_due(work, portfolio):
-    store(work, a_record(portfolio, due=NOW + HOUR))
+    store(work, an_alert_record(portfolio, due=NOW + HOUR))
     assert claim(work, portfolio=portfolio.id)
 
 
 def test_closed_portfolios_and_disabled_accounts_are_left_out(work, owner, portfolio):
-    store(work, a_record(portfolio))
+    store(work, an_alert_record(portfolio))
     with work.begin() as tx:
         tx.users.save(attrs.evolve(owner, disabled=NOW))
     assert claim(work) == []
@@ -170,13 +151,6 @@ def test_closed_portfolios_and_disabled_accounts_are_left_out(work, owner, portf
         tx.users.save(owner)
         tx.portfolios.close(portfolio.id, owner=owner.id, version=portfolio.version, now=NOW)
     assert claim(work) == []
-
-
-def an_episode(portfolio, number=1, **others):
-    return attrs.evolve(
-        Episode(portfolio.id, AlertKind.BAND, "A", number, NOW + number * HOUR, 0.07, 0.05),
-        **others,
-    )
 
 
 def test_episodes_begin_once_end_and_are_paged(work, owner, portfolio):

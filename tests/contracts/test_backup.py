@@ -46,6 +46,7 @@ from rebalancer.application.ports.reference import StoredFacts, StoredSeries
 from rebalancer.domain.accounts.deletion import Deletion
 from rebalancer.domain.accounts.guessing import Failures, KnownDevice
 from rebalancer.domain.accounts.shares import Right
+from rebalancer.domain.alerts.automation import DaySpending
 from rebalancer.domain.audit.events import AuditEvent, Origin, Outcome
 from rebalancer.domain.backtest.history_snapshots import KeptHistory, take_snapshot
 from rebalancer.domain.errors import Conflict, InvalidRequest, Unavailable
@@ -61,6 +62,7 @@ from rebalancer.domain.rebalancing.lifecycle import Stage
 from tests.builders import prices
 from tests.contracts.databases import OWNER, as_role, new_database
 from tests.contracts.stores import (
+    DAY,
     HOUR,
     NOW,
     a_delivery,
@@ -81,7 +83,9 @@ from tests.contracts.stores import (
     a_token,
     a_totp,
     a_user,
+    an_alert_record,
     an_api_key,
+    an_episode,
     an_import,
     stored_user,
 )
@@ -181,6 +185,12 @@ def filled(engine):
         for notice in (told, a_notice(bob.id)):
             tx.notice_deliveries.add(a_delivery(notice, created=NOW))
         tx.notice_deliveries.close(a_delivery(told).id, DeliveryState.FAILED, NOW, fault=AWKWARD)
+        tx.alerts.save_settings(an_alert_record(rich))
+        tx.alerts.begin_episodes(rich.owner, [an_episode(rich, ended=NOW), an_episode(rich, 2)])
+        tx.automation.set_stop(ada.id, NOW)
+        tx.automation.set_stop(None, NOW)
+        spending = DaySpending(0.1, Decimal("0.01"), {AWKWARD: Decimal("1e-9")})
+        tx.automation.spend(rich.id, rich.owner, DAY, uuid4(), spending)
         tx.portfolios.keep_histories({rich.id: a_kept_history()})
         tx.runs.add(run, [plain.id])
         tx.proposals.add([waiting, done, *(a_proposal(plain) for _ in range(40))])

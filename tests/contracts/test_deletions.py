@@ -1,6 +1,7 @@
 """Contract of `Deletions`, and the proof that an erased account leaves nothing personal."""
 
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,6 +26,7 @@ from rebalancer.domain.accounts.deletion import Deletion, DeletionTerms
 from rebalancer.domain.accounts.guessing import Failures, KnownDevice
 from rebalancer.domain.accounts.mail import MailKind
 from rebalancer.domain.accounts.shares import Right, Share
+from rebalancer.domain.alerts.automation import DaySpending
 from rebalancer.domain.audit.events import Action, Origin
 from rebalancer.domain.errors import NotFound, Unavailable
 from rebalancer.domain.notices.choices import NoticeChoices
@@ -44,6 +46,8 @@ from tests.contracts.stores import (
     a_token,
     a_totp,
     a_user,
+    an_alert_record,
+    an_episode,
     an_import,
     stored_user,
 )
@@ -116,6 +120,12 @@ def planted(work, reports, number):
         tx.notice_targets.add(a_target(user.id, name=text, address=text, secret=text))
         tx.notice_choices.save(user.id, NoticeChoices().switched(text, {notice.kind: False}))
         raise_notice(tx, notice)
+        tx.alerts.save_settings(an_alert_record(portfolio))
+        tx.alerts.begin_episodes(user.id, [an_episode(portfolio, subject=text)])
+        tx.automation.set_stop(user.id, NOW)
+        tx.automation.spend(
+            portfolio.id, user.id, NOW.date(), proposal.id, DaySpending(orders={text: Decimal(1)})
+        )
         tx.proposals.add([proposal])
         tx.keys.add(a_key(user.id, text, answer=text))
         tx.jobs.add(job)
