@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import attrs
 from dishka import Provider, Scope, provide
@@ -48,6 +49,17 @@ class QuoteSource:
         return self.name != OFF
 
 
+def create_feed(name: str, chain: ProviderChain, clock: Clock, settings: Settings) -> QuoteFeed:
+    """Create a feed by its name, `YAHOO` or `POLLING`."""
+    if name == POLLING:
+        from rebalancer.adapters.market_data.quote_feeds.polling import PolledQuotes
+
+        return PolledQuotes(chain, clock, interval=settings.quote_interval)
+    from rebalancer.adapters.market_data.quote_feeds.yahoo_stream import YahooStream
+
+    return YahooStream()
+
+
 class QuoteProvider(Provider):
     """Source, board and subscription of quotes."""
 
@@ -73,16 +85,7 @@ class QuoteProvider(Provider):
         if name is None:
             name = YAHOO if sources.stored and YAHOO in settings.providers else OFF
 
-        def create() -> QuoteFeed:
-            if name == POLLING:
-                from rebalancer.adapters.market_data.quote_feeds.polling import PolledQuotes
-
-                return PolledQuotes(chain, clock, interval=settings.quote_interval)
-            from rebalancer.adapters.market_data.quote_feeds.yahoo_stream import YahooStream
-
-            return YahooStream()
-
-        return QuoteSource(name, create)
+        return QuoteSource(name, partial(create_feed, name, chain, clock, settings))
 
     @provide
     def hold(self, work: UnitOfWork, clock: Clock) -> HoldSubscription:

@@ -16,6 +16,7 @@ from rebalancer.entrypoints.cli.asset_search import search
 from rebalancer.entrypoints.cli.indicators import show_indicators
 from rebalancer.entrypoints.cli.market_issues import issues
 from rebalancer.entrypoints.cli.market_sync import providers, schedule, sync
+from rebalancer.entrypoints.cli.market_watch import watch
 from rebalancer.entrypoints.cli.options import (
     FILE,
     PRICES_HELP,
@@ -63,6 +64,7 @@ market.add_command(sync)
 market.add_command(providers)
 market.add_command(schedule)
 market.add_command(issues)
+market.add_command(watch)
 market.add_command(search)
 market.add_command(series)
 market.add_command(fundamentals)
