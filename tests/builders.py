@@ -29,6 +29,7 @@ from rebalancer.domain.money import Currency
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.book import Book, Limits
 from rebalancer.domain.portfolio.costs import CostModel
+from rebalancer.domain.portfolio.lots.sellable import SellableLot
 from rebalancer.domain.portfolio.portfolio import Portfolio, Preferences
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
 from rebalancer.domain.rebalancing.model import RebalanceContext
@@ -177,11 +178,17 @@ def a_portfolio(
     currency: Currency = USD,
     last_rebalance: date | None = None,
     profile: str | None = None,
+    lots: Mapping[str, Sequence[tuple[object, object]]] | None = None,
+    gain_this_year: object = 0,
     **preferences: Any,
 ) -> Portfolio:
-    """Build a portfolio; amounts and quantities as text or numbers, preferences by name."""
-    for name in ("quantity_step", "min_trade", "cash_reserve"):
-        if name in preferences:
+    """Build a portfolio; amounts and quantities as text or numbers, preferences by name.
+
+    Lots are pairs of units and cost; a cost of None is unknown.
+    """
+    amounts = ("quantity_step", "min_trade", "cash_reserve")
+    for name in (*amounts, "max_realised_gain", "max_realised_gain_year"):
+        if preferences.get(name) is not None:
             preferences[name] = Decimal(str(preferences[name]))
     for name in ("do_not_sell", "do_not_buy"):
         if name in preferences:
@@ -196,6 +203,15 @@ def a_portfolio(
         cash_flow=Decimal(str(flow)),
         last_rebalance=last_rebalance,
         preferences=Preferences(**preferences),
+        lots=None if lots is None else {symbol: _lots(each) for symbol, each in lots.items()},
+        gain_this_year=Decimal(str(gain_this_year)),
+    )
+
+
+def _lots(pairs: Sequence[tuple[object, object]]) -> tuple[SellableLot, ...]:
+    return tuple(
+        SellableLot(Decimal(str(units)), None if cost is None else Decimal(str(cost)))
+        for units, cost in pairs
     )
 
 

@@ -206,6 +206,31 @@ SCENARIOS = {
         bps=10,
         market=swinging(),
     ),
+    "limit on realised gains": Scenario(
+        a_portfolio(
+            {"A": 500, "B": 250},
+            {"A": 0.3, "B": 0.3, "C": 0.4},
+            lots={"A": [(500, 200)], "B": [(250, 450)]},
+            max_realised_gain=18,
+        )
+    ),
+    "no realised gain": Scenario(
+        a_portfolio({"A": 1000}, _HALF, lots={"A": [(1000, 400)]}, max_realised_gain=0)
+    ),
+    "withdrawal above the limit on realised gains": Scenario(
+        a_portfolio(
+            {"A": 1000}, {"A": 1.0}, flow=-200, lots={"A": [(1000, None)]}, max_realised_gain=50
+        )
+    ),
+    "limit on the realised gains of a year": Scenario(
+        a_portfolio(
+            {"A": 1000},
+            _HALF,
+            lots={"A": [(1000, 400)]},
+            gain_this_year=90,
+            max_realised_gain_year=100,
+        )
+    ),
     "unknown symbol on a list": Scenario(
         a_portfolio({"A": 600}, {"A": 0.5}, do_not_sell=["A", "APPL"])
     ),

@@ -38,7 +38,7 @@ from rebalancer.domain.notices.targets import Target, TargetKind
 from rebalancer.domain.portfolio.entries import REORGANISATIONS
 from rebalancer.domain.portfolio.ledger import FLOWS, TRADES, Entry, EntryKind, Ledger, Positions
 from rebalancer.domain.portfolio.lots.model import LotMethod
-from rebalancer.domain.portfolio.lots.planned import SaleGain
+from rebalancer.domain.portfolio.lots.sellable import SaleGain
 from rebalancer.domain.portfolio.mandate import ActionBooking, ManagedPortfolio, Mandate
 from rebalancer.domain.portfolio.owner import RefreshToken, User
 from rebalancer.domain.portfolio.portfolio import Conversions, Portfolio, Preferences

@@ -17,6 +17,7 @@ from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.costs import CostModel, Rates
 from rebalancer.domain.portfolio.lots.model import LotMethod
+from rebalancer.domain.portfolio.lots.sellable import SellableLot
 from rebalancer.domain.portfolio.portfolio import Conversions, Portfolio, Preferences
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
 from rebalancer.domain.portfolio.target_groups import TargetGroup, TargetTree
@@ -613,6 +614,8 @@ OTHER_WISHES = {
     "skip_unprofitable": True,
     "sell_remainders": False,
     "lot_method": LotMethod.LIFO,
+    "max_realised_gain": Decimal(5),
+    "max_realised_gain_year": Decimal(5),
 }
 OTHERWISE = {
     "id": "Q",
@@ -628,6 +631,8 @@ OTHERWISE = {
     "conversions": Conversions.LISTED,
     "target_groups": TargetTree((TargetGroup("All", 0.5, assets={"C": 1.0}),)),
     "look_through": {"C": {AssetClass.EQUITY: 0.5, AssetClass.BOND: 0.5}},
+    "lots": {"C": (SellableLot(Decimal(10), Decimal(50)),)},
+    "gain_this_year": Decimal(7),
 }
 
 

@@ -426,5 +426,6 @@ def test_every_limit_has_a_place_in_these_tests() -> None:
         "cash_floor",
         "target_volatility",
         "tolerated_drawdown",
+        "lots",  # test_gain_limit.py
         "bind",
     }

@@ -7,7 +7,7 @@ import io
 from decimal import Decimal
 
 from rebalancer.domain.portfolio.lots.model import LotMethod
-from rebalancer.domain.portfolio.lots.planned import SaleGain
+from rebalancer.domain.portfolio.lots.sellable import SaleGain
 from rebalancer.entrypoints.cli.commands.propose import describe_gain
 from rebalancer.entrypoints.cli.printed_gains import print_gains
 from rebalancer.entrypoints.schemas.gains import gains_view

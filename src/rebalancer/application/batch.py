@@ -20,6 +20,7 @@ from rebalancer.application.rebalance import (
     own_context,
     policy_input,
     record_proposal,
+    with_lots,
 )
 from rebalancer.application.resilience import OutageLog, retry_while_unavailable
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, Unavailable
@@ -234,6 +235,7 @@ class ProposeForEveryone:
                     today=context.asked or now.date(),
                 )
                 booked.check_units(context.market.last_date)
+                snapshot = with_lots(snapshot, portfolio, context, latest, self.work, now)
             except (InvalidRequest, Conflict) as error:
                 failures.append((portfolio.id, str(error)))
                 continue

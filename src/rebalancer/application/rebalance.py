@@ -32,8 +32,9 @@ from rebalancer.domain.market.quality import Rule
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.ledger import Ledger, Overdrawn
-from rebalancer.domain.portfolio.lots.planned import PlannedSale, SaleGain, plan_sales
-from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
+from rebalancer.domain.portfolio.lots.planned import PlannedSale, lots_for_sale, plan_sales
+from rebalancer.domain.portfolio.lots.sellable import SaleGain, units_of
+from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate, PortfolioChanged
 from rebalancer.domain.portfolio.own_prices import own_prices
 from rebalancer.domain.portfolio.planned_flows import FlowDecision
 from rebalancer.domain.portfolio.portfolio import Portfolio
@@ -239,6 +240,7 @@ class ProposeForPortfolio:
                 portfolio = known.portfolio
                 context, snapshot = self._inputs(ask, portfolio, decided)
                 known.check_units(context.market.last_date)
+                snapshot = with_lots(snapshot, portfolio, context, latest, self.work, ask.now)
             except RebalancerError as error:
                 answers[index] = error
                 continue
@@ -256,7 +258,7 @@ class ProposeForPortfolio:
                 made = attrs.evolve(
                     made,
                     notes=(*made.notes, *stored[portfolio.id].notes),
-                    sale_gains=gains.get(index, ()),
+                    sale_gains=made.sale_gains or gains.get(index, ()),
                 )
                 record = record_proposal(
                     made,
@@ -317,8 +319,10 @@ class ProposeForPortfolio:
         """
         selling = [
             (index, ask, portfolio, made)
-            for (index, ask, portfolio, _), made in zip(rows, proposals, strict=True)
-            if isinstance(made, Proposal) and any(one.side is Side.SELL for one in made.orders)
+            for (index, ask, portfolio, snapshot), made in zip(rows, proposals, strict=True)
+            if isinstance(made, Proposal)
+            and snapshot.lots is None
+            and any(one.side is Side.SELL for one in made.orders)
         ]
         if not selling:
             return {}
@@ -583,6 +587,44 @@ def policy_input(
     market = context.in_currency(portfolio.mandate.currency.code).market
     expected = expected_flows(portfolio, decided, market, today)
     return attrs.evolve(snapshot, expected=expected) if expected else snapshot
+
+
+def with_lots(
+    snapshot: Portfolio,
+    portfolio: ManagedPortfolio,
+    context: RebalanceContext,
+    latest: PriceHistory,
+    work: UnitOfWork,
+    now: datetime,
+) -> Portfolio:
+    """Return a portfolio with its lots at the close, if its preferences ask for them.
+
+    They come from its ledger, which is read for such portfolios alone.
+
+    Raises:
+        PortfolioChanged: the ledger has changed since the portfolio was read.
+    """
+    preferences = snapshot.preferences
+    if not preferences.asks_for_lots:
+        return snapshot
+    with work.read() as tx:
+        ledger = tx.portfolios.ledger(portfolio.id)
+        _ = ledger.entries  # which are read until the transaction ends
+    found = lots_for_sale(
+        ledger,
+        on=context.market.last_date,
+        now=now,
+        method=preferences.lot_method,
+        currency=snapshot.currency,
+        rates=DayRates(latest, snapshot.currency.code),
+    )
+    held = {symbol: units for symbol, units in snapshot.holdings.items() if units}
+    if {symbol: units_of(lots) for symbol, lots in found.lots.items()} != held:
+        raise PortfolioChanged(
+            f"portfolio {portfolio.id} has changed while it was read; request the proposal again"
+        )
+    year = found.gain_this_year if preferences.max_realised_gain_year is not None else _ZERO
+    return attrs.evolve(snapshot, lots=found.lots, gain_this_year=year)
 
 
 _JUMPS = frozenset({Rule.SPLIT_RATIO, Rule.LARGE_MOVE})

@@ -12,7 +12,8 @@ from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.entries import Entry
 from rebalancer.domain.portfolio.ledger import Ledger, Overdrawn
 from rebalancer.domain.portfolio.lots.model import LotMethod
-from rebalancer.domain.portfolio.lots.planned import PlannedSale, SaleGain, plan_sales
+from rebalancer.domain.portfolio.lots.planned import PlannedSale, lots_for_sale, plan_sales
+from rebalancer.domain.portfolio.lots.sellable import SaleGain, gain_of_sale
 from tests.domain.test_ledger import NOW, buy, in_kind
 
 DAY = date(2023, 6, 1)

@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 from rebalancer.domain.arrays import Bools, Dates, Floats, Rows, safe_divide
 from rebalancer.domain.errors import InvalidRequest, combine
@@ -19,6 +20,7 @@ from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.symbols import unknown_symbols
 from rebalancer.domain.portfolio.costs import BASIS_POINT, DEFAULT_BPS
+from rebalancer.domain.portfolio.lots.gain_rates import LotGains
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.portfolio.quantities import order_step, sellable_quantity
 from rebalancer.domain.portfolio.risk import UNPROFILED_RISK_AVERSION
@@ -46,6 +48,8 @@ class Limits:
         target_volatility: (B,) a year.
         tolerated_drawdown: (B,) fraction of value.
         bind: Whether any of them may bind; False selects the solver's fast path.
+        lots: (B,) for each portfolio whose sales prefer losses and small gains, the `LotGains` of
+            its slots in order; None for others. None: for none of them.
     """
 
     no_sell: Bools
@@ -60,6 +64,7 @@ class Limits:
     target_volatility: Floats
     tolerated_drawdown: Floats
     bind: bool = True
+    lots: NDArray[np.object_] | None = None
 
     def __attrs_post_init__(self) -> None:
         if not self.bind and (
@@ -80,7 +85,8 @@ class Limits:
         """Return the limits of some of the portfolios."""
         if not self.bind:
             return _no_limits(len(rows), self.no_sell.shape[1])
-        return Limits(**{name: getattr(self, name)[rows] for name in _ARRAYS})
+        lots = None if self.lots is None else self.lots[rows]
+        return Limits(**{name: getattr(self, name)[rows] for name in _ARRAYS}, lots=lots)
 
     @property
     def profiled(self) -> Bools:
@@ -88,7 +94,7 @@ class Limits:
         return np.isfinite(self.target_volatility)
 
 
-_ARRAYS = tuple(name for name in attrs.fields_dict(Limits) if name != "bind")
+_ARRAYS = tuple(name for name in attrs.fields_dict(Limits) if name not in ("bind", "lots"))
 _CEILINGS = (
     "max_turnover",
     "max_departure",
@@ -348,6 +354,8 @@ def open_book(
         tolerated_drawdown=column([p.tolerated_drawdown if p else np.inf for p in profiles]),
     )
     prices = np.where(present & known[assets], market.last_prices[assets], 1.0)
+    if any(portfolio.lots is not None for portfolio in portfolios):
+        limits = attrs.evolve(limits, lots=_lot_gains(portfolios, prices))
     step = np.broadcast_to(column([float(wish.step) for wish in wishes])[:, None], shape)
     sellable = quantities
     stepped = instruments.stepped
@@ -384,6 +392,18 @@ def open_book(
         risk_aversion=risk_aversion,
     )
     return book, order_rules
+
+
+def _lot_gains(portfolios: Sequence[Portfolio], prices: Floats) -> NDArray[np.object_]:
+    """(B,) the lots of each portfolio's slots at their prices; None without lots."""
+    found = np.full(len(portfolios), None, dtype=object)
+    for row, portfolio in enumerate(portfolios):
+        if portfolio.lots is not None:
+            found[row] = tuple(
+                LotGains.of(portfolio.lots.get(symbol, ()), price)
+                for symbol, price in zip(portfolio.symbols, prices[row].tolist(), strict=False)
+            )
+    return found
 
 
 def _days_of_closes(assets: Rows, present: Bools, market: PriceHistory) -> Dates:

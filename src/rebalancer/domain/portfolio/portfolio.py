@@ -15,6 +15,7 @@ from attrs.validators import optional
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.lots.model import LotMethod
+from rebalancer.domain.portfolio.lots.sellable import SellableLot, check_lots
 from rebalancer.domain.portfolio.risk import RiskProfile
 from rebalancer.domain.portfolio.target_groups import (
     LookThrough,
@@ -70,6 +71,10 @@ class Preferences:
         sell_remainders: Whether a sale that closes a position includes an odd lot and the last
             fraction of a step; false for brokers that reject such orders.
         lot_method: Method by which gains are computed, unless a request names another one.
+        max_realised_gain: Most that the sales of a proposal may gain, net of their losses, in the
+            portfolio's currency. None: no limit.
+        max_realised_gain_year: Most that the sales of a tax year may gain, net of losses, with what
+            is realised already. None: no limit.
     """
 
     whole_shares: bool = True
@@ -85,6 +90,8 @@ class Preferences:
     skip_unprofitable: bool = False
     sell_remainders: bool = True
     lot_method: LotMethod = LotMethod.FIFO
+    max_realised_gain: Decimal | None = attrs.field(default=None, validator=optional(_amount))
+    max_realised_gain_year: Decimal | None = attrs.field(default=None, validator=optional(_amount))
 
     @quantity_step.validator
     def _check_step(self, _: object, value: Decimal) -> None:
@@ -102,6 +109,16 @@ class Preferences:
             return self.quantity_step
         lots = self.quantity_step > 1 and self.quantity_step == self.quantity_step.to_integral()
         return self.quantity_step if lots else _ONE
+
+    @property
+    def limits_gains(self) -> bool:
+        """Whether realised gains are limited."""
+        return self.max_realised_gain is not None or self.max_realised_gain_year is not None
+
+    @property
+    def asks_for_lots(self) -> bool:
+        """Whether proposals take account of lots: gains are limited, or a method is chosen."""
+        return self.limits_gains or self.lot_method is not LotMethod.FIFO
 
 
 NO_PREFERENCES = Preferences()
@@ -158,12 +175,15 @@ class Portfolio:
         look_through: Asset classes of funds of several classes.
         expected: Planned flows. Cash for the withdrawals among them is kept on top of the reserve;
             the deposits are not spent before they are recorded.
+        lots: Lots of all holdings by symbol, in the order in which sales use them; None: unknown.
+            With lots, sales prefer assets with losses or small gains.
+        gain_this_year: Net gain that earlier sales of the tax year have realised.
         symbols: Every symbol held or targeted, in alphabetical order.
 
     Raises:
         InvalidRequest: an amount is not finite, a holding is negative, a target is outside of
-            [0, 1], targets sum to more than 1 + 1e-6, the id is empty, or
-            foreign cash is negative or in the base currency.
+            [0, 1], targets sum to more than 1 + 1e-6, the id is empty, foreign cash is negative or
+            in the base currency, or lots are not those of the holdings.
     """
 
     id: str
@@ -181,6 +201,8 @@ class Portfolio:
     target_groups: TargetTree | None = None
     look_through: LookThrough = attrs.field(factory=dict)
     expected: tuple[ExpectedFlow, ...] = ()
+    lots: Mapping[str, tuple[SellableLot, ...]] | None = None
+    gain_this_year: Decimal = _ZERO
     symbols: tuple[str, ...] = attrs.field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -189,7 +211,11 @@ class Portfolio:
         object.__setattr__(self, "symbols", tuple(sorted({**self.holdings, **self.targets})))
         if not self.id:
             raise InvalidRequest("the id is empty; enter one", field="id", code="empty_id")
-        for name, amount in (("cash", self.cash), ("cash_flow", self.cash_flow)):
+        for name, amount in (
+            ("cash", self.cash),
+            ("cash_flow", self.cash_flow),
+            ("gain_this_year", self.gain_this_year),
+        ):
             if not amount.is_finite():
                 raise InvalidRequest(
                     f"{amount} is not a finite amount; enter a number",
@@ -214,6 +240,8 @@ class Portfolio:
             self._check_foreign_cash()
         if self.look_through:
             check_look_through(self.look_through)
+        if self.lots is not None:
+            check_lots(self.lots, self.holdings)
         check_targets(self.targets)
 
     @property
@@ -226,6 +254,15 @@ class Portfolio:
         """Cash to hold after costs: the reserve, and what planned withdrawals need."""
         reserve = self.preferences.cash_reserve
         return reserve + self.kept_cash if self.expected else reserve
+
+    @property
+    def gain_allowance(self) -> Decimal | None:
+        """Most that the sales of a proposal may gain now, >= 0; None: no limit."""
+        each, year = self.preferences.max_realised_gain, self.preferences.max_realised_gain_year
+        if year is None:
+            return each
+        left = max(year - self.gain_this_year, _ZERO)
+        return left if each is None else min(each, left)
 
     def _check_foreign_cash(self) -> None:
         for code, amount in self.foreign_cash.items():

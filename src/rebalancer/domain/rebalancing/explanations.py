@@ -6,7 +6,7 @@ and non-orders are in the two tables below.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property, partial
 
@@ -20,6 +20,7 @@ from rebalancer.domain.policy.policy import Frequency
 from rebalancer.domain.portfolio.book import Book, OrderRules
 from rebalancer.domain.portfolio.costs import CostSchedule
 from rebalancer.domain.portfolio.portfolio import Portfolio
+from rebalancer.domain.rebalancing.gain_reasons import GainCut
 from rebalancer.domain.rebalancing.limits import LimitedDecision, PortfolioRisk
 from rebalancer.domain.rebalancing.model import PreparedPortfolio, ReasonCode, RebalanceContext
 from rebalancer.domain.rebalancing.outcome_notes import (
@@ -92,6 +93,7 @@ NO_ORDER_TEXTS = {
     "rebalance, {last}, was in the same {period}.",
     ReasonCode.WITHIN_BAND: "Within its band: at {held}, at most {width} from {aim}.",
     ReasonCode.TURNOVER_CAP: "At {held}, aiming at {aim}; the turnover cap leaves no room for it.",
+    ReasonCode.GAIN_LIMIT: "At {held}, aiming at {aim}; {limited}.",
     ReasonCode.LEFT_UNCHANGED: "At {held}, aiming at {aim}; {policy} leaves it unchanged.",
 }
 """Why an asset is not traded."""
@@ -101,6 +103,12 @@ _WITHOUT_OTHERS = {
     ReasonCode.SOLD_WITHIN_BAND: "Within its band; sold to restore cash to its target",
 }
 """Texts where no orders on the other side remain after rounding."""
+
+_WITH_LOTS = {
+    ReasonCode.WITHDRAWAL: "Sold for the withdrawal, which comes from losses and the smallest "
+    "gains first",
+}
+"""Texts where the gains of lots decide what is sold for cash."""
 
 _PERIODS = {
     Frequency.DAILY: "day",
@@ -133,6 +141,7 @@ class SolvedBook:
         wanted: Trades of the first stage.
         rounded: Orders of the second stage.
         drift_cost: (B, K) money a year that a squared drift of 1 costs; NaN where unknown.
+        gain_cuts: What a limit on realised gains has changed, by row.
     """
 
     context: RebalanceContext
@@ -147,6 +156,7 @@ class SolvedBook:
     rounded: RoundedTrades
     drift_cost: Floats
     risk: PortfolioRisk
+    gain_cuts: Mapping[int, GainCut] = attrs.field(factory=dict)
 
 
 @attrs.define  # not frozen: created for every portfolio of a batch
@@ -164,6 +174,7 @@ class OrderReasons:
         sells: Whether some orders sell.
         write: Writes weights as amounts; None: as percentages.
         kept: Cash that is kept for planned withdrawals, as a text; empty if a reserve comes first.
+        prefers_losses: Whether sales for cash prefer losses and small gains.
     """
 
     held: list[float]
@@ -176,6 +187,7 @@ class OrderReasons:
     sells: bool
     write: Callable[[float], str] | None
     kept: str = ""
+    prefers_losses: bool = False
 
     def explain(self, slot: int, after: float, cost: Decimal) -> tuple[ReasonCode, str]:
         """Explain why an order is made, what it costs, and how much drift it removes.
@@ -193,6 +205,8 @@ class OrderReasons:
             text = _WITHOUT_OTHERS.get(code, text)
         if self.kept and code is ReasonCode.RESERVE:
             text = f"Sold to keep {self.kept}"
+        if self.prefers_losses:
+            text = _WITH_LOTS.get(code, text)
         if self.write is not None:
             change = f"{self.write(held)} to {self.write(after)}, aiming at {self.write(aim)}"
             return code, f"{text}: from {change}. Costs {cost!s}."
@@ -263,6 +277,7 @@ class Explanations:
             self._sells[row],
             weight,
             self._kept(row),
+            self._solved.prepared[row].portfolio.lots is not None,
         )
 
     def _kept(self, row: int) -> str:
@@ -305,6 +320,14 @@ class Explanations:
             last=self._solved.book.reviewed[row],
             withheld=self._withheld_reason(row, slot),
             **figures,
+        )
+
+    def explain_gain_limit(self, row: int, slot: int, limited: str) -> tuple[ReasonCode, str]:
+        """Explain that the limit on realised gains leaves an asset untraded."""
+        return ReasonCode.GAIN_LIMIT, NO_ORDER_TEXTS[ReasonCode.GAIN_LIMIT].format(
+            held=self._weight(row, self._held[row][slot]),
+            aim=self._weight(row, self.aims[row][slot]),
+            limited=limited,
         )
 
     def _explain_rounding(

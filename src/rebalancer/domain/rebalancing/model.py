@@ -23,7 +23,7 @@ from rebalancer.domain.number_text import money_text
 from rebalancer.domain.policy.policy import Policy, identity
 from rebalancer.domain.portfolio.book import find_columns
 from rebalancer.domain.portfolio.costs import CostModel, CostSchedule
-from rebalancer.domain.portfolio.lots.planned import SaleGain
+from rebalancer.domain.portfolio.lots.sellable import SaleGain, SellableLot
 from rebalancer.domain.portfolio.portfolio import (
     NO_PREFERENCES,
     Conversions,
@@ -112,6 +112,7 @@ class ReasonCode(StrEnum):
     NOT_DUE = "not_due"
     WITHIN_BAND = "within_band"
     TURNOVER_CAP = "turnover_cap"
+    GAIN_LIMIT = "gain_limit"
     LEFT_UNCHANGED = "left_unchanged"
 
 
@@ -183,8 +184,7 @@ class Proposal:
             before it was stated.
         conversions: Conversions of money that the orders need.
         foreign_cash_after: Cash after the orders by the ISO 4217 codes of other currencies.
-        sale_gains: What each sale would realise; empty if that was not computed. It has no part in
-            the input hash.
+        sale_gains: What each sale would realise; empty if that was not computed.
     """
 
     portfolio_id: str
@@ -425,6 +425,10 @@ class RebalanceContext:
             parts += (("look through", canonical_look_through(portfolio.look_through)),)
         if portfolio.expected:
             parts += (("expected", [_canonical_flow(one) for one in portfolio.expected]),)
+        if portfolio.lots is not None:
+            parts += (("lots", _canonical_lots(portfolio.lots)),)
+        if portfolio.gain_this_year:
+            parts += (("gain this year", canonical_text(portfolio.gain_this_year)),)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def _foreign_cash(self, portfolio: Portfolio) -> tuple[object, ...]:
@@ -448,10 +452,11 @@ class RebalanceContext:
         """Find a portfolio's columns of the market, and check its amounts against its value.
 
         Raises:
-            InvalidRequest: another currency, no exchange rate, an unknown symbol, or a flow, debit
-                or reserve above the value.
+            InvalidRequest: another currency, no exchange rate, an unknown symbol, a flow, debit or
+                reserve above the value, or a limit on gains without lots.
         """
         check_price_currency(portfolio.currency.code, self.currency)
+        _check_lots_known(portfolio)
         check_convertible(self.market, portfolio.symbols, needed=portfolio.holdings)
         columns = find_columns(portfolio, self.market)
         reserve = portfolio.preferences.cash_reserve
@@ -506,6 +511,29 @@ class RebalanceContext:
         return value
 
 
+def _check_lots_known(portfolio: Portfolio) -> None:
+    """Check that a portfolio whose realised gains are limited states its lots.
+
+    Raises:
+        InvalidRequest: it does not.
+    """
+    wishes = portfolio.preferences
+    if not wishes.limits_gains or portfolio.lots is not None:
+        return
+    if not any(portfolio.holdings.values()):
+        return
+    name = "max_realised_gain"
+    if wishes.max_realised_gain is None:
+        name = "max_realised_gain_year"
+    limit = money_text(getattr(wishes, name), portfolio.currency.minor_unit)
+    raise InvalidRequest(
+        f"a limit of {limit} {portfolio.currency} on realised gains needs the cost of what is "
+        "held; state the lots of each holding, or use a portfolio with a ledger",
+        field=f"preferences.{name}",
+        code="lots_needed",
+    )
+
+
 _ALWAYS_HASHED = 11
 """Preferences that are in every input hash; later ones are only where they are not the default."""
 
@@ -527,6 +555,26 @@ def _canonical_preferences(preferences: Preferences) -> tuple[object, ...]:
         *(_canonical(values[name]) for name in names[:_ALWAYS_HASHED]),
         *((name, _canonical(values[name])) for name in changed),
     )
+
+
+def _canonical_lots(lots: Mapping[str, tuple[SellableLot, ...]]) -> list[object]:
+    """Return the same values for equal lots."""
+    return [
+        (
+            symbol,
+            [
+                (
+                    canonical_text(lot.quantity),
+                    None if lot.cost is None else canonical_text(lot.cost),
+                    str(lot.acquired),
+                    lot.is_dated,
+                )
+                for lot in each
+            ],
+        )
+        for symbol, each in sorted(lots.items())
+        if each
+    ]
 
 
 def _canonical(value: object) -> object:

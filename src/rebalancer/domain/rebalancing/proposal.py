@@ -17,6 +17,7 @@ from rebalancer.domain.portfolio.book import Book, OrderRules, open_book
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.portfolio.withheld import find_withheld, hide_withheld, lock_withheld
 from rebalancer.domain.rebalancing.explanations import SolvedBook
+from rebalancer.domain.rebalancing.gain_limit import limit_gains
 from rebalancer.domain.rebalancing.limits import (
     PortfolioRisk,
     settle_within_risk,
@@ -110,7 +111,7 @@ def _propose_valid(
 
     # Dropping sales that are small or not worth their cost can leave too much risk.
     too_risky = risk.exceeds(book.weights())
-    rounded, _ = settle_within_risk(round_with, book, risk, forced=limited.forced | too_risky)
+    rounded, forced = settle_within_risk(round_with, book, risk, forced=limited.forced | too_risky)
     settlement = Settlement.of(
         SolvedBook(
             context=context,
@@ -127,6 +128,7 @@ def _propose_valid(
             risk=risk,
         )
     )
+    settlement = limit_gains(settlement, forced, unprofitable)
     for row, one in enumerate(prepared):
         try:
             yield settlement.settle(row)

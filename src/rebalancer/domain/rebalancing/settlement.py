@@ -5,6 +5,7 @@ Conservation is exact: cash after = cash + cash flow - buys + sells - costs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal, localcontext
 from operator import sub
 
@@ -14,6 +15,7 @@ import numpy as np
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.costs import CostSchedule
+from rebalancer.domain.portfolio.lots.sellable import UnitCosts
 from rebalancer.domain.portfolio.portfolio import Conversions, Portfolio
 from rebalancer.domain.portfolio.quantities import order_step, sellable_quantity
 from rebalancer.domain.rebalancing.conversions import (
@@ -24,6 +26,7 @@ from rebalancer.domain.rebalancing.conversions import (
 )
 from rebalancer.domain.rebalancing.exchange import Exchange, share_of
 from rebalancer.domain.rebalancing.explanations import Explanations, SolvedBook
+from rebalancer.domain.rebalancing.gain_reasons import GainReasons
 from rebalancer.domain.rebalancing.model import (
     NotTraded,
     Order,
@@ -99,16 +102,33 @@ class Settlement:
         with localcontext(prec=_DIGITS, rounding=ROUND_HALF_EVEN):
             return self._settle(row)
 
+    def ticket(self, row: int) -> OrderTicket:
+        """Return the orders of one row in exact money, before they are balanced."""
+        prepared, exchange = self.solved.prepared[row], self.exchange
+        if exchange is not None and exchange.concerns(prepared):
+            return _CurrencyTicket(self, row, prepared, exchange)
+        return OrderTicket(self, row, prepared)
+
+    def _gain_reasons(self, row: int, ticket: OrderTicket) -> GainReasons | None:
+        """Return what explains the gains of a row's sales; None if its lots are unknown."""
+        portfolio = self.solved.prepared[row].portfolio
+        if portfolio.lots is None:
+            return None
+        sold = {
+            slot: (line.quantity, ticket.gain(slot, line.quantity), ticket.proceeds(slot, line))
+            for slot, line in enumerate(ticket.lines)
+            if line is not None and not line.buys
+        }
+        on = self.solved.book.as_of[row].item()
+        return GainReasons(portfolio, sold, self.solved.gain_cuts.get(row), on)
+
     def _settle(self, row: int) -> Proposal:
         solved, explanations = self.solved, self.explanations
         prepared = solved.prepared[row]
         portfolio = prepared.portfolio
-        exchange = self.exchange
-        if exchange is not None and exchange.concerns(prepared):
-            ticket: _OrderTicket = _CurrencyTicket(self, row, prepared, exchange)
-        else:
-            ticket = _OrderTicket(self, row, prepared)
+        ticket = self.ticket(row)
         cash = ticket.balance()
+        gains = self._gain_reasons(row, ticket)
         total = explanations.totals[row]
         closes = self.closes[row]
         orders, not_traded = [], []
@@ -118,12 +138,16 @@ class Settlement:
         for slot, (symbol, line) in enumerate(zip(portfolio.symbols, ticket.lines, strict=True)):
             if line is None:
                 code, reason = explanations.explain_no_order(row, slot, float(cash))
+                if gains is not None and (limited := gains.explain_no_order(slot)) is not None:
+                    code, reason = explanations.explain_gain_limit(row, slot, limited)
                 not_traded.append(NotTraded(symbol, reason, code))
                 continue
             after = float(line.after) * closes[slot] / total
             weights_after[symbol] = round_weight(after)
             value, cost = line.value, line.cost
             code, reason = explain_order(slot, after, cost)
+            if gains is not None and not line.buys:
+                reason += gains.describe_sale(slot)
             side = Side.BUY if line.buys else Side.SELL
             orders.append(Order(symbol, side, line.quantity, line.price, value, cost, reason, code))
         aims, bought, sold = explanations.aims[row], ticket.bought, ticket.sold
@@ -144,15 +168,19 @@ class Settlement:
             drift_after=_distance(aims, weights_after),
             volatility_before=_rounded_or_none(self.volatility_before[row]),
             volatility_after=_rounded_or_none(self.volatility_after[row]),
-            notes=tuple(explanations.notes(row, portfolio, outcome)),
+            notes=(
+                *explanations.notes(row, portfolio, outcome),
+                *(() if gains is None else gains.notes()),
+            ),
             input_hash=prepared.input_hash,
             periods_per_year=self.periods_per_year[row],
+            sale_gains=() if gains is None else gains.sale_gains(),
         )
         return ticket.complete(proposal)
 
 
 @attrs.define  # not frozen: created for every order of a batch, and freezing takes a microsecond
-class _OrderLine:
+class OrderLine:
     """One order in exact money.
 
     Attributes:
@@ -176,19 +204,21 @@ class _OrderLine:
         return (-self.value if self.buys else self.value) - self.cost
 
 
-class _OrderTicket:
+class OrderTicket:
     """The orders of one portfolio in Decimal, and the cash that they leave.
 
     Attributes:
         lines: The order in each slot; None where nothing is traded.
         bought, sold, cost: Sums over the lines, in the base currency.
+        minor_unit: Smallest amount of the base currency.
     """
 
     def __init__(self, settlement: Settlement, row: int, prepared: PreparedPortfolio) -> None:
         self._settlement, self._row = settlement, row
         self._charges = settlement.solved.charges
+        self._unit_costs: dict[int, UnitCosts] = {}
         self._portfolio = portfolio = prepared.portfolio
-        self._minor_unit = portfolio.currency.minor_unit
+        self.minor_unit = portfolio.currency.minor_unit
         held, exact = portfolio.holdings, settlement.solved.context.market.exact_closes()
         self._held = [held.get(symbol, _ZERO) for symbol in portfolio.symbols]
         self._prices = [exact[column] for column in prepared.columns]
@@ -200,6 +230,58 @@ class _OrderTicket:
                 zip(self._held, settlement.steps[row], settlement.costs[row], strict=False)
             )
         ]
+
+    @property
+    def reserve(self) -> Decimal:
+        """Cash that has to stay."""
+        return self._portfolio.preferences.cash_reserve
+
+    def step(self, slot: int) -> Decimal:
+        """Return the quantity that orders of an asset are multiples of."""
+        return self._steps[slot]
+
+    def worth(self, slot: int) -> Decimal:
+        """Return the price of a unit in the base currency."""
+        return self._worths[slot]
+
+    def sale(self, slot: int, quantity: Decimal) -> OrderLine:
+        """Return the sale of some units of an asset."""
+        return self._line(slot, quantity, buys=False)
+
+    def proceeds(self, slot: int, line: OrderLine) -> Decimal:
+        """Return what a sale brings after its cost, in the base currency."""
+        return line.value - line.cost
+
+    def gain(self, slot: int, quantity: Decimal) -> Decimal:
+        """Return what the sale of some units gains; units of unknown cost count as a cost of 0."""
+        if not quantity:
+            return _ZERO
+        cost = self.costs_of_units(slot)(quantity).quantize(self.minor_unit)
+        return self.proceeds(slot, self.sale(slot, quantity)) - cost
+
+    def costs_of_units(self, slot: int) -> UnitCosts:
+        """Return the costs of the first units that sales of an asset use."""
+        if slot not in self._unit_costs:
+            lots = self._portfolio.lots or {}
+            self._unit_costs[slot] = UnitCosts(lots.get(self._portfolio.symbols[slot], ()))
+        return self._unit_costs[slot]
+
+    def cash_of(self, made: Callable[[OrderLine], bool]) -> Decimal:
+        """Return the cash after some of the orders."""
+        lines = self.lines
+        self.lines = [None if line is None or not made(line) else line for line in lines]
+        cash = self._add_up()
+        self.lines = lines
+        self._add_up()
+        return cash
+
+    def can_balance(self) -> bool:
+        """Balance the orders; return whether that is possible."""
+        try:
+            self.balance()
+        except InvalidRequest:
+            return False
+        return True
 
     def _add_up(self) -> Decimal:
         """Add up the lines; return the cash after them."""
@@ -337,7 +419,7 @@ class _OrderTicket:
         count = (money / (step * self._worths[slot])).to_integral_value(ROUND_CEILING)
         return max(count, _ONE) * step
 
-    def _first_line(self, slot: int, steps: float, cost: float) -> _OrderLine | None:
+    def _first_line(self, slot: int, steps: float, cost: float) -> OrderLine | None:
         """Build the line for a signed number of steps; a fraction sells all that may be sold."""
         sellable = self._sellable[slot]
         whole = round(abs(steps))
@@ -348,14 +430,14 @@ class _OrderTicket:
 
     def _line(
         self, slot: int, quantity: Decimal, *, buys: bool, cost: float | None = None
-    ) -> _OrderLine:
+    ) -> OrderLine:
         """Build an order line; ``cost`` is its float cost if known, in money."""
         held, price, rate = self._held[slot], self._prices[slot], self._settlement.exact_rate
         traded = quantity * price
         exact = self._cost(slot, traded, cost) if rate is None else traded * rate
-        value, paid = traded.quantize(self._minor_unit), exact.quantize(self._minor_unit)
+        value, paid = traded.quantize(self.minor_unit), exact.quantize(self.minor_unit)
         after = held + quantity if buys else held - quantity
-        return _OrderLine(buys, quantity, price, value, paid, after)
+        return OrderLine(buys, quantity, price, value, paid, after)
 
     def _cost(self, slot: int, traded: Decimal, cost: float | None) -> Decimal:
         """Return an order's cost before rounding, where it is not a plain share of value."""
@@ -367,7 +449,7 @@ class _OrderTicket:
         return Decimal(repr(round(cost, 8)))
 
 
-class _CurrencyTicket(_OrderTicket):
+class _CurrencyTicket(OrderTicket):
     """The orders of a portfolio with cash or assets in several currencies."""
 
     def __init__(
@@ -387,6 +469,15 @@ class _CurrencyTicket(_OrderTicket):
         super().__init__(settlement, row, prepared)
         self._charges = exchange.charges
         self._worths = [price * rate for price, rate in zip(self._prices, self._rates, strict=True)]
+
+    def proceeds(self, slot: int, line: OrderLine) -> Decimal:
+        """Return what a sale brings after its cost, at the exchange rate, rounded once."""
+        if self._codes[slot] == self._exchange.base.code:
+            return super().proceeds(slot, line)
+        assert line.amount is not None
+        assert line.cost_amount is not None
+        money = (line.amount - line.cost_amount) * self._rates[slot]
+        return money.quantize(self.minor_unit)
 
     @property
     def _cash(self) -> Decimal:
@@ -445,13 +536,13 @@ class _CurrencyTicket(_OrderTicket):
             automatic=portfolio.conversions is Conversions.AUTOMATIC,
         )
 
-    def _first_line(self, slot: int, steps: float, cost: float) -> _OrderLine | None:
+    def _first_line(self, slot: int, steps: float, cost: float) -> OrderLine | None:
         line = super()._first_line(slot, steps, self._exchange.costs[self._row][slot])
         return line if line is not None and line.amount else None
 
     def _line(
         self, slot: int, quantity: Decimal, *, buys: bool, cost: float | None = None
-    ) -> _OrderLine:
+    ) -> OrderLine:
         held, price, rate = self._held[slot], self._prices[slot], self._rates[slot]
         traded, unit = quantity * price, self._units[slot]
         shares = self._exchange.shares
@@ -460,10 +551,10 @@ class _CurrencyTicket(_OrderTicket):
         else:
             fee = (traded * shares[self._row][slot]).quantize(unit)
         amount = traded.quantize(unit)
-        value = (amount * rate).quantize(self._minor_unit)
-        paid = (fee * rate).quantize(self._minor_unit)
+        value = (amount * rate).quantize(self.minor_unit)
+        paid = (fee * rate).quantize(self.minor_unit)
         after = held + quantity if buys else held - quantity
-        return _OrderLine(buys, quantity, price, value, paid, after, amount, fee)
+        return OrderLine(buys, quantity, price, value, paid, after, amount, fee)
 
     def _spread(self, slot: int) -> Decimal:
         """Return the cost of converting the money of an order, as a share of it."""

@@ -26,6 +26,7 @@ from rebalancer.domain.arrays import Bools, Floats, Rows, positive_or_one, safe_
 from rebalancer.domain.policy.policy import Decision
 from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.costs import CostSchedule
+from rebalancer.domain.portfolio.lots.gain_rates import raise_with_least_gain
 
 DUST = 1e-9
 """Trades under this fraction of portfolio value are rounding errors, and are dropped."""
@@ -432,6 +433,7 @@ class _Constrained:
         self._wanted = decision.targets * self._positive_total[:, None]
         self._most_each = (self.limits.max_weight * self._positive_total)[:, None]
         self._any_profile = bool(self.limits.profiled.any())
+        self._slack = self._band_slack()
         # Judged in the first trial alone: solving for costs must not change the verdict.
         self._verdict: tuple[Bools, Bools] | None = None
         self._last: Trades | None = None
@@ -452,13 +454,13 @@ class _Constrained:
         withdrawal = np.maximum(-book.flow, 0.0)
         raised = np.clip(-spend, 0.0, np.where(withdrawal > 0, withdrawal + paid, 0.0))
         short = np.maximum(aims - held, 0.0) * buyable
-        excess = np.maximum(held - aims, 0.0) * sellable
-        flow = _fill(short, deposit) - _fill(excess, raised)
+        excess = np.minimum(np.maximum(held - aims + self._slack, 0.0), held) * sellable
+        flow = _fill(short, deposit) - self._raise(excess, raised)
 
         # 2. The reserve, before anything else may use the money.
         lacking = limits.reserve - (cash - flow.sum(axis=1))
         lacking = np.where(lacking > DUST * total, lacking + paid, 0.0)
-        restored = -_fill(excess + np.minimum(flow, 0.0), lacking)
+        restored = -self._raise(excess + np.minimum(flow, 0.0), lacking)
         held = held + flow + restored
 
         # 3. Excesses over a limit, whether or not the policy acts.
@@ -480,7 +482,7 @@ class _Constrained:
             goals = _move_into_band(held, aims, outside, self.decision, total)
             goals = np.where(limits.no_sell, np.maximum(goals, held), goals)
             goals = np.where(limits.no_buy, np.minimum(goals, held), goals)
-            goals = _fund(goals, aims, invest, sellable, buyable)
+            goals = self._fund(goals, aims, invest)
             goals = goals + self._excess(goals, aims, paid)
         wanted = np.where(acts[:, None], goals - held, 0.0)
 
@@ -517,6 +519,41 @@ class _Constrained:
         """Build the result from the last trial."""
         assert self._last is not None
         return attrs.evolve(self._last, values=values, costs=costs, aims=aims)
+
+    def _band_slack(self) -> Floats | float:
+        """(B, K) money by which sales for cash may leave an asset below its aim.
+
+        Where a portfolio has lots, and a band policy, that is the band's half-width: an asset with
+        a smaller gain is sold down to its band's edge before one with a larger gain.
+        """
+        lots, band = self.limits.lots, self.decision.band
+        if lots is None or band is None:
+            return 0.0
+        asking = np.array([one is not None for one in lots])
+        slack: Floats = np.where(asking, self._positive_total, 0.0)[:, None] * band
+        return slack
+
+    def _raise(self, rooms: Floats, amount: Floats) -> Floats:
+        """(B, K) sales that raise an amount, (B,): largest rooms first, or least gain first."""
+        sold, lots = _fill(rooms, amount), self.limits.lots
+        if lots is not None:
+            for row in np.flatnonzero(amount > 0).tolist():
+                if lots[row] is not None:
+                    room = rooms[row].tolist()
+                    sold[row] = raise_with_least_gain(room, amount.item(row), lots[row])
+        return sold
+
+    def _fund(self, goals: Floats, aims: Floats, invest: Floats) -> Floats:
+        """(B, K) goals whose sum is ``invest``, see `_fund`; with lots, by the least gain."""
+        sellable, buyable = ~self.limits.no_sell, ~self.limits.no_buy
+        funded, lots = _fund(goals, aims, invest, sellable, buyable), self.limits.lots
+        if lots is None:
+            return funded
+        lacking = goals.sum(axis=1) - invest
+        rooms = np.minimum(np.maximum(goals - aims + self._slack, 0.0), goals) * sellable
+        asking = np.array([one is not None for one in lots]) & (lacking > 0)
+        sold = self._raise(rooms, np.where(asking, lacking, 0.0))
+        return np.where(asking[:, None], goals - sold, funded)
 
     def _fit(self, invest: Floats) -> Floats:
         """(B, K) value that each asset should have, so that the sum is at most ``invest``.

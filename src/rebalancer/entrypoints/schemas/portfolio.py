@@ -18,6 +18,7 @@ from rebalancer.domain.errors import InvalidRequest, faults_of
 from rebalancer.domain.market.symbols import normalize_symbol, normalize_symbols
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.lots.model import LotMethod
+from rebalancer.domain.portfolio.lots.sellable import SellableLot, in_order_of_sale
 from rebalancer.domain.portfolio.mandate import (
     LONGEST_NAME,
     ActionBooking,
@@ -112,6 +113,20 @@ class PreferenceFields(Body, Generic[AmountT, FractionT, SymbolsT], frozen=True,
     lot_method: Annotated[
         LotMethodName, about("Which units sales dispose of, for gains; see docs/gains.md.")
     ] = NO_PREFERENCES.lot_method.value
+    max_realised_gain: Annotated[
+        AmountT | None,
+        about(
+            "Most that the sales of a proposal may gain, net of their losses, in the base "
+            "currency; null: no limit. See docs/gains.md."
+        ),
+    ] = None
+    max_realised_gain_year: Annotated[
+        AmountT | None,
+        about(
+            "Most that the sales of a tax year may gain, net of losses, with what is realised "
+            "already; null: no limit."
+        ),
+    ] = None
 
 
 class PreferencesBody(PreferenceFields[NonNegative, Fraction, Symbols], frozen=True, kw_only=True):
@@ -259,6 +274,22 @@ class OpeningBody(MandateBody, frozen=True, kw_only=True):
 _DEFAULTS = PreferencesInFile()
 
 
+class LotInFile(Body, frozen=True, kw_only=True):
+    """Units of a holding that were acquired together."""
+
+    quantity: NonNegative
+    cost: Annotated[
+        NonNegative | None,
+        about("What the units cost in the base currency, trading costs included; null: unknown."),
+    ] = None
+    acquired: date | None = None
+
+    def lot(self) -> SellableLot:
+        """Convert to the domain's lot."""
+        cost = None if self.cost is None else Decimal(self.cost)
+        return SellableLot(Decimal(self.quantity), cost, self.acquired)
+
+
 class PortfolioFile(MandateBody, frozen=True, kw_only=True):
     """A portfolio in a JSON file, or on a line of a book."""
 
@@ -273,6 +304,8 @@ class PortfolioFile(MandateBody, frozen=True, kw_only=True):
     last_rebalance: date | None = None
     preferences: PreferencesInFile = field(default_factory=lambda: _DEFAULTS)
     acknowledge_limits: bool = False
+    lots: dict[str, list[LotInFile]] | None = None
+    gain_this_year: Amount = field(default_factory=Amount)
 
     def portfolio(self) -> Portfolio:
         """Convert to the domain's portfolio."""
@@ -298,7 +331,19 @@ class PortfolioFile(MandateBody, frozen=True, kw_only=True):
             conversions=Conversions(self.conversions),
             target_groups=tree,
             look_through=look_through_of(self.look_through),
+            lots=self._lots(),
+            gain_this_year=Decimal(self.gain_this_year),
         )
+
+    def _lots(self) -> dict[str, tuple[SellableLot, ...]] | None:
+        """Return the lots by symbol, in the order in which sales use them."""
+        if self.lots is None:
+            return None
+        method = LotMethod(self.preferences.lot_method)
+        return {
+            symbol: in_order_of_sale(tuple(one.lot() for one in each), method)
+            for symbol, each in normalize_symbols(self.lots, field="lots").items()
+        }
 
     def mandate(self, currency: Currency = _ANY_CURRENCY) -> Mandate:
         """Convert to a mandate; the id names a portfolio without a name."""

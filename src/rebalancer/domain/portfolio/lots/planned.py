@@ -1,10 +1,10 @@
-"""Gains that planned sales would realise."""
+"""What planned sales would realise, and the lots that sales would use."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from decimal import Decimal, localcontext
+from decimal import Decimal
 from uuid import UUID, uuid5
 
 import attrs
@@ -12,20 +12,15 @@ import attrs
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.entries import Entry, EntryKind
 from rebalancer.domain.portfolio.ledger import Ledger
-from rebalancer.domain.portfolio.lots.model import (
-    Disposal,
-    LotMethod,
-    Term,
-    difference,
-    total,
-)
+from rebalancer.domain.portfolio.lots.model import LotMethod
 from rebalancer.domain.portfolio.lots.replay import Rates, trace_lots
+from rebalancer.domain.portfolio.lots.sellable import SaleGain, SellableLot
+from rebalancer.domain.portfolio.lots.years import TaxYear
 
 _SALES = UUID("0e9d9c5e-7a0b-4f43-9a55-2f0c5d5c7f0e")
 """Namespace of the ids of entries that stand for planned sales."""
 
-_ZERO = Decimal(0)
-_DIGITS = 60
+_ZERO, _ONE = Decimal(0), Decimal(1)
 
 
 @attrs.frozen
@@ -50,26 +45,18 @@ class PlannedSale:
 
 
 @attrs.frozen
-class SaleGain:
-    """What a sale would realise, in the base currency, rounded to its minor unit.
+class LotsForSale:
+    """Lots of a portfolio, and what its sales of the tax year have realised.
 
     Attributes:
-        method: Lot method by which it is computed.
-        proceeds: After the expected cost of the trade; None without an exchange rate.
-        cost: Of the units that the sale uses; None if unknown.
-        long_term: Part of the gain on units held for more than a year; None if it is unknown.
+        lots: By symbol, in the order in which a sale would use them.
+        gain_this_year: Net gain of the disposals of the tax year whose gain is known, rounded.
+        unknown_this_year: Number of its disposals whose gain is unknown.
     """
 
-    symbol: str
-    method: LotMethod
-    proceeds: Decimal | None
-    cost: Decimal | None
-    long_term: Decimal | None
-
-    @property
-    def gain(self) -> Decimal | None:
-        """Proceeds minus cost; negative for a loss; None if one is unknown."""
-        return difference(self.proceeds, self.cost)
+    lots: dict[str, tuple[SellableLot, ...]]
+    gain_this_year: Decimal
+    unknown_this_year: int
 
 
 def plan_sales(
@@ -104,9 +91,40 @@ def plan_sales(
     history = trace_lots(extended, method, base=currency.code, rates=rates)
     by_entry = {one.entry: one for one in history.disposals}
     return tuple(
-        _gain(sale, by_entry[entry.id], method, currency)
-        for sale, entry in zip(sales, planned, strict=True)
+        SaleGain.of(by_entry[entry.id], method, currency)
+        for _, entry in zip(sales, planned, strict=True)
     )
+
+
+def lots_for_sale(
+    ledger: Ledger,
+    *,
+    on: date,
+    now: datetime,
+    method: LotMethod,
+    currency: Currency,
+    rates: Rates,
+) -> LotsForSale:
+    """Return the lots that sales on a day would use; the arguments are those of `plan_sales`.
+
+    The sale of all units uses the lots in the order in which sales of fewer units do.
+    """
+    until = [entry for entry in ledger.effective if entry.on <= on]
+    held = Ledger(tuple(until)).positions.holdings
+    sales = [PlannedSale(symbol, units, _ONE, units, _ZERO) for symbol, units in held.items()]
+    planned = {_entry(sale, on, now).id: sale.symbol for sale in sales}
+    extended = Ledger((*until, *(_entry(sale, on, now) for sale in sales)))
+    history = trace_lots(extended, method, base=currency.code, rates=rates)
+    year = TaxYear.of(on, method)
+    lots, gain, unknown = {}, _ZERO, 0
+    for made in history.disposals:
+        if made.entry in planned:
+            lots[planned[made.entry]] = tuple(map(SellableLot.of, made.uses))
+        elif made.on in year:
+            realised = made.rounded(currency.round).gain
+            unknown += realised is None
+            gain += realised or _ZERO
+    return LotsForSale(lots, gain, unknown)
 
 
 def _entry(sale: PlannedSale, on: date, now: datetime) -> Entry:
@@ -122,20 +140,3 @@ def _entry(sale: PlannedSale, on: date, now: datetime) -> Entry:
         cost=sale.cost,
         currency=sale.currency,
     )
-
-
-def _gain(sale: PlannedSale, made: Disposal, method: LotMethod, currency: Currency) -> SaleGain:
-    with localcontext(prec=_DIGITS):
-        found = made.rounded(currency.round)
-        terms = [use.term(found.on) for use in found.uses]
-        long_term = total(
-            use.gain if term is Term.LONG else currency.round(_ZERO)
-            for use, term in zip(found.uses, terms, strict=True)
-        )
-        return SaleGain(
-            sale.symbol,
-            method,
-            found.proceeds,
-            found.cost,
-            None if None in terms else long_term,
-        )

@@ -60,6 +60,7 @@ def round_trades(
     unprofitable: Bools | None = None,
     targets: Floats | None = None,
     algorithm: Algorithm = ALGORITHM,
+    pinned: Floats | None = None,
 ) -> RoundedTrades:
     """Round a book's trades to whole steps.
 
@@ -75,6 +76,7 @@ def round_trades(
             rules ask for it.
         targets: (B, K) weights that the policy aims at, before locks lower the aims.
         algorithm: Version of the search.
+        pinned: (B, K) steps of sales whose sizes are given; NaN for other orders.
     """
     skipped = np.zeros(wanted.values.shape, dtype=np.int8)
     dropped = np.zeros(wanted.values.shape, dtype=bool)
@@ -90,6 +92,7 @@ def round_trades(
         dropped=dropped,
         closing=not earlier,
         strict=book.limits.profiled & (required is None or earlier or required.any(axis=1)),
+        pinned=pinned,
     )
     skipped[problem.dropped] = SkipReason.UNPROFITABLE
     side, sizes = problem.sales()

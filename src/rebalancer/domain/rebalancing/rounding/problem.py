@@ -77,6 +77,7 @@ def pose(
     dropped: Bools,
     closing: bool,
     strict: Bools,
+    pinned: Floats | None = None,
 ) -> RoundingProblem:
     """Set up the rounding of a book.
 
@@ -90,6 +91,7 @@ def pose(
         dropped: (B, K) trades not to make unless a withdrawal, the reserve or a limit needs them.
         closing: Whether a sale that closes a position includes its last fraction of a step.
         strict: (B,) portfolios whose risk must not grow by rounding.
+        pinned: (B, K) steps of sales whose sizes are given; NaN for other orders.
     """
     limits, trade = book.limits, wanted.values
     value = np.where(wanted.total > 0, wanted.total, 1.0)
@@ -118,6 +120,14 @@ def pose(
     # A weight limit demands a sale down to the weight; a limit on a class or on risk, all of it.
     down = np.ceil((book.values - ceiling) / unit)
     demand = np.where(limited, np.where(above, high, np.minimum(down, high)), 0.0)
+    most = np.where(limited | strict[:, None] | closed, held, np.floor(held + NEARLY))
+    needy: Bools = np.logical_or.reduce(due, axis=1)
+    if pinned is not None:
+        given = ~np.isnan(pinned)
+        needy &= ~given.any(axis=1)  # their sales raise enough, to the minor unit
+        low, high, most, demand = (
+            np.where(given, pinned, sizes) for sizes in (low, high, most, demand)
+        )
     may_buy = limits.max_turnover * value * (1 + NEARLY)
     # (Rounding to the minor unit is settled where money is exact, in settlement.)
     least_cash = np.maximum(limits.reserve, limits.cash_floor * value)
@@ -136,7 +146,7 @@ def pose(
             high=high,
             nearly=nearly,
             least=np.ceil(min_trade / unit - NEARLY),
-            most=np.where(limited | strict[:, None] | closed, held, np.floor(held + NEARLY)),
+            most=most,
             demand=demand,
             held=held,
             closed=closed,
@@ -145,7 +155,7 @@ def pose(
             cash=book.cash + book.flow - least_cash + _NO_MONEY * value,
             buys=may_buy,
             sells=may_buy - np.minimum(wanted.flow, 0.0).sum(axis=1),
-            needy=np.logical_or.reduce(due, axis=1),
+            needy=needy,
             cent=order_rules.minor_unit,
         ),
     )

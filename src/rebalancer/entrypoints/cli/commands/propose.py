@@ -38,7 +38,7 @@ from rebalancer.entrypoints.cli.screen import console, print_json
 if TYPE_CHECKING:
     from rebalancer.application.rebalance import ComparedProposal
     from rebalancer.domain.portfolio.costs import CostModel
-    from rebalancer.domain.portfolio.lots.planned import SaleGain
+    from rebalancer.domain.portfolio.lots.sellable import SaleGain
     from rebalancer.domain.portfolio.portfolio import Portfolio
     from rebalancer.domain.rebalancing.model import Proposal, RebalanceContext
     from rebalancer.wiring.market import Sources
