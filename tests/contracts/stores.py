@@ -38,7 +38,7 @@ from rebalancer.domain.notices.targets import Target, TargetKind
 from rebalancer.domain.portfolio.entries import REORGANISATIONS
 from rebalancer.domain.portfolio.ledger import FLOWS, TRADES, Entry, EntryKind, Ledger, Positions
 from rebalancer.domain.portfolio.lots.model import LotMethod
-from rebalancer.domain.portfolio.lots.sellable import SaleGain
+from rebalancer.domain.portfolio.lots.sellable import SaleGain, SellableLot
 from rebalancer.domain.portfolio.mandate import ActionBooking, ManagedPortfolio, Mandate
 from rebalancer.domain.portfolio.owner import RefreshToken, User
 from rebalancer.domain.portfolio.portfolio import Conversions, Portfolio, Preferences
@@ -404,6 +404,8 @@ preferences = st.builds(
     skip_unprofitable=st.booleans(),
     sell_remainders=st.booleans(),
     lot_method=st.sampled_from(LotMethod),
+    max_realised_gain=st.none() | amounts,
+    max_realised_gain_year=st.none() | amounts,
 )
 
 targets = st.lists(st.tuples(symbols, st.floats(0, 0.2)), max_size=5).map(dict)
@@ -433,7 +435,28 @@ snapshots = st.builds(
     preferences=preferences,
     foreign_cash=st.dictionaries(codes, amounts, max_size=2),
     conversions=st.sampled_from(Conversions),
+    gain_this_year=signed,
 )
+
+
+def _in_lots(portfolio: Portfolio) -> Portfolio:
+    """Give every other portfolio a lot for each holding, some with an unknown cost."""
+    held = sorted(symbol for symbol, units in portfolio.holdings.items() if units)
+    if len(held) % 2:
+        return portfolio
+    lots = {
+        symbol: (
+            SellableLot(
+                portfolio.holdings[symbol],
+                None if at else Decimal("12.50"),
+                portfolio.last_rebalance,
+                is_dated=bool(at),
+            ),
+        )
+        for at, symbol in enumerate(held)
+    }
+    return attrs.evolve(portfolio, lots=lots)
+
 
 assessments = st.builds(
     Assessment,
@@ -597,7 +620,7 @@ def proposals(draw: st.DrawFn, portfolio: ManagedPortfolio, run: UUID) -> Propos
         sale_gains=tuple(draw(st.lists(sale_gains, max_size=2))),
     )
     seen = ProposalInputs(
-        portfolio=draw(snapshots),
+        portfolio=draw(snapshots.map(_in_lots)),
         planned=draw(signed),
         version=draw(st.integers(1, 2**31 - 1)),
         prices=draw(prices_of),

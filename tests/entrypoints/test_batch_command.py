@@ -55,7 +55,14 @@ FULL = {
         "skip_unprofitable": False,
         "sell_remainders": True,
         "lot_method": "fifo",
+        "max_realised_gain": "500.00",
+        "max_realised_gain_year": "2000.00",
     },
+    "lots": {
+        "A": [{"quantity": "10", "cost": "900.00", "acquired": "2020-03-02"}],
+        "B": [{"quantity": "2.5"}],
+    },
+    "gain_this_year": "150.00",
 }
 
 
@@ -140,7 +147,8 @@ def test_output_has_documented_fields(batch, rebalancer):
     done, records = batch(lines, using=rebalancer)
     assert (done.code, done.stdout) == (3, "")
     assert "3 portfolios, 2 proposed, 0 with nothing to do, 1 failed" in done.stderr
-    assert [list(record) for record in records] == [KEYS] * 3
+    with_gains = [*KEYS[:-2], "sale_gains", *KEYS[-2:]]
+    assert [list(record) for record in records] == [KEYS, KEYS, with_gains]
     assert [record["line"] for record in records] == [1, 2, 3]
     assert [record["portfolio_id"] for record in records] == ["first", None, "full"]
     assert [record["status"] for record in records] == ["proposed", "failed", "proposed"]
@@ -148,6 +156,9 @@ def test_output_has_documented_fields(batch, rebalancer):
         assert (record["as_of"], record["policy"]) == ("2021-02-23", "monthly")
         assert len(record["input_hash"]) == 64
     good, failed, full = records
+    (sold,) = full["sale_gains"]
+    # 250 are left of the year, after 150: those are less than the limit of a proposal.
+    assert sold["symbol"] == "B" and sold["gain"] is None
     assert list(good["orders"][0]) == ORDER_KEYS
     assert full["not_traded"] == [] or list(full["not_traded"][0]) == [
         "symbol",

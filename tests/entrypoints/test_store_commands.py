@@ -221,6 +221,8 @@ def test_exported_portfolio_imports_unchanged(store, keep, register, write, tmp_
             "skip_unprofitable": True,
             "sell_remainders": False,
             "lot_method": "uk_pool",
+            "max_realised_gain": "500.00",
+            "max_realised_gain_year": "2000.00",
         },
     }
     ids = keep(full, PORTFOLIO, {"id": "bare", "cash": 0, "holdings": {}, "targets": {}})

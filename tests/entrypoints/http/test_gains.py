@@ -157,3 +157,26 @@ def test_proposal_states_what_its_sales_would_realise(
     assert accepted.is_success, accepted.text
     realised = ada.get(f"{path}/gains").json()["disposals"][-1]
     assert Decimal(realised["gain"]) == gain
+
+
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+def test_proposal_keeps_within_the_limit_on_realised_gains(
+    api: RunningApi, ada: ApiUser, path: str
+) -> None:
+    more = {"trades": [trade("buy", 10, "5.00", api.market.day(20))]}
+    assert ada.post(f"{path}/transactions", more).status_code == 201
+    change = {"targets": {"C": None}, "preferences": {"max_realised_gain": "3.00"}}
+    done = ada.ask("PATCH", path, json=change, headers={"If-Match": "*"})
+    assert done.is_success, done.text
+    assert done.json()["preferences"]["max_realised_gain"] == "3.00"
+    made = ada.proposal(path.rpartition("/")[2], policy="monthly", cost_bps=10)
+    (sold,) = made["orders"]
+    # At 7.77, 5 shares lose 1.23 each, and the others gain 2.77 each: 3 of them, less 0.06.
+    assert (sold["symbol"], sold["quantity"], sold["gain"]) == ("C", "8", "2.10")
+    assert "Selling 7 more C would realise 19.33 USD; the limit is 3.00 USD." in sold["reason"]
+    accepted = ada.post(f"/api/rebalance/{made['id']}/accept")
+    assert accepted.is_success, accepted.text
+    assert ada.get(f"{path}/gains").json()["disposals"][-1]["gain"] == sold["gain"]
+    wrong = {"preferences": {"max_realised_gain": "-1"}}
+    refused = ada.ask("PATCH", path, json=wrong, headers={"If-Match": "*"})
+    expect_problem(refused, 400, "preferences.max_realised_gain")

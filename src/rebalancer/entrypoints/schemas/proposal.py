@@ -283,6 +283,10 @@ class ProposalRecord(View, frozen=True, kw_only=True):
     turnover: float | None = None
     cost: str | None = None
     notes: list[str] = field(default_factory=list)
+    sale_gains: Annotated[
+        list[SaleGainView] | UnsetType,
+        about("What each sale would realise, where the portfolio has lots."),
+    ] = UNSET
     input_hash: str
     error: str | None = None
 
@@ -312,6 +316,7 @@ def proposal_record(
         turnover=proposal.turnover,
         cost=format_decimal(proposal.cost),
         notes=list(proposal.notes),
+        sale_gains=[SaleGainView.of(one) for one in proposal.sale_gains] or UNSET,
         input_hash=proposal.input_hash,
     )
 
@@ -340,9 +345,6 @@ def comparison_record(comparison: ComparedProposal, currency: str) -> dict[str, 
     risk = ("volatility_before", "volatility_after", "periods_per_year")
     figures = ("drift_before", "drift_after", *risk)
     record: dict[str, Any] = msgspec.to_builtins(proposal_record(proposal, currency), enc_hook=str)
-    if proposal.sale_gains:
-        sold = [SaleGainView.of(one) for one in proposal.sale_gains]
-        record["sale_gains"] = msgspec.to_builtins(sold, enc_hook=str)
     return {
         **record,
         **{name: getattr(proposal, name) for name in figures},

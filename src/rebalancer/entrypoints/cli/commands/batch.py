@@ -99,7 +99,9 @@ def batch(
        "quantity_step": "0.0001", "min_trade": "50.00", "do_not_sell": [], "do_not_buy": [],
        "max_turnover": 0.3, "cash_reserve": "100.00", "max_weight": 0.6, "band": 0.02,
        "max_departure": 0.2, "skip_unprofitable": false, "sell_remainders": true,
-       "lot_method": "fifo"}}
+       "lot_method": "fifo", "max_realised_gain": "500.00", "max_realised_gain_year": "2000.00"},
+       "lots": {"AAPL": [{"quantity": "10", "cost": "900.00", "acquired": "2021-03-01"}]},
+       "gain_this_year": "150.00"}
 
     \b
     Examples:
