@@ -240,9 +240,7 @@ def test_lots_must_be_those_of_the_holdings(units: int) -> None:
 
 
 def test_deposit_is_invested_whatever_the_limit() -> None:
-    one = a_portfolio(
-        {"A": 100}, HALVES, flow=100, lots={"A": [(100, 400)]}, max_realised_gain=0
-    )
+    one = a_portfolio({"A": 100}, HALVES, flow=100, lots={"A": [(100, 400)]}, max_realised_gain=0)
     made = proposal(one)
     assert not sold(made)
     assert bought(made) == {"C": 10}

@@ -126,9 +126,7 @@ def gain_of_sale(
         return SaleGain.of(made, method, currency)
 
 
-def in_order_of_sale(
-    lots: Sequence[SellableLot], method: LotMethod
-) -> tuple[SellableLot, ...]:
+def in_order_of_sale(lots: Sequence[SellableLot], method: LotMethod) -> tuple[SellableLot, ...]:
     """Return the lots of an asset in the order in which the sales of a method use them.
 
     Lots of unknown age come first, as do those of a pool; equal ones keep their order. With an
@@ -190,9 +188,7 @@ def units_of(lots: Sequence[SellableLot]) -> Decimal:
         return sum((lot.quantity for lot in lots), _ZERO)
 
 
-def check_lots(
-    lots: Mapping[str, Sequence[SellableLot]], holdings: Mapping[str, Decimal]
-) -> None:
+def check_lots(lots: Mapping[str, Sequence[SellableLot]], holdings: Mapping[str, Decimal]) -> None:
     """Check that lots are those of the holdings.
 
     Raises:
