@@ -130,8 +130,8 @@ def test_withdrawal_comes_before_the_limit_and_says_so() -> None:
         in made.orders[0].reason
     )
     assert made.notes[-1] == (
-        "The sales realise 120.00 USD net of losses; the limit is 50.00 USD, because the withdrawal "
-        "comes first."
+        "The sales realise 120.00 USD net of losses; the limit is 50.00 USD, because the "
+        "withdrawal comes first."
     )
 
 
@@ -147,7 +147,8 @@ def test_maximum_weight_comes_before_the_limit() -> None:
         "Selling 20 more A would realise 120.00 USD; the limit is 0.00 USD."
     )
     assert made.notes[-1].endswith(
-        "the limit is 0.00 USD, because a debit, the cash reserve or a limit on weights comes first."
+        "the limit is 0.00 USD, because a debit, the cash reserve or a limit on weights comes "
+        "first."
     )
 
 

@@ -7,6 +7,8 @@ from decimal import Decimal
 
 import attrs
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.entries import Entry
@@ -14,6 +16,7 @@ from rebalancer.domain.portfolio.ledger import Ledger, Overdrawn
 from rebalancer.domain.portfolio.lots.model import LotMethod
 from rebalancer.domain.portfolio.lots.planned import PlannedSale, lots_for_sale, plan_sales
 from rebalancer.domain.portfolio.lots.sellable import SaleGain, gain_of_sale
+from tests.domain.lots.test_laws import ledgers, rate
 from tests.domain.test_ledger import NOW, buy, in_kind
 
 DAY = date(2023, 6, 1)
@@ -55,3 +58,29 @@ def test_gain_of_units_of_unknown_cost_is_unknown() -> None:
 def test_units_that_are_not_held_cannot_be_planned_to_sell() -> None:
     with pytest.raises(Overdrawn, match="needs 5 more than is held"):
         plan(*BOUGHT, quantity=25)
+
+
+@given(ledgers(), st.sampled_from(LotMethod), st.integers(1, 4))
+@settings(max_examples=40)
+def test_lots_for_sale_give_the_gain_of_any_part(
+    ledger: Ledger, method: LotMethod, part: int
+) -> None:
+    on = max((entry.on for entry in ledger.effective), default=DAY)
+    given_ = {"on": on, "now": NOW, "method": method, "currency": Currency("USD"), "rates": rate}
+    found = lots_for_sale(ledger, **given_)  # type: ignore[arg-type]  # as the next call
+    for symbol, units in ledger.positions.holdings.items():
+        quantity = (units * part / 4).quantize(Decimal("1e-6")) if part < 4 else units
+        if not quantity or quantity > units:
+            continue
+        sale = PlannedSale(symbol, quantity, Decimal(3), quantity * 3, Decimal("0.5"))
+        (planned,) = plan_sales(ledger, [sale], **given_)  # type: ignore[arg-type]
+        proceeds = Currency("USD").round(quantity * 3 - Decimal("0.5"))
+        assert planned == gain_of_sale(
+            symbol,
+            quantity,
+            proceeds,
+            found.lots[symbol],
+            on=on,
+            method=method,
+            currency=Currency("USD"),
+        )

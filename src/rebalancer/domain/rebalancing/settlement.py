@@ -234,7 +234,7 @@ class OrderTicket:
     @property
     def reserve(self) -> Decimal:
         """Cash that has to stay."""
-        return self._portfolio.preferences.cash_reserve
+        return self._portfolio.required_cash
 
     def step(self, slot: int) -> Decimal:
         """Return the quantity that orders of an asset are multiples of."""
