@@ -19,6 +19,7 @@ from rebalancer.domain.errors import InvalidRequest, combine
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.symbols import unknown_symbols
+from rebalancer.domain.portfolio.book_groups import BookGroups
 from rebalancer.domain.portfolio.costs import BASIS_POINT, DEFAULT_BPS
 from rebalancer.domain.portfolio.lots.gain_rates import LotGains
 from rebalancer.domain.portfolio.portfolio import Portfolio
@@ -50,6 +51,7 @@ class Limits:
         bind: Whether any of them may bind; False selects the solver's fast path.
         lots: (B,) for each portfolio whose sales prefer losses and small gains, the `LotGains` of
             its slots in order; None for others. None: for none of them.
+        groups: Bands and limits of groups; None without any.
     """
 
     no_sell: Bools
@@ -65,10 +67,12 @@ class Limits:
     tolerated_drawdown: Floats
     bind: bool = True
     lots: NDArray[np.object_] | None = None
+    groups: BookGroups | None = None
 
     def __attrs_post_init__(self) -> None:
         if not self.bind and (
             self.no_sell.any()
+            or self.groups is not None
             or self.no_buy.any()
             or self.reserve.any()
             or self.cash_floor.any()
@@ -86,7 +90,9 @@ class Limits:
         if not self.bind:
             return _no_limits(len(rows), self.no_sell.shape[1])
         lots = None if self.lots is None else self.lots[rows]
-        return Limits(**{name: getattr(self, name)[rows] for name in _ARRAYS}, lots=lots)
+        groups = None if self.groups is None else self.groups.only(rows)
+        arrays = {name: getattr(self, name)[rows] for name in _ARRAYS}
+        return Limits(**arrays, lots=lots, groups=groups)
 
     @property
     def profiled(self) -> Bools:
@@ -94,7 +100,9 @@ class Limits:
         return np.isfinite(self.target_volatility)
 
 
-_ARRAYS = tuple(name for name in attrs.fields_dict(Limits) if name not in ("bind", "lots"))
+_ARRAYS = tuple(
+    name for name in attrs.fields_dict(Limits) if name not in ("bind", "lots", "groups")
+)
 _CEILINGS = (
     "max_turnover",
     "max_departure",

@@ -27,6 +27,12 @@ from rebalancer.domain.portfolio.book import Book, find_columns, open_book
 from rebalancer.domain.portfolio.costs import CostSchedule
 from rebalancer.domain.portfolio.portfolio import NO_PREFERENCES, Portfolio
 from rebalancer.domain.portfolio.risk import UNPROFILED_RISK_AVERSION, RiskProfile
+from rebalancer.domain.rebalancing.group_limits import (
+    act_on_groups,
+    find_broken_groups,
+    keep_within_groups,
+    review_groups,
+)
 from rebalancer.domain.rebalancing.solver import Trades, solve_trades
 
 RISK_WINDOW = 252
@@ -108,7 +114,8 @@ class LimitedDecision:
 def limit_decision(decision: Decision, book: Book, risk: PortfolioRisk) -> LimitedDecision:
     """Bring a decision's targets within every limit of each portfolio.
 
-    Targets further from the strategic ones than the maximum departure move back to that distance.
+    Targets further from the strategic ones than the maximum departure move back to that distance,
+    and further where a group would leave its limits.
     Then targets are scaled down, in favour of cash, until these limits hold, in turn: maximum
     weight, equity ceiling, expected volatility, drawdown of the mix over the last year, cash floor.
     Estimates use the returns of up to a year, or the last 20 if a year has fewer; with fewer than
@@ -121,6 +128,7 @@ def limit_decision(decision: Decision, book: Book, risk: PortfolioRisk) -> Limit
         return LimitedDecision(decision, {}, forced, np.zeros(len(book)))
     shares: dict[str, Floats] = {}
     targets, departure = _limit_departure(decision.targets, book)
+    targets = keep_within_groups(targets, book)
 
     def record_share(name: str, narrower: Floats) -> Floats:
         before, after = targets.sum(axis=1), narrower.sum(axis=1)
@@ -159,12 +167,18 @@ def solve_within_limits(
     allows, because the policy is not due or a band holds them.
     """
     limited = limit_decision(decision, book, risk)
+    if book.limits.groups is not None:
+        limited = attrs.evolve(limited, decision=review_groups(limited.decision, book))
     trades, forced = settle_within_risk(
         lambda forced: solve_trades(book, limited.force(forced).decision, charges),
         book,
         risk,
         forced=limited.forced,
     )
+    broken = find_broken_groups(book, trades.values)
+    if broken is not None:
+        limited = attrs.evolve(limited, decision=act_on_groups(limited.decision, book, broken))
+        trades = solve_trades(book, limited.force(forced).decision, charges)
     return limited.force(forced), trades
 
 

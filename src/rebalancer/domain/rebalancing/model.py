@@ -42,6 +42,7 @@ from rebalancer.domain.portfolio.target_resolution import (
     resolve_targets,
 )
 from rebalancer.domain.rebalancing.conversions import ConversionOrder
+from rebalancer.domain.rebalancing.group_outcomes import GroupOutcome
 
 
 class Algorithm(StrEnum):
@@ -91,6 +92,8 @@ class ReasonCode(StrEnum):
     NOT_TARGETED = "not_targeted"
     UNDERWEIGHT = "underweight"
     OVERWEIGHT = "overweight"
+    GROUP_UNDERWEIGHT = "group_underweight"
+    GROUP_OVERWEIGHT = "group_overweight"
 
     # Assets that are not traded.
     WITHHELD = "withheld"
@@ -111,6 +114,7 @@ class ReasonCode(StrEnum):
     REBALANCED_LATER = "rebalanced_later"
     NOT_DUE = "not_due"
     WITHIN_BAND = "within_band"
+    WITHIN_GROUP_BAND = "within_group_band"
     TURNOVER_CAP = "turnover_cap"
     GAIN_LIMIT = "gain_limit"
     LEFT_UNCHANGED = "left_unchanged"
@@ -185,6 +189,7 @@ class Proposal:
         conversions: Conversions of money that the orders need.
         foreign_cash_after: Cash after the orders by the ISO 4217 codes of other currencies.
         sale_gains: What each sale would realise; empty if that was not computed.
+        groups: Outcome of each group of the targets, each before those inside.
     """
 
     portfolio_id: str
@@ -208,6 +213,7 @@ class Proposal:
     conversions: tuple[ConversionOrder, ...] = ()
     foreign_cash_after: Mapping[str, Decimal] = attrs.field(factory=dict)
     sale_gains: tuple[SaleGain, ...] = ()
+    groups: tuple[GroupOutcome, ...] = ()
 
 
 @attrs.frozen

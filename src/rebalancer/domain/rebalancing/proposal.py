@@ -14,10 +14,12 @@ import numpy as np
 from rebalancer.domain.arrays import Bools, Floats, positive_or_one
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.portfolio.book import Book, OrderRules, open_book
+from rebalancer.domain.portfolio.book_groups import BookGroups
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.portfolio.withheld import find_withheld, hide_withheld, lock_withheld
 from rebalancer.domain.rebalancing.explanations import SolvedBook
 from rebalancer.domain.rebalancing.gain_limit import limit_gains
+from rebalancer.domain.rebalancing.group_limits import find_rounded_above
 from rebalancer.domain.rebalancing.limits import (
     PortfolioRisk,
     settle_within_risk,
@@ -81,6 +83,13 @@ def _propose_valid(
         market,
         context.instruments,
     )
+    groups = BookGroups.of(
+        [one.groups for one in prepared],
+        [one.portfolio.symbols for one in prepared],
+        book.present.shape[1],
+    )
+    if groups is not None:
+        book = attrs.evolve(book, limits=attrs.evolve(book.limits, groups=groups))
     charges = context.charges.at(book.assets)
     book = attrs.evolve(book, cost_rate=charges.usual_rate(book.present))
     withheld, decided_on = find_withheld(book, market), book
@@ -97,7 +106,7 @@ def _propose_valid(
     drift_cost = _yearly_drift_cost(book, order_rules, risk)
     unprofitable = wanted.costs > _worth(book, wanted, drift_cost)
 
-    def round_with(required: Bools) -> RoundedTrades:
+    def round_with(required: Bools, strict: Bools | None = None) -> RoundedTrades:
         return round_trades(
             book,
             wanted,
@@ -107,11 +116,15 @@ def _propose_valid(
             unprofitable=unprofitable,
             targets=limited.decision.targets,
             algorithm=context.algorithm,
+            strict=strict,
         )
 
     # Dropping sales that are small or not worth their cost can leave too much risk.
     too_risky = risk.exceeds(book.weights())
     rounded, forced = settle_within_risk(round_with, book, risk, forced=limited.forced | too_risky)
+    above = find_rounded_above(book, wanted.values, rounded.values)
+    if above.any():
+        rounded = round_with(forced, above)
     settlement = Settlement.of(
         SolvedBook(
             context=context,

@@ -27,6 +27,8 @@ from rebalancer.domain.rebalancing.conversions import (
 from rebalancer.domain.rebalancing.exchange import Exchange, share_of
 from rebalancer.domain.rebalancing.explanations import Explanations, SolvedBook
 from rebalancer.domain.rebalancing.gain_reasons import GainReasons
+from rebalancer.domain.rebalancing.group_outcomes import group_outcomes
+from rebalancer.domain.rebalancing.group_reasons import explain_with_groups
 from rebalancer.domain.rebalancing.model import (
     NotTraded,
     Order,
@@ -176,7 +178,8 @@ class Settlement:
             periods_per_year=self.periods_per_year[row],
             sale_gains=() if gains is None else gains.sale_gains(),
         )
-        return ticket.complete(proposal)
+        groups = group_outcomes(solved, row, proposal.weights_after)
+        return explain_with_groups(ticket.complete(proposal), groups)
 
 
 @attrs.define  # not frozen: created for every order of a batch, and freezing takes a microsecond

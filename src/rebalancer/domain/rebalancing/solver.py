@@ -27,6 +27,7 @@ from rebalancer.domain.policy.policy import Decision
 from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.costs import CostSchedule
 from rebalancer.domain.portfolio.lots.gain_rates import raise_with_least_gain
+from rebalancer.domain.rebalancing.group_limits import limit_group_aims
 
 DUST = 1e-9
 """Trades under this fraction of portfolio value are rounding errors, and are dropped."""
@@ -445,6 +446,8 @@ class _Constrained:
         least_cash = np.maximum(limits.reserve, limits.cash_floor * total)
         invest = np.minimum(self._wanted.sum(axis=1), total - paid - least_cash)
         aims = self._limit(self._fit(np.maximum(invest, 0.0)))
+        if limits.groups is not None:
+            aims = limit_group_aims(aims, np.maximum(invest, 0.0), book)
         held = book.values
         sellable, buyable = ~limits.no_sell, ~limits.no_buy
 

@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, UnsetType, field
 
 from rebalancer.domain.portfolio.costs import CostModel, cost_model
 from rebalancer.domain.portfolio.lots.model import LotMethod
+from rebalancer.domain.rebalancing.group_outcomes import GroupState
 from rebalancer.domain.rebalancing.lifecycle import Stage
 from rebalancer.domain.rebalancing.model import ReasonCode
 from rebalancer.entrypoints.schemas import examples
@@ -171,6 +172,31 @@ class NotTradedView(View, frozen=True, kw_only=True):
     reason_code: ReasonCode | None
 
 
+class GroupOutcomeView(View, frozen=True, kw_only=True):
+    """A group of the targets before and after the orders; weights are of the portfolio's value."""
+
+    name: str
+    path: Annotated[list[str], about("Names of the groups around it, then its own.")]
+    asset_class: str | None
+    weight_before: Annotated[float, about("Funds of several classes count by their shares.")]
+    target: float
+    weight_after: float
+    drift_points: Annotated[float, about("Weight before minus target, in percentage points.")]
+    state: GroupState
+    reason: Annotated[str, about("The state, and the cheapest way to move the group.")]
+    targets: Annotated[dict[str, float], about("Weights that follow for its assets.")]
+    band: float | None
+    min_weight: float | None
+    max_weight: float | None
+    cheapest: Annotated[
+        str | None, about("Asset whose trade moves the group at the least cost; null at target.")
+    ]
+    cheapest_cost: Annotated[float | None, about("Its cost as a share of the move.")]
+    missing_points: Annotated[
+        float, about("Percentage points by which the target of a class cannot be met.")
+    ]
+
+
 class OtherView(View, frozen=True, kw_only=True):
     """What a simple rule would trade."""
 
@@ -259,6 +285,9 @@ class ProposalView(View, frozen=True, kw_only=True):
         float | None, about("Closes that count as a year in the volatility.")
     ]
     notes: list[str]
+    groups: Annotated[
+        list[GroupOutcomeView], about("Groups of the targets, each before those inside.")
+    ]
     input_hash: str
     seen: SeenView
     others: list[OtherView]
@@ -287,6 +316,7 @@ class ProposalRecord(View, frozen=True, kw_only=True):
         list[SaleGainView] | UnsetType,
         about("What each sale would realise, where the portfolio has lots."),
     ] = UNSET
+    groups: list[GroupOutcomeView] | UnsetType = UNSET
     input_hash: str
     error: str | None = None
 
@@ -317,6 +347,7 @@ def proposal_record(
         cost=format_decimal(proposal.cost),
         notes=list(proposal.notes),
         sale_gains=[SaleGainView.of(one) for one in proposal.sale_gains] or UNSET,
+        groups=group_views(proposal) if proposal.groups else UNSET,
         input_hash=proposal.input_hash,
     )
 
@@ -333,6 +364,17 @@ def is_mixed(proposal: Proposal) -> bool:
 def conversion_views(proposal: Proposal) -> list[ConversionView]:
     """Show the conversions that the orders need."""
     return [ConversionView.of(one) for one in proposal.conversions]
+
+
+def group_views(proposal: Proposal) -> list[GroupOutcomeView]:
+    """Show the groups of the targets."""
+    return [
+        GroupOutcomeView.of(
+            attrs.asdict(one, recurse=False)
+            | {"path": list(one.path), "targets": dict(one.targets)}
+        )
+        for one in proposal.groups
+    ]
 
 
 def _cash_after(proposal: Proposal, currency: str) -> dict[str, Decimal]:
@@ -379,6 +421,7 @@ def proposal_view(current: ProposalStatus, others: Sequence[Proposal] = ()) -> P
             "stage": current.stage,
             "stale": current.stale,
             "notes": notes,
+            "groups": group_views(proposal),
             "seen": SeenView.of(seen),
             "others": _other_views(others),
             "disclaimer": DISCLAIMER,

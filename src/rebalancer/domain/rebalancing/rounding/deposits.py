@@ -60,7 +60,7 @@ def _buy(
         return side, sizes
     side, sizes = side.copy(), sizes.copy()
     # Half a step too much is nearer than none; limits of a profile allow no excess.
-    profiled = limits.profiled[:, None]
+    profiled = limits.profiled[:, None] | problem.strict
     steps = np.where(profiled, np.floor(short / unit + NEARLY), np.rint(short / unit))
     room = np.floor((problem.ceiling - book.values) / unit + NEARLY) - sizes
     steps = np.minimum(steps, room)

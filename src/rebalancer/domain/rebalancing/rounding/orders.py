@@ -61,6 +61,7 @@ def round_trades(
     targets: Floats | None = None,
     algorithm: Algorithm = ALGORITHM,
     pinned: Floats | None = None,
+    strict: Bools | None = None,
 ) -> RoundedTrades:
     """Round a book's trades to whole steps.
 
@@ -77,12 +78,14 @@ def round_trades(
         targets: (B, K) weights that the policy aims at, before locks lower the aims.
         algorithm: Version of the search.
         pinned: (B, K) steps of sales whose sizes are given; NaN for other orders.
+        strict: (B,) further portfolios whose sales are not rounded down, nor buys up.
     """
     skipped = np.zeros(wanted.values.shape, dtype=np.int8)
     dropped = np.zeros(wanted.values.shape, dtype=bool)
     if unprofitable is not None:
         dropped = unprofitable & order_rules.skip_unprofitable[:, None]
     earlier = algorithm is Algorithm.SECOND
+    careful = book.limits.profiled & (required is None or earlier or required.any(axis=1))
     problem = pose(
         book,
         wanted,
@@ -91,7 +94,7 @@ def round_trades(
         required=required,
         dropped=dropped,
         closing=not earlier,
-        strict=book.limits.profiled & (required is None or earlier or required.any(axis=1)),
+        strict=careful if strict is None else careful | strict,
         pinned=pinned,
     )
     skipped[problem.dropped] = SkipReason.UNPROFITABLE
