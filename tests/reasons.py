@@ -16,6 +16,7 @@ import numpy as np
 from rebalancer.domain.market.gaps import history_of
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.portfolio import Portfolio
+from rebalancer.domain.portfolio.target_groups import Inside, TargetGroup, TargetTree
 from rebalancer.domain.rebalancing.model import Proposal
 from rebalancer.domain.rebalancing.proposal import propose
 from tests.builders import a_context, a_portfolio, flat_prices
@@ -230,6 +231,30 @@ SCENARIOS = {
             gain_this_year=90,
             max_realised_gain_year=100,
         )
+    ),
+    "band of a group": Scenario(
+        attrs.evolve(
+            a_portfolio({"A": 340, "B": 170, "C": 32}),
+            target_groups=TargetTree(
+                (
+                    TargetGroup("Bonds", 0.6, assets={"A": 0.5, "B": 0.5}, band=0.03),
+                    TargetGroup("Gold", 0.4, assets={"C": 1.0}),
+                )
+            ),
+        ),
+        rule="band",
+    ),
+    "within the band of a group": Scenario(
+        attrs.evolve(
+            a_portfolio({"A": 540, "C": 46}),
+            target_groups=TargetTree(
+                (
+                    TargetGroup("Bonds", 0.6, assets={"A": 1.0}),
+                    TargetGroup("Gold", 0.4, assets={"C": 1.0}, inside=Inside.CURRENT, band=0.08),
+                )
+            ),
+        ),
+        rule="band:band=0.07",
     ),
     "unknown symbol on a list": Scenario(
         a_portfolio({"A": 600}, {"A": 0.5}, do_not_sell=["A", "APPL"])

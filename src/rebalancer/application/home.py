@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal, localcontext
 from enum import StrEnum
@@ -15,9 +15,10 @@ import numpy as np
 from rebalancer.application.corporate_actions import BookActions
 from rebalancer.application.histories import ReadHistories
 from rebalancer.application.planned_flows import market_sessions
-from rebalancer.application.ports.market import PriceSource
+from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.rebalance import ReadProposals
+from rebalancer.application.target_groups import resolve_mandate
 from rebalancer.application.valuation import ValuedPortfolio, value_booked
 from rebalancer.domain.arrays import Floats
 from rebalancer.domain.backtest.periods import (
@@ -26,17 +27,22 @@ from rebalancer.domain.backtest.periods import (
     ValueHistory,
     add_histories,
 )
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.money import Currency
 from rebalancer.domain.policy.rules import DEFAULT_BAND
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
 from rebalancer.domain.portfolio.planned_flows import DueFlow, FlowDecision
+from rebalancer.domain.portfolio.target_groups import Inside
+from rebalancer.domain.portfolio.target_resolution import ResolvedTargets
 from rebalancer.domain.rebalancing.lifecycle import Stage
 
 MOST_PORTFOLIOS = 200
 """Portfolios in a summary; the oldest ones."""
 
 _ZERO = Decimal(0)
+_ROUNDING = 1e-9
 _DIGITS = 60
 _RECENT_PROPOSALS = 30
 _PRICES_OLD_AFTER = 5
@@ -128,6 +134,7 @@ class SummarizeHome:
     proposals: ReadProposals
     histories: ReadHistories
     base: Currency
+    instruments: InstrumentSource
 
     def __call__(
         self, owner: UUID, *, currency: Currency | None = None, now: datetime
@@ -141,7 +148,10 @@ class SummarizeHome:
         booked = self.book.many(found, market)
         valued = [value_booked(one, market, self.work) for one in booked]
         histories_by_id = self.histories([one.portfolio for one in booked], market)
-        summaries = tuple(_summarize(one, histories_by_id.get(one.portfolio.id)) for one in valued)
+        listed = self.instruments.instruments()
+        summaries = tuple(
+            _summarize(one, histories_by_id.get(one.portfolio.id), listed) for one in valued
+        )
         chosen = currency or commonest_currency(found, self.base)
         value, histories, notes = _convert(summaries, chosen, market)
         history = add_histories(histories)
@@ -182,25 +192,54 @@ class SummarizeHome:
         )
 
 
-def _summarize(valued: ValuedPortfolio, history: ValueHistory | None) -> PortfolioSummary:
+def _summarize(
+    valued: ValuedPortfolio, history: ValueHistory | None, instruments: Instruments
+) -> PortfolioSummary:
     mandate = valued.portfolio.mandate
     own = mandate.preferences.band
     band = DEFAULT_BAND if own is None else own
-    distances = _distances(valued)
+    try:
+        resolved = resolve_mandate(valued, instruments, mandate)
+    except InvalidRequest:  # a class group without members
+        resolved = ResolvedTargets(mandate.targets, ())
+    distances = _distances(valued, resolved.weights)
     drift = max(map(abs, distances.values()), default=None)
+    beyond, calm = _judge_groups(resolved, distances)
     outside = tuple(
-        symbol for symbol, one in sorted(distances.items()) if symbol and abs(one) > band
+        symbol
+        for symbol, one in sorted(distances.items())
+        if symbol and (symbol in beyond or (abs(one) > band and symbol not in calm))
     )
     return PortfolioSummary(valued, history, drift, band, outside)
 
 
-def _distances(valued: ValuedPortfolio) -> dict[str, float]:
+def _judge_groups(
+    resolved: ResolvedTargets, distances: Mapping[str, float]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the members of groups beyond their bands or limits, and those whose bands stand aside.
+
+    The latter are in groups within their bands that keep the proportions of their members.
+    """
+    beyond: set[str] = set()
+    calm: set[str] = set()
+    for one in resolved.groups if distances else ():
+        group, drift = one.group, one.weight(distances)
+        weight = one.weight(resolved.weights) + drift
+        least, most = group.min_weight or 0.0, group.max_weight
+        outside = weight < least - _ROUNDING or (most is not None and weight > most + _ROUNDING)
+        if outside or (group.band is not None and abs(drift) > group.band + _ROUNDING):
+            beyond.update(one.members)
+        elif group.band is not None and group.inside is Inside.CURRENT:
+            calm.update(one.members)
+    return frozenset(beyond), frozenset(calm)
+
+
+def _distances(valued: ValuedPortfolio, targets: Mapping[str, float]) -> dict[str, float]:
     """Return weight minus target of each asset, and of cash under the empty name.
 
     Empty without a value, or without targets.
     """
-    managed, total = valued.portfolio, valued.value
-    targets = managed.mandate.targets
+    total = valued.value
     if not total or not targets:
         return {}
     found = dict.fromkeys(targets, 0.0)
@@ -232,13 +271,14 @@ def _to_do(one: PortfolioSummary) -> list[ToDo]:
     """Return what to do about one portfolio."""
     managed = one.valued.portfolio
     found = []
-    if managed.positions.uninvested > 0 and managed.mandate.targets:
+    targeted = managed.mandate.targets or managed.mandate.target_groups
+    if managed.positions.uninvested > 0 and targeted:
         found.append(ToDo(Task.DEPOSIT_UNINVESTED, managed.id))
     elif one.outside:
         found.append(ToDo(Task.OUTSIDE_BAND, managed.id, symbols=one.outside))
     if one.valued.value is None:
         found.append(ToDo(Task.NO_VALUE, managed.id))
-    if not managed.mandate.targets:
+    if not targeted:
         found.append(ToDo(Task.NO_TARGETS, managed.id))
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from uuid import UUID
@@ -14,6 +14,7 @@ from rebalancer.application.corporate_actions import BookActions
 from rebalancer.application.home import MOST_PORTFOLIOS, commonest_currency
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.target_groups import resolve_or_state
 from rebalancer.domain.backtest.contributions import (
     Contribution,
     DailyContributions,
@@ -32,6 +33,7 @@ from rebalancer.domain.backtest.track_record import (
     measure_track_record,
 )
 from rebalancer.domain.errors import InvalidRequest, RebalancerError
+from rebalancer.domain.market.asset_classes import AssetClass
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.symbols import normalize_symbol
@@ -39,6 +41,7 @@ from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.entries import Entry, EntryKind
 from rebalancer.domain.portfolio.ledger import Ledger
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
+from rebalancer.domain.portfolio.target_groups import LookThrough
 
 UNKNOWN_CLASS = "unknown"
 """Group of assets whose class is not known."""
@@ -79,11 +82,18 @@ class Breakdown:
     currencies: list[Contribution[str]]
 
     @classmethod
-    def of(cls, daily: DailyContributions[Item], span: Span, instruments: Instruments) -> Breakdown:
-        """Group the contributions of a period."""
+    def of(
+        cls,
+        daily: DailyContributions[Item],
+        span: Span,
+        instruments: Instruments,
+        look_through: LookThrough | None = None,
+    ) -> Breakdown:
+        """Group the contributions of a period; funds count for classes by their shares."""
+        splits = look_through or {}
         return cls(
             daily.over(span),
-            daily.grouped(lambda item: class_of(item, instruments)).over(span),
+            daily.divided(lambda item: _class_shares(item, instruments, splits)).over(span),
             daily.grouped(lambda item: item.currency).over(span),
         )
 
@@ -94,6 +104,14 @@ def class_of(item: Item, instruments: Instruments) -> str:
         return item.kind.value
     found = instruments[item.symbol].asset_class
     return UNKNOWN_CLASS if found is None else found.value
+
+
+def _class_shares(item: Item, instruments: Instruments, splits: LookThrough) -> Mapping[str, float]:
+    """Return the fraction of what contributes in each asset class."""
+    split = splits.get(item.symbol) if item.kind is ItemKind.ASSET else None
+    if split is None:
+        return {class_of(item, instruments): 1.0}
+    return {name.value: share for name, share in split.items() if share}
 
 
 def parse_benchmark(text: str | None, known: Collection[str]) -> Benchmark | None:
@@ -179,9 +197,10 @@ class MeasurePerformance:
         with self.work.read() as tx:
             ledger = tx.portfolios.ledger(portfolio_id)
             _ = ledger.entries  # which are read until the transaction ends
+        listed = self.instruments.instruments()
         record = measure_track_record(
             ledger,
-            portfolio.mandate.targets,
+            resolve_or_state(portfolio, market, listed),
             market,
             benchmark=parse_benchmark(request.benchmark, market.columns),
             currency=portfolio.mandate.currency.code,
@@ -189,8 +208,7 @@ class MeasurePerformance:
             until=request.until,
         )
         record = attrs.evolve(record, notes=(*record.notes, *booked.notes))
-        listed = self.instruments.instruments()
-        breakdown = Breakdown.of(record.daily, record.span, listed)
+        breakdown = Breakdown.of(record.daily, record.span, listed, portfolio.mandate.look_through)
         return PortfolioPerformance(portfolio, record, breakdown, listed)
 
 
@@ -286,12 +304,21 @@ class MeasureAllPerformance:
             whole=span.first is None,
             portfolios=tuple(portfolio for portfolio, _ in measured),
             contributions=tuple(by_portfolio.over(span)),
-            breakdown=Breakdown.of(daily, span, listed),
+            breakdown=Breakdown.of(daily, span, listed, _all_splits(measured)),
             income=tuple(income),
             benchmark=_follow(benchmark, together, span, market, chosen),
             instruments=listed,
             notes=tuple(notes),
         )
+
+
+def _all_splits(measured: Sequence[tuple[ManagedPortfolio, object]]) -> LookThrough:
+    """Return the classes of funds of all portfolios; those of the first one that states a fund."""
+    found: dict[str, Mapping[AssetClass, float]] = {}
+    for portfolio, _ in measured:
+        for symbol, split in portfolio.mandate.look_through.items():
+            found.setdefault(symbol, split)
+    return found
 
 
 def restate_currency(ledger: Ledger, base: str, currency: str) -> Ledger:

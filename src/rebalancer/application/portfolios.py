@@ -27,6 +27,7 @@ from rebalancer.application.ledger_changes import LedgerChange, change_ledger
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.application.quotas import DEFAULT_QUOTAS, Quotas, size_of_portfolio
+from rebalancer.application.target_groups import check_members
 from rebalancer.application.trade_amounts import traded_value
 from rebalancer.application.valuation import ValuedPortfolio, value_booked, value_committed
 from rebalancer.domain.audit.events import Action
@@ -106,6 +107,9 @@ class OpenPortfolio:
             market = self.prices.closes()  # for the other faults
         with faults.collect():
             _check_limits(mandate, market, self.instruments)
+        with faults.collect():
+            held = [symbol for symbol, units in (holdings or {}).items() if units]
+            check_members(mandate, held, self.instruments.instruments())
         day, entries = market.last_date, []
         with faults.collect():
             day = find_market_day(on, market, now)
@@ -236,6 +240,8 @@ class RevisePortfolio:
         known = {*stored.mandate.targets, *stored.positions.holdings}
         check_convertible(market, sorted(mandate.targets), needed=mandate.targets.keys() - known)
         _check_limits(mandate, market, self.instruments, known=known)
+        held = [symbol for symbol, units in stored.positions.holdings.items() if units]
+        check_members(mandate, held, self.instruments.instruments())
         revised = stored.revise(mandate, now)
         rules = (stored.mandate.corporate_actions, stored.mandate.conversions)
         if rules == (mandate.corporate_actions, mandate.conversions):

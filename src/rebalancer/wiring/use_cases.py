@@ -57,6 +57,7 @@ from rebalancer.application import (
     statement_files,
     statement_imports,
     stream_tickets,
+    target_groups,
     training,
     transactions,
     unsubscribing,
@@ -213,5 +214,6 @@ class UseCaseProvider(Provider):
         statement_imports.UndoImport,
         stream_tickets.CreateStreamTicket,
         stream_tickets.UseStreamTicket,
+        target_groups.ReadTargets,
         training.TrainPolicy,
     )

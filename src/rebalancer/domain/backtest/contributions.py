@@ -35,7 +35,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, localcontext
 from enum import StrEnum
 from typing import Generic, TypeVar
@@ -137,11 +137,21 @@ class DailyContributions(Generic[L]):
 
     def grouped(self, group: Callable[[L], M]) -> DailyContributions[M]:
         """Return the contributions of groups, in the order of their first members."""
-        groups = [group(label) for label in self.labels]
-        labels = tuple(dict.fromkeys(groups))
+        return self.divided(lambda label: {group(label): 1.0})
+
+    def divided(self, shares: Callable[[L], Mapping[M, float]]) -> DailyContributions[M]:
+        """Return the contributions of groups that share items, such as classes of a mixed fund.
+
+        Args:
+            shares: Fraction of an item in each group; they sum to 1.
+        """
+        divided = [shares(label) for label in self.labels]
+        labels = tuple(dict.fromkeys(group for one in divided for group in one))
         places = {label: at for at, label in enumerate(labels)}
-        member = np.zeros((len(groups), len(labels)))
-        member[np.arange(len(groups)), [places[one] for one in groups]] = 1.0
+        member = np.zeros((len(divided), len(labels)))
+        for row, one in enumerate(divided):
+            for group, share in one.items():
+                member[row, places[group]] = share
         return DailyContributions(
             self.dates,
             self.start,

@@ -204,27 +204,34 @@ class _Check:
         for at, group in enumerate(tree.groups):
             self._group(group, f"{_FIELD}.groups[{at}]", 1, group.weight, below_class="")
         if self._count > MOST_GROUPS:
-            self._add(
-                f"{self._count} groups exceed the maximum of {MOST_GROUPS}; remove some",
-                _FIELD,
-                "too_many_groups",
+            self.faults.append(
+                InvalidRequest(
+                    f"{self._count} groups exceed the maximum of {MOST_GROUPS}; remove some",
+                    field=_FIELD,
+                    code="too_many_groups",
+                )
             )
         total = math.fsum([*tree.assets.values(), *(one.weight for one in tree.groups)])
         if not self.faults and total > 1 + _TOLERANCE:
-            self._add(
-                f"the weights sum to {total:.9g}; lower them to a sum of at most 1 (the rest is "
-                "cash)",
-                _FIELD,
-                "targets_exceed_one",
+            self.faults.append(
+                InvalidRequest(
+                    f"the weights sum to {total:.9g}; lower them to a sum of at most 1 (the rest "
+                    "is cash)",
+                    field=_FIELD,
+                    code="targets_exceed_one",
+                )
             )
-
-    def _add(self, message: str, field: str, code: str) -> None:
-        self.faults.append(InvalidRequest(message, field=field, code=code))
 
     def _fraction(self, value: float, field: str) -> bool:
         if math.isfinite(value) and 0 <= value <= 1:
             return True
-        self._add(f"{value} is not between 0 and 1; enter a fraction", field, "not_a_fraction")
+        self.faults.append(
+            InvalidRequest(
+                f"{value} is not between 0 and 1; enter a fraction",
+                field=field,
+                code="not_a_fraction",
+            )
+        )
         return False
 
     def _assets(self, assets: Mapping[str, float], path: str, group: str) -> None:
@@ -234,10 +241,12 @@ class _Check:
             if symbol in self._places:
                 other = self._places[symbol]
                 place = f"in {other}" if other else "outside the groups"
-                self._add(
-                    f"{symbol} is listed {place} already; list each asset once",
-                    field,
-                    "symbol_in_two_groups",
+                self.faults.append(
+                    InvalidRequest(
+                        f"{symbol} is listed {place} already; list each asset once",
+                        field=field,
+                        code="symbol_in_two_groups",
+                    )
                 )
             else:
                 self._places[symbol] = group
@@ -256,18 +265,22 @@ class _Check:
         self._name(group.name, path)
         self._fraction(group.weight, f"{path}.weight")
         if depth > DEEPEST:
-            self._add(
-                f"groups are nested {depth} levels deep; the maximum is {DEEPEST}",
-                path,
-                "groups_too_deep",
+            self.faults.append(
+                InvalidRequest(
+                    f"groups are nested {depth} levels deep; the maximum is {DEEPEST}",
+                    field=path,
+                    code="groups_too_deep",
+                )
             )
             return
         if group.asset_class is not None and below_class:
-            self._add(
-                f"{group.name} is inside {below_class}, which names an asset class itself; name "
-                "the class of one of them only",
-                f"{path}.asset_class",
-                "nested_asset_class",
+            self.faults.append(
+                InvalidRequest(
+                    f"{group.name} is inside {below_class}, which names an asset class itself; "
+                    "name the class of one of them only",
+                    field=f"{path}.asset_class",
+                    code="nested_asset_class",
+                )
             )
         self._limits(group, path, absolute)
         self._assets(group.assets, path, group.name)
@@ -281,18 +294,22 @@ class _Check:
     def _name(self, name: str, path: str) -> None:
         field = f"{path}.name"
         if not 1 <= len(name.strip()) <= LONGEST_GROUP_NAME or len(name) > LONGEST_GROUP_NAME:
-            self._add(
-                f"{len(name)} characters; the name of a group has 1 to {LONGEST_GROUP_NAME} "
-                "characters, not only spaces",
-                field,
-                "invalid_name",
+            self.faults.append(
+                InvalidRequest(
+                    f"{len(name)} characters; the name of a group has 1 to {LONGEST_GROUP_NAME} "
+                    "characters, not only spaces",
+                    field=field,
+                    code="invalid_name",
+                )
             )
         known = self._names.setdefault(name.strip().casefold(), path)
         if known != path:
-            self._add(
-                f"two groups have the name {name}; choose different names",
-                field,
-                "duplicate_group",
+            self.faults.append(
+                InvalidRequest(
+                    f"two groups have the name {name}; choose different names",
+                    field=field,
+                    code="duplicate_group",
+                )
             )
 
     def _limits(self, group: TargetGroup, path: str, absolute: float | None) -> None:
@@ -306,43 +323,55 @@ class _Check:
         if not valid:
             return
         if least > most:
-            self._add(
-                f"the minimum weight {least:g} exceeds the maximum {most:g}; lower it",
-                f"{path}.min_weight",
-                "minimum_exceeds_maximum",
+            self.faults.append(
+                InvalidRequest(
+                    f"the minimum weight {least:g} exceeds the maximum {most:g}; lower it",
+                    field=f"{path}.min_weight",
+                    code="minimum_exceeds_maximum",
+                )
             )
         elif absolute is not None and not least - _TOLERANCE <= absolute <= most + _TOLERANCE:
             name = "max_weight" if absolute > most else "min_weight"
-            self._add(
-                f"the target of {group.name} is {absolute:.4g} of the portfolio, outside of "
-                f"{least:g} to {most:g}; change the weight or the limit",
-                f"{path}.{name}",
-                "target_outside_limits",
+            self.faults.append(
+                InvalidRequest(
+                    f"the target of {group.name} is {absolute:.4g} of the portfolio, outside of "
+                    f"{least:g} to {most:g}; change the weight or the limit",
+                    field=f"{path}.{name}",
+                    code="target_outside_limits",
+                )
             )
 
     def _sum(self, group: TargetGroup, path: str) -> None:
         if not group.assets and not group.groups:
             if group.asset_class is None:
-                self._add(
-                    f"{group.name} is empty; list its assets, name an asset class, or remove it",
-                    path,
-                    "empty_group",
+                self.faults.append(
+                    InvalidRequest(
+                        f"{group.name} is empty; list its assets, name an asset class, or "
+                        "remove it",
+                        field=path,
+                        code="empty_group",
+                    )
                 )
             elif group.inside is Inside.TARGET:
-                self._add(
-                    f"{group.name} lists no assets, so that their weights are unknown; list "
-                    'assets with weights, or choose "current" for inside',
-                    f"{path}.inside",
-                    "weights_missing",
+                self.faults.append(
+                    InvalidRequest(
+                        f"{group.name} lists no assets, so that their weights are unknown; list "
+                        'assets with weights, or choose "current" for inside',
+                        field=f"{path}.inside",
+                        code="weights_missing",
+                    )
                 )
             return
         total = math.fsum([*group.assets.values(), *(one.weight for one in group.groups)])
         equal = group.inside is Inside.CURRENT and total == 0
         if not equal and not abs(total - 1) <= _TOLERANCE:
-            self._add(
-                f"the weights inside {group.name} sum to {total:.9g}; change them to a sum of 1",
-                path,
-                "group_sum_not_one",
+            self.faults.append(
+                InvalidRequest(
+                    f"the weights inside {group.name} sum to {total:.9g}; change them to a sum "
+                    "of 1",
+                    field=path,
+                    code="group_sum_not_one",
+                )
             )
 
 

@@ -59,6 +59,8 @@ ORDER_TEXTS = {
     ReasonCode.NOT_TARGETED: "Not among the targets",
     ReasonCode.UNDERWEIGHT: "Underweight",
     ReasonCode.OVERWEIGHT: "Overweight",
+    ReasonCode.GROUP_UNDERWEIGHT: "Underweight, and its group is due",
+    ReasonCode.GROUP_OVERWEIGHT: "Overweight, and its group is due",
 }
 """First part of an order's reason; its weights and costs follow."""
 
@@ -92,6 +94,7 @@ NO_ORDER_TEXTS = {
     ReasonCode.NOT_DUE: "At {held}, aiming at {aim}; {policy} is not due: the last "
     "rebalance, {last}, was in the same {period}.",
     ReasonCode.WITHIN_BAND: "Within its band: at {held}, at most {width} from {aim}.",
+    ReasonCode.WITHIN_GROUP_BAND: "Within the band of its group.",
     ReasonCode.TURNOVER_CAP: "At {held}, aiming at {aim}; the turnover cap leaves no room for it.",
     ReasonCode.GAIN_LIMIT: "At {held}, aiming at {aim}; {limited}.",
     ReasonCode.LEFT_UNCHANGED: "At {held}, aiming at {aim}; {policy} leaves it unchanged.",

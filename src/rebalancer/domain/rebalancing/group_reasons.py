@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from rebalancer.domain.rebalancing.explanations import NO_ORDER_TEXTS, ORDER_TEXTS
 from rebalancer.domain.rebalancing.group_outcomes import (
     GroupOutcome,
     GroupState,
@@ -11,7 +12,10 @@ from rebalancer.domain.rebalancing.group_outcomes import (
 )
 from rebalancer.domain.rebalancing.model import NotTraded, Order, Proposal, ReasonCode, Side
 
-_BY_DRIFT = frozenset({ReasonCode.UNDERWEIGHT, ReasonCode.OVERWEIGHT})
+_BY_GROUP = {
+    ReasonCode.UNDERWEIGHT: ReasonCode.GROUP_UNDERWEIGHT,
+    ReasonCode.OVERWEIGHT: ReasonCode.GROUP_OVERWEIGHT,
+}
 _STAYS = frozenset({ReasonCode.WITHIN_BAND, ReasonCode.LEFT_UNCHANGED})
 
 
@@ -32,13 +36,11 @@ def _explain_order(order: Order, groups: tuple[GroupOutcome, ...]) -> Order:
     group = explaining_group(groups, order.symbol, buys=order.side is Side.BUY)
     if group is None:
         return order
-    code = order.reason_code
-    if group.moved_by_band and code in _BY_DRIFT:
-        code = {
-            Side.BUY: ReasonCode.GROUP_UNDERWEIGHT,
-            Side.SELL: ReasonCode.GROUP_OVERWEIGHT,
-        }[order.side]
-    return attrs.evolve(order, reason=f"{order.reason} {group.reason}", reason_code=code)
+    code, reason = order.reason_code, order.reason
+    if group.moved_by_band and code in _BY_GROUP:
+        before, code = ORDER_TEXTS[code], _BY_GROUP[code]
+        reason = reason.replace(before, ORDER_TEXTS[code], 1)
+    return attrs.evolve(order, reason=f"{reason} {group.reason}", reason_code=code)
 
 
 def _explain_none(one: NotTraded, groups: tuple[GroupOutcome, ...]) -> NotTraded:
@@ -46,7 +48,8 @@ def _explain_none(one: NotTraded, groups: tuple[GroupOutcome, ...]) -> NotTraded
     if group is None:
         return one
     if group.state is GroupState.WITHIN_BAND and one.reason_code in _STAYS:
-        return attrs.evolve(one, reason=group.reason, reason_code=ReasonCode.WITHIN_GROUP_BAND)
+        code = ReasonCode.WITHIN_GROUP_BAND
+        return attrs.evolve(one, reason=f"{NO_ORDER_TEXTS[code]} {group.reason}", reason_code=code)
     return attrs.evolve(one, reason=f"{one.reason} {group.reason}")
 
 
