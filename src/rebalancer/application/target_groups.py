@@ -36,6 +36,7 @@ class TargetsNow:
         groups: Groups of the targets, each before those inside.
         classes: Current weight of each asset class, funds of several classes by their shares;
             "unknown" for assets whose class is unknown.
+        notes: Why the targets could not be resolved, if so: they are the stated ones then.
     """
 
     valued: ValuedPortfolio
@@ -43,6 +44,7 @@ class TargetsNow:
     targets: Mapping[str, float]
     groups: tuple[ResolvedGroup, ...]
     classes: Mapping[str, float]
+    notes: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -74,8 +76,24 @@ def targets_now(valued: ValuedPortfolio, instruments: Instruments) -> TargetsNow
     Raises:
         InvalidRequest: a class group has no member.
     """
+    resolved = resolve_mandate(valued, instruments, valued.portfolio.mandate)
+    return _describe(valued, instruments, resolved)
+
+
+def targets_or_fault(valued: ValuedPortfolio, instruments: Instruments) -> TargetsNow:
+    """Resolve the targets of a portfolio; a note states the fault if that fails."""
+    try:
+        return targets_now(valued, instruments)
+    except InvalidRequest as error:
+        stated = ResolvedTargets(valued.portfolio.mandate.targets, ())
+        note = f"The targets cannot be resolved: {error.message}."
+        return attrs.evolve(_describe(valued, instruments, stated), notes=(note,))
+
+
+def _describe(
+    valued: ValuedPortfolio, instruments: Instruments, resolved: ResolvedTargets
+) -> TargetsNow:
     mandate = valued.portfolio.mandate
-    resolved = resolve_mandate(valued, instruments, mandate)
     weights = current_weights(valued)
     classes: dict[str, list[float]] = {}
     for symbol, weight in sorted(weights.items()):

@@ -9,15 +9,21 @@ from uuid import UUID
 
 from rebalancer.domain.portfolio.entries import REORGANISATIONS, Entry, void_id
 from rebalancer.entrypoints.cli.screen import console, wide_table
+from rebalancer.entrypoints.cli.shown_groups import groups_document, print_groups
 
 if TYPE_CHECKING:
+    from rebalancer.application.target_groups import TargetsNow
     from rebalancer.application.valuation import ValuedPortfolio
     from rebalancer.domain.money import Currency
     from rebalancer.domain.portfolio.owner import User
 
 
 def portfolio_document(
-    now: ValuedPortfolio, owner: User, ledger: Sequence[Entry], void: frozenset[UUID]
+    now: ValuedPortfolio,
+    owner: User,
+    ledger: Sequence[Entry],
+    void: frozenset[UUID],
+    targets: TargetsNow,
 ) -> dict[str, Any]:
     """Return a portfolio, its value and its latest ledger entries as JSON values."""
     from rebalancer.entrypoints.schemas.portfolio import portfolio_record
@@ -34,7 +40,8 @@ def portfolio_document(
         "uninvested": format_decimal(stored.positions.uninvested),
         "prices": {symbol: format_decimal(one.price) for symbol, one in now.prices.items()},
         "price_dates": {symbol: one.on.isoformat() for symbol, one in now.prices.items()},
-        "notes": list(now.notes),
+        "notes": [*now.notes, *targets.notes],
+        **({"groups": groups_document(targets)} if targets.groups else {}),
         "last_rebalance": None if rebalanced is None else rebalanced.isoformat(),
         "ledger": [entry_document(entry, void) for entry in ledger],
     }
@@ -77,7 +84,11 @@ _FURTHER_TEXTS = ("currency", "counter_currency", "other", "action")
 
 
 def print_portfolio(
-    now: ValuedPortfolio, owner: User, ledger: Sequence[Entry], void: frozenset[UUID]
+    now: ValuedPortfolio,
+    owner: User,
+    ledger: Sequence[Entry],
+    void: frozenset[UUID],
+    targets: TargetsNow,
 ) -> None:
     """Print a portfolio, its positions and its latest ledger entries."""
     from rich.text import Text
@@ -100,7 +111,7 @@ def print_portfolio(
         ["symbol"],
         ["quantity", "price", f"value {currency}", "weight", "target"],
     )
-    for symbol in sorted({*positions.holdings, *mandate.targets}):
+    for symbol in sorted({*positions.holdings, *targets.targets}):
         units = positions.holdings.get(symbol)
         known = now.prices.get(symbol) if units else None
         value = currency.round(known.value) if known and known.value is not None else None
@@ -110,7 +121,7 @@ def print_portfolio(
             _price(known.price, known.currency, currency) if known else "",
             "" if value is None else f"{value:,f}",
             f"{float(value or 0) / total:.1%}" if total else "",
-            f"{mandate.targets.get(symbol, 0.0):.1%}",
+            f"{targets.targets.get(symbol, 0.0):.1%}",
         )
     table.add_row(
         "cash",
@@ -118,7 +129,7 @@ def print_portfolio(
         "",
         f"{positions.cash:,f}",
         f"{float(positions.cash) / total:.1%}" if total else "",
-        f"{max(1 - sum(mandate.targets.values()), 0.0):.1%}",
+        f"{max(1 - sum(targets.targets.values()), 0.0):.1%}",
     )
     for code, money in positions.foreign_cash.items():
         value = now.foreign_values.get(code)
@@ -131,7 +142,8 @@ def print_portfolio(
             "",
         )
     screen.print(table)
-    for note in now.notes:
+    print_groups(targets)
+    for note in (*now.notes, *targets.notes):
         screen.print(note, markup=False)
     if positions.uninvested:
         screen.print(f"{positions.uninvested:,f} of the cash is not invested yet.")

@@ -146,8 +146,9 @@ def show(id: UUID, entries: int, where: Sources, as_json: bool) -> None:
       rebalancer portfolio show 6f9619ff-8b86-4d01-b42d-00cf4fc964ff
     """
     from rebalancer.application.corporate_actions import BookActions
-    from rebalancer.application.ports.market import PriceSource
+    from rebalancer.application.ports.market import InstrumentSource, PriceSource
     from rebalancer.application.ports.store import UnitOfWork
+    from rebalancer.application.target_groups import targets_or_fault
     from rebalancer.application.valuation import value_booked
 
     with container(where) as wired:
@@ -161,10 +162,11 @@ def show(id: UUID, entries: int, where: Sources, as_json: bool) -> None:
             ledger = tx.portfolios.entries(id, limit=entries) if entries else []
             void = tx.portfolios.void(id, [entry.id for entry in ledger])
         now = value_booked(booked, market, work)
+        targets = targets_or_fault(now, wired.get(InstrumentSource).instruments())
     if as_json:
-        print_json(portfolio_document(now, owner, ledger, void))
+        print_json(portfolio_document(now, owner, ledger, void, targets))
     else:
-        print_portfolio(now, owner, ledger, void)
+        print_portfolio(now, owner, ledger, void, targets)
 
 
 @portfolio.command()

@@ -34,6 +34,7 @@ from rebalancer.entrypoints.cli.options import (
     settings,
 )
 from rebalancer.entrypoints.cli.screen import console, print_json
+from rebalancer.entrypoints.cli.shown_groups import groups_table, resolved_targets
 
 if TYPE_CHECKING:
     from rebalancer.application.rebalance import ComparedProposal
@@ -343,6 +344,9 @@ def show(comparison: ComparedProposal, portfolio: Portfolio, seen: Seen) -> None
         for other in proposal.not_traded:
             table.add_row(other.symbol, other.reason)
         screen.print(table)
+    groups = groups_table(proposal)
+    if groups is not None:
+        screen.print(groups)
     screen.print(_before_and_after(proposal, portfolio, seen))
     screen.print(_compare_simple_rules(comparison, currency))
     for note in proposal.notes:
@@ -377,15 +381,16 @@ def _before_and_after(proposal: Proposal, portfolio: Portfolio, seen: Seen) -> A
     for heading in ("target", "before", "after"):
         table.add_column(heading, justify="right")
     before, after = proposal.weights_before, proposal.weights_after
+    targets = resolved_targets(proposal, portfolio.targets)
     for symbol, weight in before.items():
-        target = portfolio.targets.get(symbol, 0.0)
+        target = targets.get(symbol, 0.0)
         table.add_row(symbol, *map(percent_text, (target, weight, after[symbol])))
     # Weights are fractions of the value before trading; the missing part was paid in costs.
     value = seen.value_of(portfolio)
     cash = float(proposal.cash_after) + seen.worth(proposal.foreign_cash_after)
     table.add_row(
         "cash",
-        percent_text(max(1 - sum(portfolio.targets.values()), 0.0)),
+        percent_text(max(1 - sum(targets.values()), 0.0)),
         percent_text(1 - sum(before.values())),
         percent_text(cash / value if value else 0.0),
     )
