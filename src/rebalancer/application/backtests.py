@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import attrs
+import msgspec
 import numpy as np
 
 from rebalancer.application.history_provider import NoDetails
@@ -24,6 +25,7 @@ from rebalancer.application.reporting.backtest import backtest_document
 from rebalancer.application.reporting.report import BACKTEST, Report
 from rebalancer.domain.arrays import Floats
 from rebalancer.domain.backtest.engine import DEFAULT_CAPITAL, BacktestSettings, compare_policies
+from rebalancer.domain.backtest.group_targets import GroupTargets, depends_on_holdings
 from rebalancer.domain.backtest.result import Backtest
 from rebalancer.domain.backtest.universe import Unlisted, cash_cautions
 from rebalancer.domain.errors import FaultCollector, InvalidRequest, NotFound
@@ -38,6 +40,7 @@ from rebalancer.domain.money import US_DOLLAR, Currency
 from rebalancer.domain.portfolio.costs import cost_model
 from rebalancer.domain.portfolio.portfolio import TARGET_TOLERANCE
 from rebalancer.domain.portfolio.risk import DEFAULT_PROFILE, risk_profile
+from rebalancer.domain.portfolio.target_groups import LookThrough, TargetTree
 
 _MOST_CASH_MOVES = 0.01
 """Highest standard deviation of returns that passes as cash; of Treasury bills it is 0.0005."""
@@ -76,6 +79,8 @@ class BacktestRequest:
         periods_per_year: Rows in a year; None: as the prices have.
         currency: ISO 4217 code of the base currency, into which prices are converted; None: that
             of the settings.
+        target_groups: Targets by groups, instead of ``targets``.
+        look_through: Classes of funds of several classes.
     """
 
     policies: tuple[str, ...] = attrs.field(converter=_names)
@@ -95,6 +100,14 @@ class BacktestRequest:
     unlisted: Unlisted = attrs.field(default=Unlisted.OTHERS, converter=Unlisted)
     periods_per_year: float | None = None
     currency: str | None = None
+    target_groups: TargetTree | None = None
+    look_through: LookThrough = attrs.field(factory=dict)
+
+    @property
+    def stated_targets(self) -> Mapping[str, float] | None:
+        """Weights by symbol, also those that follow from groups; None: equal weights."""
+        groups = self.target_groups
+        return self.targets if groups is None else groups.stated_weights
 
     @property
     def cautions(self) -> tuple[Caution, ...]:
@@ -131,6 +144,11 @@ class BacktestRequest:
         for name in ("currency", "fx_spread_bps"):
             if document[name] is None:
                 del document[name]
+        groups = {"target_groups": self.target_groups, "look_through": self.look_through}
+        for name, value in groups.items():
+            del document[name]
+            if value:
+                document[name] = msgspec.to_builtins(value)
         return document
 
     @classmethod
@@ -138,7 +156,12 @@ class BacktestRequest:
         """Return the request that `to_json` stored, also by earlier versions."""
         days = {key: stored[key] and date.fromisoformat(stored[key]) for key in ("first", "last")}
         profile = stored.get("risk_profile") or DEFAULT_PROFILE  # null in the first versions
-        return cls(**{**stored, **days, "risk_profile": profile})
+        tree = stored.get("target_groups")
+        groups = {
+            "target_groups": tree and msgspec.convert(tree, TargetTree),
+            "look_through": msgspec.convert(stored.get("look_through", {}), LookThrough),
+        }
+        return cls(**{**stored, **days, "risk_profile": profile, **groups})
 
 
 @attrs.frozen
@@ -205,23 +228,27 @@ class RunBacktest:
         with faults.collect():
             first, last = _find_window(history, request.first, request.last)
         with faults.collect():
-            _target_weights(history.symbols, request.targets)
+            _target_weights(history.symbols, request.stated_targets)
         with faults.collect():
-            wanted = [one for one, weight in (request.targets or {}).items() if weight]
+            wanted = [one for one, weight in (request.stated_targets or {}).items() if weight]
             check_convertible(history, wanted or history.symbols, needed=wanted)
         faults.raise_any()
         history = history.until(last)
-        first = _begin_together(history, first, request.targets, request.risk_free)
+        first = _begin_together(history, first, request.stated_targets, request.risk_free)
         risk_free, invested = self._separate_cash(history, first, request.risk_free)
         cash_column = history.columns.keys() - invested.columns.keys()
+        listed, tree = self.instruments.instruments(), request.target_groups
+        groups = None
+        if tree is not None and depends_on_holdings(tree):
+            groups = GroupTargets(tree, listed, request.look_through)
         return BacktestSettings(
             prices=invested,
             first=first,
-            targets=_target_weights(invested.symbols, request.targets),
+            targets=_target_weights(invested.symbols, request.stated_targets),
             costs=cost_model(request.cost_bps, request.costs, request.fx_spread_bps),
             risk_free=risk_free,
             cash_rate=None if isinstance(request.risk_free, str) else request.risk_free,
-            instruments=self.instruments.instruments(),
+            instruments=listed,
             capital=request.capital,
             as_live=request.as_live,
             quantity_step=request.quantity_step,
@@ -232,6 +259,7 @@ class RunBacktest:
             cash_cautions=tuple(
                 caution for name in cash_column for caution in cash_cautions(history, name, first)
             ),
+            groups=groups,
         )
 
     def _separate_cash(

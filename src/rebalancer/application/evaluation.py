@@ -264,6 +264,7 @@ def _digest_settings(panels: Sequence[BacktestSettings]) -> str:
             "cash_rate",
             "cash_cautions",
             "instruments",
+            *(("groups",) if each.groups is None else ()),
         )
         terms = [
             (

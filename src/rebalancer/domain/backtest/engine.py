@@ -15,6 +15,7 @@ import numpy as np
 from rebalancer.domain.arrays import Bools, Dates, Floats, Rows
 from rebalancer.domain.backtest.conversion import rate_cautions
 from rebalancer.domain.backtest.evidence import sharpe_gain
+from rebalancer.domain.backtest.group_targets import GroupTargets
 from rebalancer.domain.backtest.result import (
     Backtest,
     EquityPath,
@@ -85,6 +86,7 @@ class BacktestSettings:
         unlisted: Where the target of an asset goes while it is not tradable.
         cash_rate: Rate a year of ``risk_free``; None if it is not of a constant rate.
         cash_cautions: Cautions about the prices that ``risk_free`` comes from.
+        groups: Targets by groups that are resolved at each review; None: those in ``targets``.
     """
 
     prices: PriceHistory
@@ -102,6 +104,7 @@ class BacktestSettings:
     unlisted: Unlisted = attrs.field(default=Unlisted.OTHERS, converter=Unlisted)
     cash_rate: float | None = None
     cash_cautions: tuple[Caution, ...] = ()
+    groups: GroupTargets | None = None
 
     @quantity_step.validator
     def _check_step(self, _: object, step: float) -> None:
@@ -166,8 +169,8 @@ class BacktestSettings:
 
     @property
     def limits_bind(self) -> bool:
-        """Whether there is a profile or a maximum departure."""
-        return self.max_departure < 1 or self.profile is not None
+        """Whether there is a profile, a maximum departure or groups."""
+        return self.max_departure < 1 or self.profile is not None or self.groups is not None
 
     @property
     def window(self) -> MeasuredWindow:
@@ -359,8 +362,16 @@ class _Simulation:
                 if settings.as_live:
                     book = universe.cash_fractions(book, row, self.steps)
                 locked: Bools | None = None
+                if settings.groups is not None:
+                    book, bounds = settings.groups.at(book, history.symbols)
+                    limits = attrs.evolve(settings.limits, groups=bounds)
+                    book = attrs.evolve(book, limits=limits)
                 if not constant:
-                    book, locked = universe.targets_at(attrs.evolve(book, limits=limits), row)
+                    book, locked = universe.targets_at(
+                        attrs.evolve(book, limits=limits),
+                        row,
+                        resolved=settings.groups is not None,
+                    )
                 decision, done = self._decide(book, locked, row, charges)
                 book, band = settle(book, done, decision), decision.band
                 free = not limits.bind and locked is None

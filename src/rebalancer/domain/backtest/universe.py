@@ -120,14 +120,23 @@ class Universe:
         paid = (book.values - kept).sum(axis=1)
         return attrs.evolve(book, values=kept, cash=book.cash + paid)
 
-    def targets_at(self, book: Book, row: int) -> tuple[Book, Bools | None]:
-        """Return the book of one with the targets of a row, and (1, N) its locked holdings."""
+    def targets_at(
+        self, book: Book, row: int, *, resolved: bool = False
+    ) -> tuple[Book, Bools | None]:
+        """Return the book of one with the targets of a row, and (1, N) its locked holdings.
+
+        Args:
+            book: The portfolio at the row.
+            row: Row of the review.
+            resolved: Whether the book has targets that were resolved for the row.
+        """
         closed = ~self.tradable[row]
         locked = (closed & (book.values > 0)) if closed.any() else None
         locked = locked if locked is not None and locked.any() else None
-        goals = np.where(closed, 0.0, self.targets)
+        strategic = book.targets[0] if resolved else self.targets
+        goals = np.where(closed, 0.0, strategic)
         if self.unlisted is Unlisted.OTHERS:
-            total = float(self.targets.sum())
+            total = float(strategic.sum())
             if locked is not None:
                 kept = np.where(locked, safe_divide(book.values, book.total[:, None]), 0.0)
                 total = max(total - float(kept.sum()), 0.0)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.symbols import normalize_symbol
+
+if TYPE_CHECKING:
+    from rebalancer.domain.portfolio.target_groups import TargetTree
 
 
 def read_file(path: Path, *, field: str) -> bytes:
@@ -58,6 +61,23 @@ def read_json(path: Path, *, field: str) -> dict[str, Any]:
     from rebalancer.entrypoints.schemas.wire import parse_json
 
     return parse_json(read_file(path, field=field), field=field)
+
+
+def read_any_targets(path: Path | None) -> tuple[dict[str, float] | None, TargetTree | None]:
+    """Read targets by symbol, or by groups if the JSON object has a list of groups.
+
+    Raises:
+        InvalidRequest: as `read_targets`, or the groups are invalid.
+    """
+    from rebalancer.entrypoints.schemas.decoding import decode_file
+    from rebalancer.entrypoints.schemas.target_groups import TargetTreeBody
+
+    if path is None:
+        return None, None
+    values = read_json(path, field="targets")
+    if isinstance(values.get("groups"), list):
+        return None, decode_file(values, TargetTreeBody, TargetTreeBody.tree)
+    return read_targets(path), None
 
 
 def read_targets(path: Path | None) -> dict[str, float] | None:

@@ -214,8 +214,8 @@ window_options = combine_options(
         "--targets",
         "targets_file",
         type=FILE,
-        help='JSON file of target weights, such as {"SPY": 0.6, "AGG": 0.4}. Default: equal '
-        "weights.",
+        help='JSON file of target weights, such as {"SPY": 0.6, "AGG": 0.4}, or of groups '
+        "(docs/targets.md). Default: equal weights.",
     ),
     click.option(
         "--from", "first", type=IsoDate(), help="Start of the window: the first close on or after."

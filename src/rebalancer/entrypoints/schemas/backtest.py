@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from itertools import chain
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from msgspec import Meta, field
 
 from rebalancer.application.backtests import BacktestRequest
 from rebalancer.domain.backtest.universe import Unlisted
-from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.errors import InvalidRequest, faults_of
 from rebalancer.domain.jobs.job import JobState
 from rebalancer.domain.portfolio.portfolio import check_targets
 from rebalancer.domain.portfolio.risk import DEFAULT_PROFILE
@@ -22,6 +23,11 @@ from rebalancer.entrypoints.schemas.parameters import (
     PolicyName,
     ProfileName,
     Weights,
+)
+from rebalancer.entrypoints.schemas.target_groups import (
+    LookThroughFields,
+    TargetTreeBody,
+    look_through_of,
 )
 from rebalancer.entrypoints.schemas.wire import (
     CURRENCY,
@@ -45,6 +51,10 @@ class BacktestBody(Body, frozen=True, kw_only=True):
         list[PolicyName], Meta(min_length=1, max_length=20, examples=[["monthly", "band"]])
     ]
     targets: Annotated[Weights | None, about("Default: equal weights of all assets.")] = None
+    target_groups: Annotated[
+        TargetTreeBody | None, about("Targets by asset classes and own groups, instead of targets.")
+    ] = None
+    look_through: LookThroughFields = field(default_factory=dict)
     first: Annotated[date | None, about("Start of the period.")] = field(default=None, name="from")
     last: Annotated[date | None, about("End of the period.")] = field(default=None, name="to")
     cost_bps: CostBps = None
@@ -96,6 +106,15 @@ class BacktestBody(Body, frozen=True, kw_only=True):
         """Reject targets that are not weights, and two sources of the risk-free rate."""
         if self.targets is not None:
             check_targets(self.targets)
+            if self.target_groups is not None:
+                raise InvalidRequest(
+                    "the targets are stated by symbol and by groups; leave out one of them",
+                    field="targets",
+                    code="targets_stated_twice",
+                )
+        if self.target_groups is not None:
+            self.target_groups.tree()
+        look_through_of(self.look_through)
         if self.risk_free and self.risk_free_symbol is not None:
             raise InvalidRequest(
                 "both a rate and a symbol are given; send only one of them",
@@ -106,6 +125,10 @@ class BacktestBody(Body, frozen=True, kw_only=True):
     @classmethod
     def broken_rules(cls, name: str, value: Any) -> list[InvalidRequest]:
         """Return the rule that the targets break, if any."""
+        if name == "target_groups" and value is not None:
+            return list(chain.from_iterable(map(faults_of, collect(value.tree))))
+        if name == "look_through":
+            return list(chain.from_iterable(map(faults_of, collect(look_through_of, value))))
         return collect(check_targets, value) if name == "targets" and value is not None else []
 
     def request(self) -> BacktestRequest:
@@ -128,6 +151,8 @@ class BacktestBody(Body, frozen=True, kw_only=True):
             periods_per_year=self.periods_per_year and float(self.periods_per_year),
             unlisted=self.unlisted,
             currency=self.currency,
+            target_groups=None if self.target_groups is None else self.target_groups.tree(),
+            look_through=look_through_of(self.look_through),
         )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rebalancer.entrypoints.cli.files import check_output, read_targets, write_text
+from rebalancer.entrypoints.cli.files import check_output, read_any_targets, write_text
 from rebalancer.entrypoints.cli.options import (
     SymbolText,
     cost_options,
@@ -107,9 +107,11 @@ def backtest(
     if report is not None:
         check_output(report, (*where.files, targets_file), field="report")
     wired = open_container(where)
+    targets, groups = read_any_targets(targets_file)
     request = BacktestRequest(
         policies=split_policy_names(policy),
-        targets=read_targets(targets_file),
+        targets=targets,
+        target_groups=groups,
         risk_free=rate_or_column(risk_free, wired.get(PriceSource)),
         **terms,
     )
