@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import attrs
@@ -37,7 +38,7 @@ class Preferences:
 
 @attrs.frozen
 class Portfolio:
-    """A portfolio at the last close."""
+    """A portfolio at the last close; ``target_groups`` is the tree as the server states it."""
 
     id: UUID
     version: int
@@ -55,6 +56,7 @@ class Portfolio:
     last_rebalance: date | None
     created: datetime
     changed: datetime
+    target_groups: dict[str, Any] | None = None
 
 
 LIST = Endpoint("GET", "/api/portfolios", Page[Portfolio], query=("limit", "after"))
@@ -80,6 +82,7 @@ class Revision:
     name: str | None = None
     targets: dict[str, float] | None = None
     acknowledge_limits: bool | None = None
+    target_groups: dict[str, Any] | None = None
 
 
 OPEN = Endpoint("POST", "/api/portfolios", Portfolio, Opening)

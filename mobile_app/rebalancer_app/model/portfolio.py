@@ -101,7 +101,7 @@ def portfolio_screen(
     worst = max((abs(bar.weight - bar.target) for bar in bars), default=0.0)
     outside = any(bar.outside for bar in bars)
     badge, in_band = "", None
-    if one.targets and one.value:
+    if one.targets and one.value and one.target_groups is None:
         in_band = not outside
         points = formats.points(worst).lstrip("+")
         badge = texts("home.in_band") if in_band else texts("home.drift", points=points)

@@ -19,6 +19,7 @@ from rebalancer_app.model.numbers import read_number
 from rebalancer_app.model.targets import TargetSum, add_targets, suggest_targets
 from rebalancer_app.state import AppState, use_app
 from rebalancer_app.views.frame import detail_view, go
+from rebalancer_app.views.groups import GroupsForm
 from rebalancer_app.views.preferences import CURRENCIES
 from rebalancer_app.views.resources import Action, use_action, use_resource
 from rebalancer_app.views.search import AssetSearch
@@ -130,6 +131,10 @@ def EditTargets() -> ft.View:
     found = use_resource(lambda: app.client.call(portfolios.READ, portfolio_id=id), (id,))
 
     def content(one: Portfolio) -> list[ft.Control]:
+        if one.target_groups is not None:
+            return [
+                GroupsForm(one, found.etag or "", key=str(one.version))  # type: ignore[call-arg]  # of the decorator
+            ]
         return [
             TargetsForm(one, found.etag or "", key=str(one.version))  # type: ignore[call-arg]  # of the decorator
         ]

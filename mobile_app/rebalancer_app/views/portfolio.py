@@ -20,6 +20,7 @@ from rebalancer_app.model.portfolio import (
 from rebalancer_app.state import AppState, use_app
 from rebalancer_app.views.bars import allocation_bars
 from rebalancer_app.views.frame import detail_view, go
+from rebalancer_app.views.groups import GroupAllocation
 from rebalancer_app.views.resources import use_resource
 from rebalancer_app.views.widgets import (
     card,
@@ -53,7 +54,7 @@ def PortfolioDetail() -> ft.View:
         return [
             _value(screen, app),
             _actions(id, app),
-            *([_allocation(screen, id, app)] if screen.bars else []),
+            *_allocations(one, screen, id, app),
             *[remark(note, app) for note in screen.notes],
         ]
 
@@ -140,6 +141,19 @@ def _actions(id: str, app: AppState) -> ft.Control:
         spacing=theme.GRID,
         horizontal_alignment=ft.CrossAxisAlignment.STRETCH,
     )
+
+
+def _allocations(
+    one: Portfolio, screen: PortfolioScreen, id: str, app: AppState
+) -> list[ft.Control]:
+    """Return the allocation by group, or by asset; nothing without a value."""
+    if not screen.bars:
+        return []
+    if one.target_groups is not None:
+        return [
+            GroupAllocation(id, screen.profile, key=str(one.version))  # type: ignore[call-arg]  # of the decorator
+        ]
+    return [_allocation(screen, id, app)]
 
 
 def _allocation(screen: PortfolioScreen, id: str, app: AppState) -> ft.Control:

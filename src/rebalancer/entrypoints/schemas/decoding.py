@@ -12,7 +12,7 @@ import enum
 import math
 import re
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from decimal import Decimal
 from functools import cache
 from itertools import chain, islice
@@ -261,11 +261,18 @@ def _find_struct_faults(
             faulty.add(fault.field)
             yield fault
         if faulty and isinstance(given, dict) and _struct_of(field.type) is None:
-            given = {key: item for key, item in given.items() if f"{place}.{key}" not in faulty}
+            given = {
+                key: item for key, item in given.items() if not _is_in(f"{place}.{key}", faulty)
+            }
             faulty &= {place}
         if not faulty and issubclass(schema, Body):
             value = msgspec.convert(given, field.type, strict=True, dec_hook=read)
             yield from schema.broken_rules(field.name, value)
+
+
+def _is_in(path: str, faulty: Collection[str]) -> bool:
+    """Return whether any of the faulty paths is this one, or is inside of it."""
+    return any(one == path or one.startswith((f"{path}.", f"{path}[")) for one in faulty)
 
 
 def _without_null(kind: Any) -> Any:

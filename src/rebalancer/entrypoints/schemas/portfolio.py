@@ -35,7 +35,7 @@ from rebalancer.domain.portfolio.portfolio import (
 from rebalancer.domain.portfolio.risk import RISK_PROFILES, RiskProfile
 from rebalancer.domain.portfolio.target_groups import TargetTree
 from rebalancer.domain.text import check_visible
-from rebalancer.entrypoints.schemas.decoding import Malformed, collect, decode_file
+from rebalancer.entrypoints.schemas.decoding import collect, decode_file
 from rebalancer.entrypoints.schemas.parameters import ProfileName, Quantities, Symbols, Weights
 from rebalancer.entrypoints.schemas.target_groups import (
     LookThroughFields,
@@ -222,10 +222,10 @@ class MandateBody(Body, frozen=True, kw_only=True):
             return {symbol: float(weight) for symbol, weight in self.targets.items()}
         if isinstance(self.target_groups, TargetTreeBody):
             return {}
-        raise Malformed(
+        raise InvalidRequest(
             "the field is required, unless target_groups states the targets",
             field="targets",
-            code="missing_field",
+            code="targets_missing",
         )
 
     def tree(self) -> TargetTree | None:
