@@ -303,7 +303,7 @@ def test_push_service_gets_title_and_text(world):
 def test_link_ends_mails_of_one_kind_or_all(world):
     end = Unsubscribe(world.work, KEYS)
     for _ in range(2):
-        assert end(write_token(KEYS, world.ada.id, KIND), now=NOW).kind is KIND
+        assert end(write_token(KEYS, world.ada.id, KIND), now=NOW)[0].kind is KIND
     with world.work.read() as tx:
         choices = tx.notice_choices.get(world.ada.id)
         assert len(tx.audit.page(world.ada.id, limit=9)) == 1
@@ -327,4 +327,4 @@ def test_forged_links_are_refused(world):
             Unsubscribe(world.work, KEYS)(token, now=NOW)
         assert error.value.code == "invalid_unsubscribe_link"
     rotated = HkdfKeys(("a newer secret of a deployment", *KEYS.secrets))
-    assert Unsubscribe(world.work, rotated)(good, now=NOW).kind is KIND
+    assert Unsubscribe(world.work, rotated)(good, now=NOW)[0].kind is KIND

@@ -11,7 +11,6 @@ from uuid import UUID
 import attrs
 
 from rebalancer.application.audit import record
-from rebalancer.application.idempotency import ClientRequest
 from rebalancer.application.notice_delivery import SendToTarget, record_answer
 from rebalancer.application.notice_messages import SECRET_PREFIX
 from rebalancer.application.ports.accounts import Tokens
@@ -72,15 +71,15 @@ class MarkNotices:
 
     work: UnitOfWork
 
-    def __call__(self, id: UUID, *, owner: UUID, now: datetime) -> tuple[Notice, NoticeChoices]:
-        """Return a notice that is marked as read.
+    def __call__(self, id: UUID, *, owner: UUID, now: datetime) -> NoticeCount:
+        """Mark a notice as read; return how many are unread then.
 
         Raises:
             NotFound: the notice does not exist, or belongs to another user.
         """
         with self.work.begin() as tx:
-            marked = tx.notices.mark_read(id, owner=owner, now=now)
-            return marked, tx.notice_choices.get(owner)
+            tx.notices.mark_read(id, owner=owner, now=now)
+            return tx.notices.count(owner)
 
     def all(self, owner: UUID, *, through: UUID | None = None, now: datetime) -> NoticeCount:
         """Mark all notices as read, or those up to one; return how many are unread then."""
@@ -153,16 +152,15 @@ class AddTarget:
         name: str,
         address: str,
         bearer: Bearer,
-        request: ClientRequest | None = None,
         id: UUID,
         now: datetime,
-    ) -> tuple[Target, bool]:
-        """Return the target, and whether the same request has added it before.
+    ) -> Target:
+        """Return the new target.
 
         Raises:
             InvalidRequest: the name or the address is not valid, or the address not allowed.
             NotAllowed: the last proof of identity is too old.
-            Conflict: the owner has too many targets, or the key belongs to another request.
+            Conflict: the owner has too many targets.
             Unavailable: this installation sends to no push services.
         """
         check_name(name)
@@ -171,10 +169,6 @@ class AddTarget:
         with self.work.begin() as tx:
             require_recent(tx, bearer, now)
             tx.users.lock(owner)
-            if request is not None:
-                earlier = request.earlier_result(tx, owner)
-                if earlier is not None:
-                    return tx.notice_targets.get(earlier, owner=owner), True
             if len(tx.notice_targets.of_owner(owner)) >= MOST_TARGETS:
                 raise Conflict(
                     f"you have {MOST_TARGETS} webhooks and push services, the maximum; remove one "
@@ -185,9 +179,7 @@ class AddTarget:
             target = Target(id, owner, kind, name, address, secret, now)
             tx.notice_targets.add(target)
             _record_target(tx, Action.NOTICE_TARGET_ADDED, target, now)
-            if request is not None:
-                request.store_result(tx, owner, id, now)
-        return target, False
+        return target
 
     def _check(self, kind: TargetKind, address: str) -> None:
         if len(address) > LONGEST_ADDRESS:
@@ -201,27 +193,6 @@ class AddTarget:
     def _new_secret(self) -> str:
         key = sha256(self.tokens.create_refresh_secret().encode()).digest()
         return f"{SECRET_PREFIX}{b64encode(key).decode()}"
-
-
-@attrs.frozen
-class RenameTarget:
-    """Rename a webhook or push service."""
-
-    work: UnitOfWork
-
-    def __call__(self, id: UUID, *, name: str, owner: UUID, now: datetime) -> Target:
-        """Return the target with its new name.
-
-        Raises:
-            InvalidRequest: the name is not valid.
-            NotFound: the target does not exist, or belongs to another user.
-        """
-        check_name(name)
-        with self.work.begin() as tx:
-            target = attrs.evolve(tx.notice_targets.get(id, owner=owner), name=name)
-            tx.notice_targets.save(target)
-            _record_target(tx, Action.NOTICE_TARGET_CHANGED, target, now)
-        return target
 
 
 @attrs.frozen

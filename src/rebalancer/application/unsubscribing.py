@@ -18,7 +18,7 @@ from rebalancer.application.ports.keys import UNSUBSCRIBE, Keys
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.domain.audit.events import Action
 from rebalancer.domain.errors import NotFound, RebalancerError
-from rebalancer.domain.notices.choices import EMAIL
+from rebalancer.domain.notices.choices import EMAIL, Language
 from rebalancer.domain.notices.kinds import NoticeKind
 
 UNSUBSCRIBE_PATH = "/api/notices/unsubscribe"
@@ -77,16 +77,20 @@ class Unsubscribe:
     work: UnitOfWork
     keys: Keys
 
-    def read(self, token: str) -> Unsubscription:
-        """Return what a link would end; nothing changes.
+    def read(self, token: str) -> tuple[Unsubscription, Language]:
+        """Return what a link would end, and the language of its owner; nothing changes.
 
         Raises:
             NotFound: the link was not signed by this deployment.
         """
-        return read_token(self.keys, token)
+        found = read_token(self.keys, token)
+        with self.work.read() as tx:
+            return found, tx.notice_choices.get(found.owner).language
 
-    def __call__(self, token: str, *, now: datetime) -> Unsubscription:
-        """Return which mails were ended; a link works as often as it is used.
+    def __call__(self, token: str, *, now: datetime) -> tuple[Unsubscription, Language]:
+        """Return which mails were ended, and the language of their owner.
+
+        A link works as often as it is used.
 
         Raises:
             NotFound: the link was not signed by this deployment, or its account does not exist.
@@ -113,4 +117,4 @@ class Unsubscribe:
                     subject=found.owner,
                     details=details,
                 )
-        return found
+        return found, choices.language

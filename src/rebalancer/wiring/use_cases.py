@@ -148,7 +148,6 @@ class UseCaseProvider(Provider):
         notice_requests.MarkNotices,
         notice_requests.ReadNotices,
         notice_requests.RemoveTarget,
-        notice_requests.RenameTarget,
         notice_requests.RetryDelivery,
         notice_requests.TestTarget,
         unsubscribing.Unsubscribe,

@@ -16,7 +16,8 @@ import pytest
 
 from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.domain.accounts.roles import Role
-from tests.contracts.stores import a_passkey
+from rebalancer.domain.notices.deliveries import DeliveryState
+from tests.contracts.stores import NOW, a_delivery, a_notice, a_passkey, a_target
 from tests.entrypoints.http.conftest import (
     BACKTEST,
     DUE,
@@ -162,6 +163,20 @@ ROUTES = {
     "GET /api/users/shares": Route("personal"),
     "POST /api/users/shares/{share_id}/accept": Route("received"),
     "DELETE /api/users/shares/{share_id}": Route("received", 204),
+    # Notices. A link in a mail proves whose mails it ends; this one proves nothing.
+    "GET /api/notices": Route("personal"),
+    "GET /api/notices/unread": Route("personal"),
+    "POST /api/notices/read": Route("personal", 200, {}),
+    "GET /api/notices/settings": Route("personal"),
+    "PUT /api/notices/settings": Route("personal", 200, {}),
+    "GET /api/notices/targets": Route("personal"),
+    "POST /api/notices/targets": Route("personal", 422, {"kind": "webhook"}),
+    "DELETE /api/notices/targets/{target_id}": Route("own", 204),
+    "POST /api/notices/targets/{target_id}/test": Route("own"),
+    "GET /api/notices/messages": Route("personal"),
+    "POST /api/notices/messages/{message_id}/retry": Route("own"),
+    "GET /api/notices/unsubscribe": Route("public", 400),
+    "POST /api/notices/unsubscribe": Route("public", 400),
     # Proposals.
     "GET /api/rebalance": Route("read", query={"portfolio_id": "{portfolio_id}"}),
     "POST /api/rebalance/predict": Route("propose", 201, {"portfolio_id": "{portfolio_id}"}),
@@ -224,6 +239,8 @@ SCOPES = {
         "GET /api/market/fundamentals/{symbol}",
         "GET /api/market/series/{series}",
         "GET /api/market/stream",
+        "GET /api/notices",
+        "GET /api/notices/unread",
         "GET /api/performance",
         "GET /api/portfolios",
         "GET /api/portfolios/{portfolio_id}",
@@ -381,6 +398,11 @@ def world(shared: RunningApi) -> World:
         for user in users.values():
             tx.passkeys.add(passkey := a_passkey(user.id))
             ids.setdefault("passkey_id", str(passkey.id))  # the owner's
+            tx.notice_targets.add(target := a_target(user.id, address="https://127.0.0.1/"))
+            ids.setdefault("target_id", str(target.id))
+            tx.notice_deliveries.add(message := a_delivery(a_notice(user.id)))
+            tx.notice_deliveries.close(message.id, DeliveryState.FAILED, NOW)
+            ids.setdefault("message_id", str(message.id))
     keys = {f"{scope} key": api_key(owner, scope) for scope in KEYS}
     keys |= {f"{name} key": api_key(users[name], "trade") for name in ("stranger", "operator")}
     ids["key_id"] = owner.get("/api/users/api-keys").json()["items"][-1]["id"]

@@ -18,6 +18,7 @@ WITHOUT_A_VALUE = (
     "/api/risk",
     "/api/backtest",
     "/api/jobs",
+    "/api/notices",
     "/api/operators",
     "/api/portfolios/{portfolio_id:uuid}/flows",
     "/api/portfolios/{portfolio_id:uuid}/shares",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.authenticator import Authenticator
 from tests.entrypoints.http.conftest import RunningApi
-from tests.entrypoints.http.test_ownership import ALL
+from tests.entrypoints.http.test_ownership import ALL, BODIES, failed_message
 
 pytestmark = pytest.mark.parametrize("store", ["memory"], indirect=True)
 
@@ -38,6 +38,7 @@ OPERATIONS = [
 ]
 BARE = {"profile", "questionnaire", "policies", "read_policy", "read_schedule", "live", "ready"}
 BARE |= {"start_passkey_login", "read_terms", "summarize_home"}
+BARE |= {"read_notice_settings", "list_notice_targets"}
 """Operations that take no parameters, or any name, so that no request is malformed."""
 
 TRIED = [
@@ -73,6 +74,8 @@ def test_responses_conform_to_the_document(
         "series": "DGS10",
         "name": "trend",
         "passkey_id": ada.add_passkey(Authenticator())["id"],
+        "target_id": ada.post("/api/notices/targets", BODIES["add_notice_target"]).json()["id"],
+        "message_id": failed_message(api, ada),
     }
     document = api.client.get("/docs/openapi.json").json()
     config = schemathesis.Config.from_dict(CONFIG)

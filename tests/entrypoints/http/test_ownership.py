@@ -13,10 +13,12 @@ import pytest
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
+from rebalancer.domain.notices.deliveries import DeliveryState
 from rebalancer.entrypoints.http.app import application
 from rebalancer.wiring.container import build_async_container
 from rebalancer.wiring.market import Sources
 from tests.authenticator import Authenticator
+from tests.contracts.stores import NOW, a_delivery, a_notice
 from tests.entrypoints.http.conftest import (
     STATEMENT,
     UNKNOWN_ID,
@@ -50,6 +52,9 @@ BODIES: dict[str, Any] = {
     "assess": {"answers": {}},
     "change_role": {"role": "adviser"},
     "share_portfolio": {"email": "grace@example.org"},
+    "mark_read": {},
+    "choose_notices": {},
+    "add_notice_target": {"kind": "webhook", "name": "Home", "address": "https://8.8.8.8/"},
     "add_passkey": {"name": "Phone", "credential": {}},
     "rename_passkey": {"name": "Taken"},
     "confirm_totp": {"code": "123456"},
@@ -126,7 +131,18 @@ def create_resources(api: RunningApi, person: ApiUser) -> dict[str, str]:
             f"/api/portfolios/{portfolio}/shares", BODIES["share_portfolio"]
         ).json()["id"],
         "passkey_id": person.add_passkey(Authenticator())["id"],
+        "target_id": person.post("/api/notices/targets", BODIES["add_notice_target"]).json()["id"],
+        "message_id": failed_message(api, person),
     }
+
+
+def failed_message(api: RunningApi, person: ApiUser) -> str:
+    """Store a message with a notice that could not be delivered; return its id."""
+    message = a_delivery(a_notice(person.id))
+    with api.work.begin() as tx:
+        tx.notice_deliveries.add(message)
+        tx.notice_deliveries.close(message.id, DeliveryState.FAILED, NOW)
+    return str(message.id)
 
 
 def resources_of(person: ApiUser, things: dict[str, str]) -> list[Any]:
@@ -139,6 +155,8 @@ def resources_of(person: ApiUser, things: dict[str, str]) -> list[Any]:
         person.get(f"{portfolio}/imports").json(),
         person.get("/api/jobs").json(),
         person.get("/api/users/passkeys").json(),
+        person.get("/api/notices/targets").json(),
+        person.get("/api/notices/messages").json(),
         person.get("/api/users/profile").json(),
     ]
 

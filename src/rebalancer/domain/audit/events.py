@@ -105,7 +105,6 @@ class Action(StrEnum):
     NOTICE_CHOICES_CHANGED = "notice_choices_changed", "Choice of notices changed"
     NOTICES_UNSUBSCRIBED = "notices_unsubscribed", "Mails with notices ended by a link"
     NOTICE_TARGET_ADDED = "notice_target_added", "Webhook or push service added"
-    NOTICE_TARGET_CHANGED = "notice_target_changed", "Webhook or push service changed"
     NOTICE_TARGET_REMOVED = "notice_target_removed", "Webhook or push service removed"
 
     # Operators.

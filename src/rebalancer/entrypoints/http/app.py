@@ -260,6 +260,7 @@ def application(
                 Tag("factors", "Passkeys and second factors"),
                 Tag("risk", "Risk questionnaire"),
                 Tag("portfolios", "Portfolios and their transactions"),
+                Tag("notices", "Notices about portfolios, and where they are sent"),
                 Tag("rebalance", "Proposals"),
                 Tag("backtest", "Backtests"),
                 Tag("jobs", "Background jobs"),

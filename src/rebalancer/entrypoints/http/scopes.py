@@ -1,7 +1,8 @@
 """What an API key must allow for each request.
 
 API keys read with GET; some requests only propose or compute, and all others that write need the
-scope ``trade``. Routes of accounts, of sharing and of operators need a login.
+scope ``trade``. Routes of accounts, of sharing, of operators and of the choice of notices need
+a login.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from rebalancer.domain.accounts.api_keys import Scope
 
 _LOGIN_ONLY = re.compile(
     r"/api/(users|operators|shares|risk|stream-tickets)(/.*)?|/api/portfolios/[^/]+/shares(/.*)?"
+    r"|/api/notices/(?!unread$).*"
 )
 _PROPOSING = re.compile(
     r"/api/rebalance/predict|/api/backtest|/api/jobs/[^/]+/(cancel|requeue)|/api/market/assets"

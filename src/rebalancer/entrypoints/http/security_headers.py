@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from litestar.types import ASGIApp, Message, Receive, Send
+
+from rebalancer.application.unsubscribing import UNSUBSCRIBE_PATH
 
 _NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 """Policy of all answers except pages: a browser loads and runs nothing."""
@@ -14,6 +17,9 @@ _DOCUMENTATION = (
     "connect-src 'self'"
 )
 """Policy of the documentation: its scripts come from this server; it sets styles inline."""
+
+_FORM = _NOTHING.replace("form-action 'none'", "form-action 'self'")
+"""Policy of a page that holds one form, which leads to this server."""
 
 _ALWAYS = (
     (b"x-content-type-options", b"nosniff"),
@@ -30,7 +36,11 @@ _TRANSPORT = (b"strict-transport-security", b"max-age=31536000; includeSubDomain
 
 
 def add_security_headers(
-    app: ASGIApp, *, documentation: str = "/docs", encrypted: bool = False
+    app: ASGIApp,
+    *,
+    documentation: str = "/docs",
+    forms: Collection[str] = (UNSUBSCRIBE_PATH,),
+    encrypted: bool = False,
 ) -> ASGIApp:
     """Return an application whose answers carry security headers.
 
@@ -40,6 +50,7 @@ def add_security_headers(
     Args:
         app: The application.
         documentation: Path of the pages that run scripts.
+        forms: Paths of the pages with a form.
         encrypted: Whether the server itself speaks TLS.
     """
 
@@ -49,7 +60,7 @@ def add_security_headers(
             return
         path = scope["path"]
         is_page = path == documentation or path.startswith(f"{documentation}/")
-        policy = (_DOCUMENTATION if is_page else _NOTHING).encode()
+        policy = (_DOCUMENTATION if is_page else _FORM if path in forms else _NOTHING).encode()
         added = [*_ALWAYS, (b"content-security-policy", policy)]
         if encrypted:
             added.append(_TRANSPORT)
