@@ -18,6 +18,7 @@ from rebalancer_app.views.home import Home
 from rebalancer_app.views.imports import ImportStatement
 from rebalancer_app.views.market import AssetDetail, HoldingDetail, Market
 from rebalancer_app.views.money import Deposit, RecordFills, RecordTrade, Withdraw
+from rebalancer_app.views.notices import NoticeList, NoticeSettings, use_unread_count
 from rebalancer_app.views.opening import EditTargets, NewPortfolio
 from rebalancer_app.views.performance import PortfolioPerformance
 from rebalancer_app.views.portfolio import PortfolioDetail
@@ -67,8 +68,10 @@ ROUTES = [
                     ft.Route(path="password", component=Password),
                     ft.Route(path="email", component=EmailAddress),
                     ft.Route(path="data", component=YourData),
+                    ft.Route(path="notices", component=NoticeSettings),
                 ],
             ),
+            ft.Route(path="notices", component=NoticeList),
             ft.Route(path="shares", component=ReceivedShares),
             ft.Route(path="confirm", component=Confirm),
             ft.Route(
@@ -101,6 +104,7 @@ def NotFound() -> ft.Control:
 @ft.component
 def Root(state: AppState) -> ft.Control:
     """Show the screen of the current route."""
+    use_unread_count(state)
 
     def screen() -> ft.Control:
         if state.device is not None and not state.signed_in:

@@ -32,6 +32,7 @@ class AppState:
         user: The signed-in person; None until known.
         device: Where the app runs by itself; None in a browser.
         signed_in: Whether the connection has tokens; always in a browser.
+        unread: Number of notices that were not read.
     """
 
     client: Client
@@ -45,6 +46,7 @@ class AppState:
     user: User | None = None
     device: Device | None = None
     signed_in: bool = True
+    unread: int = 0
     changes: int = field(default=0)
 
     @property

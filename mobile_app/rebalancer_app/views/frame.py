@@ -46,6 +46,7 @@ def tab_view(
                         expand=True,
                     ),
                     *([_reload_button(reload, app)] if reload else []),
+                    _bell(app),
                 ]
             ),
             *controls,
@@ -131,6 +132,19 @@ def detail_view(
             ft.SafeArea(_panes(controls, aside, app), expand=True),
             *([bottom] if bottom is not None else []),
         ],
+    )
+
+
+def _bell(app: AppState) -> ft.Control:
+    """Return the button that opens the notices, with the number of unread ones."""
+    label = (
+        app.texts("notices.bell", count=app.unread) if app.unread else app.texts("notices.title")
+    )
+    icon = ft.Icons.NOTIFICATIONS if app.unread else ft.Icons.NOTIFICATIONS_NONE
+    shown = "99+" if app.unread > 99 else str(app.unread)
+    badge = ft.Badge(shown, bgcolor=app.colors.accent, text_color=app.colors.on_accent)
+    return icon_button(
+        icon, label, lambda _: go("/notices"), app, badge=badge if app.unread else None
     )
 
 

@@ -74,6 +74,7 @@ def Settings() -> ft.View:
         _link("email", "/settings/email", ft.Icons.ALTERNATE_EMAIL, app),
         _link("password", "/settings/password", ft.Icons.PASSWORD, app),
         words(text("settings.more"), app, "lead", strong=True),
+        _link("notices", "/settings/notices", ft.Icons.NOTIFICATIONS_NONE, app),
         _link("backtests", "/backtests", ft.Icons.HISTORY, app),
         _link("shares", "/shares", ft.Icons.GROUP_OUTLINED, app),
         _link("data", "/settings/data", ft.Icons.DOWNLOAD, app),

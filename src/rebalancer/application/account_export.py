@@ -188,6 +188,37 @@ def _sections(tx: Transaction, owner: UUID, now: datetime) -> tuple[Section, ...
             jobs,
             lambda: all_pages(lambda last: tx.jobs.page(owner, before=last, limit=PAGE)),
         ),
+        _listed(
+            "notices",
+            (
+                *("id", "portfolio", "kind", "severity", "key", "parameters", "link", "created"),
+                *("read", "resolved"),
+            ),
+            lambda: all_pages(lambda last: tx.notices.page(owner, before=last, limit=PAGE)),
+        ),
+        _listed(
+            "notice_choices",
+            (
+                *("language", "zone", "digest", "digest_at", "quiet", "paused", "paused_until"),
+                "switches",
+            ),
+            lambda: [tx.notice_choices.get(owner)],
+        ),
+        _listed(
+            "notice_targets",
+            ("id", "kind", "name", "address", "created", "delivered", "failed", "fault"),
+            lambda: tx.notice_targets.of_owner(owner),
+        ),
+        _listed(
+            "notice_messages",
+            (
+                *("id", "channel", "notices", "state", "created", "due", "attempts", "fault"),
+                "closed",
+            ),
+            lambda: all_pages(
+                lambda last: tx.notice_deliveries.page(owner, before=last, limit=PAGE)
+            ),
+        ),
         Section("audit", _AUDIT, lambda: _audit(tx, owner)),
     )
 

@@ -114,7 +114,7 @@ class ChooseNotices:
                     raise InvalidRequest(
                         f"{channel} is not a channel of yours; choose app, email, or the id of one "
                         "of your targets",
-                        field=f"switches.{channel}",
+                        field="switches",
                         code="unknown_channel",
                     )
             if choices != tx.notice_choices.get(owner):

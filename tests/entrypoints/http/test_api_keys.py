@@ -215,10 +215,11 @@ def test_each_part_of_the_api_needs_known_scopes(api: RunningApi) -> None:
     parts = {
         scope: {path.split("/")[2] for path in paths} - {""} for scope, paths in routes.items()
     }
-    assert parts[None] - {"operators"} == {"users", "risk", "portfolios"}
+    assert parts[None] - {"operators"} == {"users", "risk", "portfolios", "notices"}
     assert parts[Scope.TRADE] == {"portfolios", "rebalance"}
     assert parts[Scope.READ] - {"home"} == {
-        *("backtest", "jobs", "market", "performance", "policies", "portfolios", "rebalance")
+        *("backtest", "jobs", "market", "notices", "performance", "policies", "portfolios"),
+        "rebalance",
     }
     assert routes[Scope.PROPOSE] == {
         "POST /api/backtest",

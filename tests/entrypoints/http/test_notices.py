@@ -25,9 +25,13 @@ DEFAULTS = {
     "quiet": None,
     "paused": False,
     "paused_until": None,
-    "switches": {},
+    "switches": [],
 }
 pytestmark = pytest.mark.parametrize("store", ["memory"], indirect=True)
+
+
+def switch(channel: str, kind: str, on: bool) -> dict[str, Any]:
+    return {"channel": channel, "kind": kind, "on": on}
 
 
 def notify(api: RunningApi, user: ApiUser, *keys: str) -> list[str]:
@@ -79,8 +83,8 @@ def test_choices_are_replaced_and_shown_for_each_channel(api: RunningApi, ada: A
     shown = ada.get("/api/notices/settings").json()
     channels = shown.pop("channels")
     assert shown == DEFAULTS
-    assert set(channels) == {"app", "email"}
-    assert channels["email"]["drift"] and not channels["email"]["cash"]
+    assert {one["channel"] for one in channels} == {"app", "email"}
+    assert switch("email", "drift", True) in channels and switch("email", "cash", False) in channels
     target = add_target(ada)["id"]
     chosen = DEFAULTS | {
         "language": "de",
@@ -89,15 +93,15 @@ def test_choices_are_replaced_and_shown_for_each_channel(api: RunningApi, ada: A
         "quiet": {"start": "22:00", "end": "06:30"},
         "paused": True,
         "paused_until": "2023-02-01T00:00:00Z",
-        "switches": {"email": {"cash": True}, target: {"drift": False}},
+        "switches": [switch("email", "cash", True), switch(target, "drift", False)],
     }
     answer = ada.put("/api/notices/settings", chosen).json()
     assert answer == ada.get("/api/notices/settings").json()
     channels = answer.pop("channels")
     assert answer == chosen
-    assert channels["email"]["cash"] and not channels[target]["drift"]
+    assert switch("email", "cash", True) in channels and switch(target, "drift", False) in channels
     assert ada.delete(f"/api/notices/targets/{target}").status_code == 204
-    assert ada.get("/api/notices/settings").json()["switches"] == {"email": {"cash": True}}
+    assert ada.get("/api/notices/settings").json()["switches"] == chosen["switches"][:1]
     events = [event["action"] for event in ada.get("/api/users/audit").json()["items"]]
     assert events[:3] == ["notice_target_removed", "notice_choices_changed", "notice_target_added"]
 
@@ -110,11 +114,11 @@ def test_choices_are_replaced_and_shown_for_each_channel(api: RunningApi, ada: A
         ({"quiet": {"start": "24:00", "end": "22:00"}}, "quiet.start"),
         ({"digest_at": "8:00"}, "digest_at"),
         ({"paused_until": "2023-02-01T00:00:00"}, "paused_until"),
-        ({"switches": {"fax": {"drift": True}}}, "switches.fax"),
+        ({"switches": [switch("fax", "drift", True)]}, "switches"),
     ],
 )
 def test_impossible_choices_are_refused(ada: ApiUser, sent: Any, field: str) -> None:
-    refused = ada.put("/api/notices/settings", sent)
+    refused = ada.put("/api/notices/settings", {"language": "en", "zone": "UTC"} | sent)
     assert refused.status_code in (400, 422)
     assert [error["field"] for error in refused.json()["errors"]] == [field]
 
@@ -170,12 +174,14 @@ def test_link_in_a_mail_ends_mails_without_a_login(api: RunningApi, ada: ApiUser
     page = api.client.get(path, params={"token": token})
     assert page.status_code == 200 and '<form method="post">' in page.text
     assert "form-action 'self'" in page.headers["content-security-policy"]
-    assert ada.get("/api/notices/settings").json()["channels"]["email"]["drift"]
+    channels = ada.get("/api/notices/settings").json()["channels"]
+    assert switch("email", "drift", True) in channels
     for body in ({"data": {"List-Unsubscribe": "One-Click"}}, {}):
         done = api.client.post(path, params={"token": token}, **body)
         assert done.status_code == 200 and "no more mails of the kind “drift”" in done.text
     channels = ada.get("/api/notices/settings").json()["channels"]
-    assert not channels["email"]["drift"] and channels["email"]["drawdown"]
+    assert switch("email", "drift", False) in channels
+    assert switch("email", "drawdown", True) in channels
     expect_problem(api.client.post(path, params={"token": token[:-3]}), 404)
 
 

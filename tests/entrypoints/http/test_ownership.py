@@ -53,7 +53,7 @@ BODIES: dict[str, Any] = {
     "change_role": {"role": "adviser"},
     "share_portfolio": {"email": "grace@example.org"},
     "mark_read": {},
-    "choose_notices": {},
+    "choose_notices": {"language": "en", "zone": "UTC"},
     "add_notice_target": {"kind": "webhook", "name": "Home", "address": "https://8.8.8.8/"},
     "add_passkey": {"name": "Phone", "credential": {}},
     "rename_passkey": {"name": "Taken"},

@@ -24,7 +24,7 @@ from rebalancer.domain.notices.choices import (
     find_zone,
 )
 from rebalancer.domain.notices.deliveries import DeliveryState, NoticeDelivery
-from rebalancer.domain.notices.kinds import NoticeKind, Severity
+from rebalancer.domain.notices.kinds import NoticeKind
 from rebalancer.domain.notices.notice import Notice
 from rebalancer.domain.notices.targets import (
     LONGEST_ADDRESS,
@@ -48,7 +48,7 @@ class NoticeView(View, frozen=True, kw_only=True):
 
     id: UUID
     kind: NoticeKind
-    severity: Severity
+    severity: Literal["info", "warning", "critical"]
     portfolio_id: Annotated[UUID | None, about("null if it concerns the whole account.")]
     title: str
     text: str
@@ -99,13 +99,23 @@ class QuietBody(Body, frozen=True, kw_only=True):
     end: Annotated[str, _clock("07:00")]
 
 
+class SwitchBody(Body, frozen=True, kw_only=True):
+    """Whether a kind of notice is sent to a channel."""
+
+    channel: Annotated[
+        str, Meta(max_length=40, examples=["email"], description="app, email, or a target's id.")
+    ]
+    kind: NoticeKind
+    on: bool
+
+
 class ChoicesBody(Body, frozen=True, kw_only=True):
     """What an owner is told, where and when; a missing field takes its default."""
 
-    language: Language = Language.ENGLISH
+    language: Language
     zone: Annotated[
         str, Meta(max_length=64, examples=["Europe/Berlin"], description="Name of a time zone.")
-    ] = "UTC"
+    ]
     digest: Annotated[
         Digest, about("How often notices are sent: each at once, or several together.")
     ] = Digest.IMMEDIATELY
@@ -119,13 +129,9 @@ class ChoicesBody(Body, frozen=True, kw_only=True):
         about("When the pause ends; null: when paused is switched off."),
     ] = None
     switches: Annotated[
-        dict[str, dict[NoticeKind, bool]],
-        Meta(
-            description="Whether a kind is sent, by channel: app, email, or the id of a target. "
-            "What is missing has its default, as `channels` of the response shows.",
-            examples=[{"email": {"drift": True}}],
-        ),
-    ] = field(default_factory=dict)
+        list[SwitchBody],
+        Meta(max_length=500, description="What differs from the defaults of the channels."),
+    ] = field(default_factory=list)
 
     @classmethod
     def broken_rules(cls, name: str, value: Any) -> list[InvalidRequest]:
@@ -139,6 +145,9 @@ class ChoicesBody(Body, frozen=True, kw_only=True):
     def choices(self) -> NoticeChoices:
         """Return the choices."""
         quiet = self.quiet
+        switches: dict[str, dict[NoticeKind, bool]] = {}
+        for one in self.switches:
+            switches.setdefault(one.channel, {})[one.kind] = one.on
         return NoticeChoices(
             language=self.language,
             zone=self.zone,
@@ -149,7 +158,7 @@ class ChoicesBody(Body, frozen=True, kw_only=True):
             else QuietHours(time.fromisoformat(quiet.start), time.fromisoformat(quiet.end)),
             paused=self.paused,
             paused_until=self.paused_until,
-            switches=self.switches,
+            switches=switches,
         )
 
 
@@ -158,6 +167,14 @@ class QuietView(View, frozen=True, kw_only=True):
 
     start: str
     end: str
+
+
+class SwitchView(View, frozen=True, kw_only=True):
+    """Whether a kind of notice is sent to a channel."""
+
+    channel: Annotated[str, about("app, email, or the id of a target.")]
+    kind: NoticeKind
+    on: bool
 
 
 class ChoicesView(View, frozen=True, kw_only=True):
@@ -170,12 +187,9 @@ class ChoicesView(View, frozen=True, kw_only=True):
     quiet: QuietView | None
     paused: bool
     paused_until: datetime | None
-    switches: Annotated[
-        dict[str, dict[NoticeKind, bool]], about("What differs from the defaults, by channel.")
-    ]
+    switches: Annotated[list[SwitchView], about("What differs from the defaults.")]
     channels: Annotated[
-        dict[str, dict[NoticeKind, bool]],
-        about("Whether each kind is on, by channel: app, email, and the ids of your targets."),
+        list[SwitchView], about("All kinds in each channel: app, email, and your targets.")
     ]
 
 
@@ -255,7 +269,8 @@ def notice_view(notice: Notice, choices: NoticeChoices) -> NoticeView:
     written = write_notice(notice, choices.language, find_zone(choices.zone))
     shown = attrs.asdict(notice, recurse=False)
     shown |= {"portfolio_id": notice.portfolio, "title": written.title, "text": written.text}
-    return NoticeView.of(shown | {"parameters": dict(notice.parameters)})
+    shown |= {"severity": notice.severity.value, "parameters": dict(notice.parameters)}
+    return NoticeView.of(shown)
 
 
 def unread_view(count: NoticeCount) -> UnreadView:
@@ -277,11 +292,16 @@ def choices_view(choices: NoticeChoices, targets: list[Target]) -> ChoicesView:
         else QuietView(start=f"{quiet.start:%H:%M}", end=f"{quiet.end:%H:%M}"),
         paused=choices.paused,
         paused_until=choices.paused_until,
-        switches={channel: dict(kinds) for channel, kinds in choices.switches.items()},
-        channels={
-            channel: {kind: choices.is_on(kind, channel) for kind in NoticeKind}
+        switches=[
+            SwitchView(channel=channel, kind=kind, on=on)
+            for channel, kinds in choices.switches.items()
+            for kind, on in kinds.items()
+        ],
+        channels=[
+            SwitchView(channel=channel, kind=kind, on=choices.is_on(kind, channel))
             for channel in channels
-        },
+            for kind in NoticeKind
+        ],
     )
 
 

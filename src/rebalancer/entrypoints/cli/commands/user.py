@@ -238,6 +238,29 @@ def reset_password(email: str, as_json: bool) -> None:
         click.echo(link)
 
 
+@user.command()
+@email_argument
+@click.option("--unread", is_flag=True, help="Only notices that were not read.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, help="Most notices to list.")
+@json_option
+def notices(email: str, unread: bool, limit: int, as_json: bool) -> None:
+    """List the notices of an account, latest first, and messages that could not be delivered.
+
+    \b
+    Examples:
+      rebalancer user notices ada@example.org --unread
+      rebalancer user notices ada@example.org --json
+    """
+    from rebalancer.application.notice_requests import ListDeliveries, ReadNotices
+    from rebalancer.domain.notices.deliveries import DeliveryState
+    from rebalancer.entrypoints.cli.user_notices import print_notices
+
+    with _account(email) as (wired, known):
+        found = wired.get(ReadNotices)(known.id, unread=unread, limit=limit)
+        failed = wired.get(ListDeliveries)(known.id, state=DeliveryState.FAILED, limit=limit)
+        print_notices(*found, failed, as_json)
+
+
 @user.command(name="import-export")
 @click.argument("file", type=FILE)
 @click.option("--email", required=True, help="Email address of the account to import into.")

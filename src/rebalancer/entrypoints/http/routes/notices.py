@@ -57,6 +57,8 @@ from rebalancer.entrypoints.schemas.notices import (
 )
 from rebalancer.entrypoints.schemas.wire import Page, paginate
 
+_ALL = ReadBody()
+
 Token = Annotated[
     str, QueryParameter(max_length=200, description="Signed statement of whose mails are ended.")
 ]
@@ -112,10 +114,10 @@ async def count_unread(
     opt={WITHOUT_KEY: "marking a notice twice is the same as once"},
 )
 async def mark_read(
-    data: JSONBody[ReadBody],
     owner: Owner,
     use: FromDishka[MarkNotices],
     clock: FromDishka[Clock],
+    data: JSONBody[ReadBody] = _ALL,
 ) -> UnreadView:
     """Mark one notice as read, or all up to one, or all; get how many are unread then."""
 
@@ -136,7 +138,12 @@ async def read_notice_settings(
     return choices_view(found, await run_in(READS, targets, owner))
 
 
-@put("/settings", summary="Choose notices", responses=problem_responses(422))
+@put(
+    "/settings",
+    summary="Choose notices",
+    responses=problem_responses(422),
+    opt={WITHOUT_KEY: "choosing twice is the same as once"},
+)
 async def choose_notices(
     data: JSONBody[ChoicesBody],
     owner: Owner,
