@@ -142,7 +142,12 @@ def _bell(app: AppState) -> ft.Control:
     )
     icon = ft.Icons.NOTIFICATIONS if app.unread else ft.Icons.NOTIFICATIONS_NONE
     shown = "99+" if app.unread > 99 else str(app.unread)
-    badge = ft.Badge(shown, bgcolor=app.colors.accent, text_color=app.colors.on_accent)
+    badge = ft.Badge(
+        shown,
+        bgcolor=app.colors.accent,
+        text_color=app.colors.on_accent,
+        offset=ft.Offset(-8, 8),  # within the button, which may be at the edge of the window
+    )
     return icon_button(
         icon, label, lambda _: go("/notices"), app, badge=badge if app.unread else None
     )

@@ -245,6 +245,7 @@ def _timing(chosen: NewChoices, choose: Any, app: AppState) -> list[ft.Control]:
     zones = ZONES if chosen.zone in ZONES else (chosen.zone, *ZONES)
     controls: list[ft.Control] = [
         _switch(text("notices.pause"), chosen.paused, lambda on: change(paused=on), app),
+        quiet(text("notices.language"), app),
         choices(
             list(LANGUAGES.items()),
             chosen.language,
@@ -252,6 +253,7 @@ def _timing(chosen: NewChoices, choose: Any, app: AppState) -> list[ft.Control]:
             app,
             label=text("notices.language"),
         ),
+        quiet(text("notices.digest"), app),
         choices(
             [(one, text(f"notices.{one}")) for one in DIGESTS],
             chosen.digest,
@@ -470,7 +472,11 @@ def _switch(label: str, value: bool, change: Any, app: AppState, *, spoken: str 
         label=label,
         value=value,
         on_change=lambda event: change(bool(event.control.value)),
-        active_color=app.colors.accent,
+        active_color=app.colors.on_accent,
+        active_track_color=app.colors.accent,
+        inactive_thumb_color=app.colors.quiet,
+        inactive_track_color=app.colors.surface,
+        track_outline_color=app.colors.quiet,
         label_text_style=ft.TextStyle(color=app.colors.text, font_family=theme.FONT),
     )
     return ft.Semantics(label=spoken, content=control) if spoken else control

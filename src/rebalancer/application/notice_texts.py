@@ -176,12 +176,12 @@ _GERMAN: _Texts = {
         "{portfolio_name} liegt {drawdown} unter dem Höchststand; Ihre Grenze ist {limit}.",
     ),
     NoticeKind.CASH: (
-        "Guthaben in {portfolio_name}",
+        "Barbestand in {portfolio_name}",
         {
-            "above": "{portfolio_name} enthält {amount} Guthaben, {share} des Werts; Ihre Grenze "
-            "ist {limit}.",
-            "below": "{portfolio_name} enthält nur {amount} Guthaben, {share} des Werts; Ihre "
+            "above": "Der Barbestand von {portfolio_name} ist {amount}, {share} des Werts; Ihre "
             "Grenze ist {limit}.",
+            "below": "Der Barbestand von {portfolio_name} ist nur {amount}, {share} des Werts; "
+            "Ihre Grenze ist {limit}.",
         },
     ),
     NoticeKind.PROPOSAL_WAITING: (
