@@ -40,7 +40,7 @@ def test_mongo_outage_does_not_block_logins_or_reveal_its_address(
     serve: Callable[..., Running], shared: str, redis_url: str
 ) -> None:
     # A thread that looks for this server waits so long that logins behind it would be late.
-    gone = "mongodb://127.0.0.1:9/x?serverSelectionTimeoutMS=6000"
+    gone = "mongodb://127.0.0.1:9/x?serverSelectionTimeoutMS=15000"
     env = {"REBALANCER_MONGO_URL": gone, "REBALANCER_LOGIN_LIMIT": "0"}
     if shared == "redis":
         env |= {"REBALANCER_REDIS_URL": redis_url, "REBALANCER_REDIS_PREFIX": "outages"}
@@ -53,7 +53,7 @@ def test_mongo_outage_does_not_block_logins_or_reveal_its_address(
     # Both at once, as each waits for the time-out.
     answers, took = flood(server, ("/api/market/assets", "/health/ready"))
     assert {answer.status_code for answer in answers} == {503}
-    assert took < 5.5, "only one thread of each may wait for the server that is down"
+    assert took < 14, "only one thread of each may wait for the server that is down"
     for answer in answers:
         assert "MongoDB does not answer" in answer.text
         assert "127.0.0.1" not in answer.text

@@ -2,14 +2,12 @@
 
 import signal
 import ssl
-import subprocess
 
 import httpx
 import pytest
 import trustme
 
 from tests.e2e.conftest import until
-from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
 
 
 @pytest.fixture(scope="module")
@@ -57,31 +55,3 @@ def test_server_speaks_tls_and_takes_renewed_files(ca, serve, tmp_path):
     server.process.send_signal(signal.SIGHUP)
     until(lambda: certificate_of(port) not in (None, before), server.process)
     assert server.stop() == 0
-
-
-def test_plain_server_sends_no_transport_policy(serve):
-    server = serve("--upgrade")
-    with server.client() as client:
-        assert "strict-transport-security" not in client.get("/health/live").headers
-
-
-def test_unusable_files_are_named(ca, tmp_path):
-    pair = write_pair(ca, tmp_path)
-    (tmp_path / "other").mkdir()
-    other = write_pair(ca, tmp_path / "other")
-    cases = [
-        ({"REBALANCER_TLS_KEY": ""}, "REBALANCER_TLS_KEY: TLS needs a certificate"),
-        ({"REBALANCER_TLS_KEY": other["REBALANCER_TLS_KEY"]}, "the key is of another certificate"),
-        ({"REBALANCER_TLS_KEY": str(tmp_path / "none")}, "No such file"),
-        ({"REBALANCER_TLS_CERTIFICATE": pair["REBALANCER_TLS_KEY"]}, "must be PEM files"),
-    ]
-    for change, words in cases:
-        done = subprocess.run(
-            [COMMAND, "serve", "--port", "0", "--upgrade"],
-            capture_output=True,
-            encoding="utf-8",
-            env=ENVIRONMENT | pair | change,
-            cwd=tmp_path,
-            timeout=120,
-        )
-        assert done.returncode == 2 and words in done.stderr, done.stderr
