@@ -20,7 +20,7 @@ ENTRY = sed -n '/^$(1)==/,/[^\\]$$/p' $(LOCK)
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo app serve serve-full services test soak fuzz check format smoke-live bench lock lock-check sbom audit clean
+.PHONY: help demo app serve serve-full services test soak laws fuzz check format smoke-live bench lock lock-check sbom audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -114,6 +114,9 @@ soak: $(VENV)/dev ## Use everything while its parts fail 160 times, also on SQLi
 	$(BIN)/python -m tests.survival.soak --kills 100 --pairs --starts --migrations 3
 	$(BIN)/python -m tests.survival.soak --kills 40 --sqlite --pairs --starts --full-disk --clock --migrations 3
 	$(BIN)/python -m tests.survival.soak --kills 20 --job-attempts 3
+
+laws: $(VENV)/dev ## Check the laws of the domain and of readers on many random examples (some minutes)
+	$(BIN)/pytest -n $(WORKERS) --hypothesis-profile=deep tests/domain tests/adapters
 
 MINUTES ?= 10
 fuzz: $(VENV)/dev ## Send generated sequences of requests to the API over SQLite and Postgres, for MINUTES

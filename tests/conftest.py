@@ -1,6 +1,7 @@
 """Settings of hypothesis, and real servers for the whole run.
 
-Hypothesis draws the same examples on every machine and has no deadline.
+Hypothesis draws the same examples on every machine and has no deadline. `make laws` draws many
+others.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A background job of a shell ignores Ctrl-C, and the processes of tests would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-settings.register_profile("rebalancer", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile(
+    "rebalancer", derandomize=True, deadline=None, print_blob=True, max_examples=50
+)
+settings.register_profile("deep", deadline=None, print_blob=True, max_examples=500)
 settings.load_profile("rebalancer")
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from tests import watchdog
 
-TIMEOUT = 30.0
+TIMEOUT = 120.0
 """Seconds in which a server must answer or stop."""
 
 _UNPRIVILEGED = "nobody"

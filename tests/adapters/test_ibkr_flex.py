@@ -7,7 +7,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rebalancer.adapters.statements.ibkr_flex import IbkrFlex
@@ -500,7 +500,6 @@ stated = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([*SECTIONS]), stated), min_size=1, max_size=6))
 def test_no_row_is_lost_and_no_row_is_booked_twice(rows):
     lines = [

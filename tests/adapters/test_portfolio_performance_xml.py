@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rebalancer.adapters.statements.portfolio_performance_xml import PortfolioPerformanceXml
@@ -251,7 +251,6 @@ drawn = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(drawn, min_size=1, max_size=4))
 def test_no_row_is_lost(rows):
     texts = []

@@ -111,7 +111,7 @@ def test_maintenance_books_the_fills_of_submitted_proposals() -> None:
     )
     try:
         for _ in range(2):  # the second poll follows the first collection
-            assert broker.polls.acquire(timeout=60)
+            assert broker.polls.acquire(timeout=120)
     finally:
         maintenance.stop()
     assert stage_of(house, record) is Stage.EXECUTED

@@ -185,8 +185,9 @@ def test_a_run_without_answers_ends_with_the_process(schedule, source, clock):
     source.stuck = threading.Event()
     begins = time.monotonic()
     ran = {task.name: task for task in schedule(should_stop=lambda: source.asked[2:] != [])}
-    assert time.monotonic() - begins < 25  # the answer takes 30 s
+    assert time.monotonic() - begins < 250  # the answer takes 300 s
     assert (ran["bars:XNYS"].state, ran["bars:XNYS"].due) == (TaskState.WAITING, MONDAY)
+    source.close()  # lets the answer come
     source.stuck = None
     assert [task.state for task in schedule() if task.name == "bars:XNYS"] == [TaskState.DONE]
 

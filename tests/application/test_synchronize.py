@@ -48,7 +48,7 @@ class Source:
     def bars(self, symbol, *, since, now):
         self.asked.append((symbol, since))
         if self.stuck is not None:
-            self.stuck.wait(30)
+            self.stuck.wait(300)
         if symbol in self.faults:
             raise self.faults[symbol]
         if symbol not in self.known:

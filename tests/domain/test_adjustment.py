@@ -19,7 +19,7 @@ from rebalancer.domain.market.instruments import Instrument, Instruments
 from rebalancer.domain.market.prices import PriceHistory
 
 DAYS = np.datetime64("2022-01-03") + np.arange(30)
-laws = settings(deadline=None, derandomize=True, max_examples=60)
+laws = settings(deadline=None, max_examples=60)
 
 
 def day(row: int) -> date:

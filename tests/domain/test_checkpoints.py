@@ -7,7 +7,7 @@ from uuid import UUID, uuid5
 
 import attrs
 import msgspec
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from rebalancer.domain.errors import RebalancerError
@@ -128,7 +128,6 @@ def facts(ledger: Ledger):
     )
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_continued_ledger_equals_one_that_is_added_up(data):
     book = Book(Ledger().added)

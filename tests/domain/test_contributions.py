@@ -32,7 +32,7 @@ from tests.domain import test_track_record_currencies as currencies
 from tests.domain.test_adjustment import DAYS, day
 from tests.domain.test_track_record import ENTRIES, EXAMPLE, MARKET, TARGETS, entry, trade
 
-laws = settings(deadline=None, derandomize=True, max_examples=40)
+laws = settings(deadline=None, max_examples=40)
 WHOLE = Span(None, len(DAYS) - 1)
 
 

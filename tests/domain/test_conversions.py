@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rebalancer.domain.money import Currency
@@ -154,7 +154,6 @@ def situations(draw: st.DrawFn) -> tuple[dict[str, Decimal], list[CashChange], E
 
 
 @given(situations(), st.booleans())
-@settings(max_examples=300)
 def test_each_currency_keeps_its_money_and_debits_remain_only_without_any_cash(
     situation: tuple[dict[str, Decimal], list[CashChange], ExactRates], automatic: bool
 ) -> None:

@@ -23,7 +23,7 @@ SYMBOLS = ("A", "B", "C")
 KNOWN = Instruments.of(
     [Instrument("A", daily_volume=1_000_000.0), Instrument("B", daily_volume=4_000_000.0)]
 )
-laws = settings(deadline=None, derandomize=True, max_examples=100)
+laws = settings(deadline=None)
 
 
 def charges(rates: Rates, **overrides: Rates) -> CostSchedule:

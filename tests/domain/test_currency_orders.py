@@ -9,7 +9,7 @@ from uuid import uuid4
 import attrs
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rebalancer.domain.errors import InvalidRequest
@@ -261,7 +261,6 @@ def currency_portfolios(draw: st.DrawFn) -> Portfolio:
     st.sampled_from([0.0, 10.0, TWENTY, "retail"]),
     st.sampled_from(["monthly", "band"]),
 )
-@settings(max_examples=150)
 def test_no_currency_loses_money(
     book: list[Portfolio], costs: CostModel | float | str, rule: str
 ) -> None:

@@ -155,7 +155,6 @@ def test_reported_closes_are_those_of_the_source():
     st.lists(st.booleans(), min_size=30, max_size=90),
     st.integers(0, 29),
 )
-@settings(deadline=None, derandomize=True, max_examples=150)
 def test_history_up_to_a_row_is_that_of_a_shorter_file(known, traded, row):
     """No gap is judged by what follows it."""
     length = min(len(known), len(traded))

@@ -27,7 +27,7 @@ from tests.builders import a_context, a_portfolio
 from tests.domain.test_adjustment import DAYS, action, as_traded, day, history, moves, plans
 from tests.domain.test_track_record import entry, lines, trade
 
-laws = settings(deadline=None, derandomize=True, max_examples=20)
+laws = settings(deadline=None, max_examples=20)
 Plan = tuple[CorporateAction, ...]
 
 

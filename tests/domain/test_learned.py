@@ -20,7 +20,7 @@ from tests.builders import a_book, names, one_of, prices
 from tests.networks import GRID, a_learned
 
 KINDS = ("continuous", "grid", "doubtful", "quarrelsome")
-laws = settings(deadline=None, derandomize=True, max_examples=15)
+laws = settings(deadline=None, max_examples=15)
 
 
 def a_policy(kind: str, seed: int) -> LearnedPolicy:

@@ -28,7 +28,7 @@ from tests.builders import USD
 NOW = datetime(2022, 1, 31, 12, tzinfo=UTC)
 FIRST = date(2022, 1, 3)
 PROPOSAL = UUID(int=1)
-laws = settings(deadline=None, derandomize=True)
+laws = settings(deadline=None)
 
 
 def entry(kind: str, amount: object, day: int = 0, **others: Any) -> Entry:

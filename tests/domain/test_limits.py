@@ -36,7 +36,7 @@ from tests.builders import (
 FEW = 10
 """Rows too few for an estimate of risk."""
 KEPT = ["maximum weight", "equity ceiling", "target volatility", "tolerated drawdown", "cash floor"]
-laws = settings(deadline=None, derandomize=True, max_examples=50)
+laws = settings(deadline=None, max_examples=50)
 
 
 def column(value: float, count: int = 1) -> np.ndarray:

@@ -26,7 +26,7 @@ from tests.domain.test_track_record import (
 )
 
 NONE = float("nan")
-laws = settings(deadline=None, derandomize=True, max_examples=60)
+laws = settings(deadline=None, max_examples=60)
 
 
 def last_prices(market, *entries):

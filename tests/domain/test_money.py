@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.money import Currency, decimal_of
 
-laws = settings(deadline=None, derandomize=True, max_examples=200)
+laws = settings(deadline=None)
 
 
 @pytest.mark.parametrize(

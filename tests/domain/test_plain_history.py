@@ -7,7 +7,7 @@ from decimal import Decimal
 from uuid import uuid4
 
 import attrs
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rebalancer.domain.errors import RebalancerError
@@ -102,7 +102,6 @@ def sums(history: PlainHistory) -> tuple[dict[str, Decimal], dict[str, Decimal]]
     )
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_retold_history_sums_to_the_positions_of_the_ledger(data: st.DataObject) -> None:
     ledger = Ledger((attrs.evolve(MONEY, currency="EUR"), MONEY))

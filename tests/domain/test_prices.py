@@ -18,7 +18,7 @@ from tests.builders import prices
 DATES = [date(2024, 1, 4), date(2024, 1, 5), date(2024, 1, 8)]
 CLOSES = np.array([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]])
 NAN = float("nan")
-laws = settings(deadline=None, derandomize=True, max_examples=100)
+laws = settings(deadline=None)
 
 
 def of(closes: object = CLOSES, dates: object = DATES, symbols: object = ("A", "B")) -> object:

@@ -429,7 +429,6 @@ def audited(portfolio: Portfolio, rule: str, market: PriceHistory, bps: float) -
 
 
 @given(portfolio=portfolios(MARKET), rule=st.sampled_from(POLICIES))
-@settings(max_examples=100)
 def test_orders_without_remainders_are_whole_steps(portfolio: Portfolio, rule: str) -> None:
     preferences = attrs.evolve(portfolio.preferences, sell_remainders=False)
     whole = attrs.evolve(portfolio, preferences=preferences)
@@ -443,7 +442,6 @@ def test_orders_without_remainders_are_whole_steps(portfolio: Portfolio, rule: s
 
 @pytest.mark.parametrize("rule", POLICIES)
 @given(portfolio=portfolios(MARKET))
-@settings(max_examples=120)
 def test_every_proposal_keeps_every_law(rule: str, portfolio: Portfolio) -> None:
     audited(portfolio, rule, MARKET, BPS)
 
@@ -453,13 +451,11 @@ def test_every_proposal_keeps_every_law(rule: str, portfolio: Portfolio) -> None
     rule=st.sampled_from(POLICIES),
     bps=st.sampled_from([0, 3, 12.5, 250, 3000]),
 )
-@settings(max_examples=100)
 def test_so_it_does_at_any_cost(portfolio: Portfolio, rule: str, bps: float) -> None:
     audited(portfolio, rule, MARKET, bps)
 
 
 @given(portfolio=portfolios(YEN, currency=JPY), rule=st.sampled_from(POLICIES))
-@settings(max_examples=100)
 def test_and_in_a_currency_without_cents(portfolio: Portfolio, rule: str) -> None:
     audited(portfolio, rule, YEN, BPS)
 

@@ -211,7 +211,6 @@ def test_small_prices_are_written_with_all_their_digits():
     st.lists(st.sampled_from([0, 0, 0, 0, 1, 2, 3, 4, 5, 6]), min_size=2, max_size=50),
     st.integers(0, 49),
 )
-@settings(deadline=None, derandomize=True, max_examples=200)
 def test_no_finding_uses_a_later_close(kinds, row):
     """What is found up to a row is what is found in a file that ends there."""
     factors = np.array([1.0, 100.0, 0.01, 2.0, 0.4, 40.0, NAN])[kinds]

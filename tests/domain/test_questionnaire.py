@@ -22,7 +22,7 @@ from rebalancer.domain.portfolio.risk import RISK_PROFILES, RiskProfile
 
 QUESTIONNAIRE = load_questionnaire()
 
-laws = settings(deadline=None, derandomize=True, max_examples=200)
+laws = settings(deadline=None)
 
 complete = st.fixed_dictionaries(
     {

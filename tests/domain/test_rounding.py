@@ -394,7 +394,6 @@ def test_why_a_wanted_trade_became_no_order() -> None:
 
 
 @given(seed=st.integers(0, 10_000), room=st.sampled_from([0.0, 0.05, 0.3]))
-@settings(max_examples=100)
 def test_no_rounding_breaks_a_limit(seed: int, room: float) -> None:
     dice = np.random.default_rng(seed)
     case = a_case(dice)

@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -297,7 +297,6 @@ def decisions(draw: st.DrawFn, book: Book) -> Decision:
 
 
 @given(data=st.data(), model=st.sampled_from(COSTS))
-@settings(max_examples=150)
 def test_limits_that_limit_nothing_change_nothing(data: st.DataObject, model: CostModel) -> None:
     book = data.draw(books(debits=False))
     decision = data.draw(decisions(book))
@@ -310,7 +309,6 @@ def test_limits_that_limit_nothing_change_nothing(data: st.DataObject, model: Co
 
 
 @given(data=st.data(), model=st.sampled_from(COSTS))
-@settings(max_examples=150)
 def test_cash_is_never_negative_and_nothing_is_short(data: st.DataObject, model: CostModel) -> None:
     book = data.draw(books(debits=False))
     done = solve_trades(book, data.draw(decisions(book)), charges(model))
@@ -321,7 +319,6 @@ def test_cash_is_never_negative_and_nothing_is_short(data: st.DataObject, model:
 
 
 @given(data=st.data(), bps=st.sampled_from([0, 5, 10, 100, 3000, 9000]))
-@settings(max_examples=100)
 def test_proportional_costs_are_solved_for(data: st.DataObject, bps: float) -> None:
     book = data.draw(books(flows=False, debits=False))
     targets = book.targets / max(float(book.targets.sum()), 1e-9)
@@ -334,7 +331,6 @@ def test_proportional_costs_are_solved_for(data: st.DataObject, bps: float) -> N
 
 
 @given(data=st.data(), scale=st.sampled_from([1e-3, 10.0, 1e6]))
-@settings(max_examples=100)
 def test_the_size_of_the_portfolio_does_not_matter(data: st.DataObject, scale: float) -> None:
     book = data.draw(books())
     decision = data.draw(decisions(book))
@@ -347,7 +343,6 @@ def test_the_size_of_the_portfolio_does_not_matter(data: st.DataObject, scale: f
 
 
 @given(data=st.data(), model=st.sampled_from(COSTS))
-@settings(max_examples=100)
 def test_the_order_of_assets_does_not_matter(data: st.DataObject, model: CostModel) -> None:
     book = data.draw(books())
     decision = data.draw(decisions(book))

@@ -36,7 +36,7 @@ from tests.builders import prices
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 FIRST = date(2022, 1, 3)  # a Monday
 HUNDRED_BPS = CostModel.flat(100.0)
-laws = settings(deadline=None, derandomize=True, max_examples=60)
+laws = settings(deadline=None, max_examples=60)
 
 
 def entry(kind: str, amount: object, on: date, **others: Any) -> Entry:

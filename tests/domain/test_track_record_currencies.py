@@ -25,7 +25,7 @@ from rebalancer.domain.portfolio.own_prices import own_prices
 from tests.domain.test_adjustment import DAYS, action, day
 from tests.domain.test_track_record import entry, lines, trade
 
-laws = settings(deadline=None, derandomize=True, max_examples=30)
+laws = settings(deadline=None, max_examples=30)
 ROWS = len(DAYS)
 
 

@@ -158,7 +158,7 @@ def test_policies_with_a_look_back_hold_what_is_tradable(rule: str) -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(60, 118), st.sampled_from(["monthly", "band", "weekly"]))
-@settings(deadline=None, derandomize=True, max_examples=30)
+@settings(deadline=None, max_examples=30)
 def test_nothing_is_known_of_a_delisting_or_a_jump_before_it_happens(
     seed: int, row: int, rule: str
 ) -> None:

@@ -181,7 +181,7 @@ ENDED = history_of(
 
 
 @given(st.lists(portfolios(VARIED), min_size=1, max_size=4), st.sampled_from(["band", "monthly"]))
-@settings(deadline=None, derandomize=True, max_examples=80)
+@settings(deadline=None, max_examples=80)
 def test_withheld_assets_are_never_traded_and_change_no_other_portfolio(
     book: list[object], rule: str
 ) -> None:

@@ -366,12 +366,12 @@ BAD = {
 }
 
 
-def test_invalid_line_gives_failed_record_with_field(batch, rebalancer):
+def test_invalid_line_gives_failed_record_with_field(batch):
     lines = []
     for at, (line, _, _) in enumerate(BAD.values()):
         # Each has its own id and is followed by a valid portfolio.
         lines += [line.replace(b'{"id": "b"', b'{"id": "b%d"' % at), a_line(f"good{at}")]
-    done, records = batch(lines, using=rebalancer)
+    done, records = batch(lines)
     assert done.code == 3 and len(records) == 2 * len(BAD)
     assert f"{len(BAD)} proposed, 0 with nothing to do, {len(BAD)} failed" in done.stderr
     _, (good,) = batch([a_line("good")])
@@ -431,16 +431,16 @@ def test_line_ends_and_byte_order_marks_are_ignored(batch, tmp_path):
     assert done.code == (3 if bad else 0)
 
 
-def test_output_does_not_depend_on_number_of_workers(batch, rebalancer, tmp_path):
+def test_output_does_not_depend_on_number_of_workers(batch, quickly, rebalancer, tmp_path):
     lines = random_lines(2 * CHUNK + 100, width=1100)
     assert sum(map(len, lines)) > PARALLEL_FROM
     outputs = []
-    for workers in (1, 2, 3):
+    for workers, using in ((1, quickly), (3, rebalancer)):
         options = ("--workers", workers)
-        done, records = batch(lines, *options, policy="inverse_volatility", using=rebalancer)
+        done, records = batch(lines, *options, policy="inverse_volatility", using=using)
         assert done.code == 3 and len(records) == len(lines)
         outputs.append((tmp_path / "out.jsonl").read_bytes())
-    assert outputs[0] == outputs[1] == outputs[2]
+    assert outputs[0] == outputs[1]
 
 
 def test_batch_gives_same_proposal_as_propose(batch, quickly, market, write):
@@ -602,7 +602,7 @@ def test_run_killed_at_random_and_resumed_gives_same_bytes(
     out.unlink()
     dice = random.Random(int(workers))
     killed = 0
-    for _ in range(3):
+    for _ in range(2):
         least = dice.randrange(len(whole))
         process = start(market, tmp_path, "--resume", "--workers", workers)
         killed += kill_when(process, lambda: out.exists() and out.stat().st_size >= least)  # noqa: B023
@@ -639,7 +639,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 def all_gone(workers):
     """Return whether all processes end."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while any(map(running, workers)) and time.monotonic() < until:
         time.sleep(0.02)
     return not any(map(running, workers))

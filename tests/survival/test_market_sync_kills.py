@@ -137,7 +137,7 @@ def test_a_killed_sync_goes_on_without_asking_again_for_what_is_stored(tmp_path,
             repeated += len(set(asked(internet)) - stored)
         internet.forget()
         process = start()
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=300)
         watchdog.release(process)
         assert process.returncode == 0, output
         assert sorted(asked(internet)) == sorted(set(SYMBOLS) - stored)

@@ -43,7 +43,7 @@ def test_confirmed_effects_survive_on_sqlite(tmp_path):
 
 
 def test_fifty_clients_share_portfolios_without_lost_updates(tmp_path):
-    report = soak(tmp_path, kills=0, clients=50, seed=1, seconds=6 * TIMES)
+    report = soak(tmp_path, kills=0, clients=50, seed=1, seconds=4 * TIMES)
     show(report, Console(width=150))
     assert report.findings == []
     answers = report.confirmed.answers

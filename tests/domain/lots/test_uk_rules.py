@@ -55,7 +55,7 @@ def gains_by_day(made: Trades) -> tuple[dict[int, Fraction], Fraction]:
     return {day: got[day] - costs[day] for day in days if sold[day]}, cost
 
 
-@settings(laws, max_examples=150)
+@settings(laws, max_examples=80)
 @given(st.lists(trades, min_size=2, max_size=10))
 def test_gains_are_those_of_the_plain_rules(made: Trades) -> None:
     booked = [deposit(10**6, -1)]

@@ -15,7 +15,7 @@ from tests.entrypoints.http.test_ownership import ALL, BODIES, failed_message
 
 pytestmark = pytest.mark.parametrize("store", ["memory"], indirect=True)
 
-EXAMPLES = {"positive": 25, "negative": 15}
+EXAMPLES = {"positive": 12, "negative": 8}
 """How many requests are tried: those that the document allows, and others."""
 
 CONFIG: dict[str, Any] = {

@@ -83,7 +83,7 @@ class FakeCheck:
         self.released.clear()
 
     async def until_started(self) -> None:
-        assert await asyncio.to_thread(self.started.wait, 30)
+        assert await asyncio.to_thread(self.started.wait, 120)
 
 
 def test_concurrent_readiness_requests_share_one_check() -> None:

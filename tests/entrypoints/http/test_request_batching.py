@@ -118,4 +118,4 @@ def test_request_that_arrives_as_a_batch_ends_is_handled() -> None:
         batcher: RequestBatcher[int, int] = RequestBatcher(concurrency=1)
         return [await batcher(FakeHandler(list), request) for request in range(50)]
 
-    assert asyncio.run(asyncio.wait_for(scene(), 30)) == list(range(50))
+    assert asyncio.run(asyncio.wait_for(scene(), 120)) == list(range(50))
