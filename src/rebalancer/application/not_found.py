@@ -18,6 +18,7 @@ NOT_FOUND: Mapping[str, Callable[[UUID], NotFound]] = {
     "delivery": lambda id: NotFound(f"message {id} does not exist", code="message_not_found"),
     "job": lambda id: NotFound(f"job {id} does not exist", code="job_not_found"),
     "notice": lambda id: NotFound(f"notice {id} does not exist", code="notice_not_found"),
+    "model": lambda id: NotFound(f"model {id} does not exist", code="model_not_found"),
     "passkey": lambda id: NotFound(f"passkey {id} does not exist", code="passkey_not_found"),
     "portfolio": lambda id: NotFound(f"portfolio {id} does not exist", code="portfolio_not_found"),
     "proposal": lambda id: NotFound(f"proposal {id} does not exist", code="proposal_not_found"),

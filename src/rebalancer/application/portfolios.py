@@ -237,11 +237,7 @@ class RevisePortfolio:
         market = self.prices.closes().in_currency(stored.mandate.currency.code)
         accepted.check(stored)
         mandate = change(stored)
-        known = {*stored.mandate.targets, *stored.positions.holdings}
-        check_convertible(market, sorted(mandate.targets), needed=mandate.targets.keys() - known)
-        _check_limits(mandate, market, self.instruments, known=known)
-        held = [symbol for symbol, units in stored.positions.holdings.items() if units]
-        check_members(mandate, held, self.instruments.instruments())
+        check_targets_of(mandate, stored, market, self.instruments)
         revised = stored.revise(mandate, now)
         rules = (stored.mandate.corporate_actions, stored.mandate.conversions)
         if rules == (mandate.corporate_actions, mandate.conversions):
@@ -373,6 +369,26 @@ def check_tradable(symbol: str, market: PriceHistory, on: date, *, field: str) -
     except InvalidRequest as error:
         if error.code != "no_current_price":
             raise
+
+
+def check_targets_of(
+    mandate: Mandate,
+    stored: ManagedPortfolio,
+    market: PriceHistory,
+    instruments: InstrumentSource,
+) -> None:
+    """Check the targets that a stored portfolio is to have.
+
+    Raises:
+        InvalidRequest: a price cannot be converted into the portfolio's currency, a symbol is
+            unknown, or the targets exceed limits that are not acknowledged.
+    """
+    market = market.in_currency(stored.mandate.currency.code)
+    known = {*stored.mandate.targets, *stored.positions.holdings}
+    check_convertible(market, sorted(mandate.targets), needed=mandate.targets.keys() - known)
+    _check_limits(mandate, market, instruments, known=known)
+    held = [symbol for symbol, units in stored.positions.holdings.items() if units]
+    check_members(mandate, held, instruments.instruments())
 
 
 def _check_limits(

@@ -26,6 +26,7 @@ from rebalancer.adapters.memory.factors import (
 from rebalancer.adapters.memory.flow_decisions import MemoryFlowDecisions
 from rebalancer.adapters.memory.guessing import MemoryKnownDevices, MemoryLoginFailures
 from rebalancer.adapters.memory.leases import MemoryLeases
+from rebalancer.adapters.memory.models import MemoryModels
 from rebalancer.adapters.memory.notice_deliveries import MemoryNoticeDeliveries
 from rebalancer.adapters.memory.notices import (
     MemoryNoticeChoices,
@@ -124,6 +125,7 @@ def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
         ),
         automation=MemoryAutomationControls(tables["automation_stops"], tables["acceptances"]),
         imports=MemoryStatementImports(tables["imports"], tables["imported"]),
+        models=MemoryModels(tables["models"], tables["model_versions"]),
         flow_decisions=MemoryFlowDecisions(tables["flow_decisions"]),
         proposals=MemoryProposals(tables["proposals"], tables["closed"], shares),
         outbox=MemoryOutbox(tables["outbox"]),
@@ -307,6 +309,10 @@ class MemoryPortfolios:
     ) -> list[ManagedPortfolio]:
         found = [self.rows[id] for id in self._open() if after is None or id > after]
         return [row for row in found if row.plan and row.plan.automatic][:limit]
+
+    def followers(self, model: UUID) -> list[ManagedPortfolio]:
+        found = [self.rows[id] for id in self._open()]
+        return [row for row in found if row.following and row.following.model == model]
 
     def count(self, owner: UUID) -> int:
         return sum(self.rows[id].owner == owner for id in self._open())

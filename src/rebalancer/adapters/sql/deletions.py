@@ -92,7 +92,15 @@ class SqlDeletions(SqlStore):
         row = user_row(anonymous(user, now)) | {"email_index": None}
         changes: tuple[tuple[Table, dict[str, Any]], ...] = (
             (users, row),
-            (portfolios, {"name": ANONYMOUS_PORTFOLIO, "flow_plan": NO_PLAN}),
+            (
+                portfolios,
+                {
+                    "name": ANONYMOUS_PORTFOLIO,
+                    "flow_plan": NO_PLAN,
+                    "model": None,
+                    "following": None,
+                },
+            ),
             (ledger_entries, {"note": ""}),
             (proposals, {"remark": ""}),
         )

@@ -185,6 +185,11 @@ class SqlPortfolios(SqlStore):
         rows = self.connection.execute(query.order_by(table.id).limit(limit))
         return [portfolio_of(row) for row in rows]
 
+    def followers(self, model: UUID) -> list[ManagedPortfolio]:
+        table = portfolios.c
+        query = select(portfolios).where(table.model == model, table.closed.is_(None))
+        return [portfolio_of(row) for row in self.connection.execute(query.order_by(table.id))]
+
     def count(self, owner: UUID) -> int:
         mine = (portfolios.c.owner == owner) & portfolios.c.closed.is_(None)
         return self.connection.scalar(select(func.count()).where(mine)) or 0

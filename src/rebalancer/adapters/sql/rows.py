@@ -35,6 +35,7 @@ from rebalancer.domain.notices.kinds import NoticeKind, Severity
 from rebalancer.domain.notices.notice import Notice
 from rebalancer.domain.notices.targets import Target, TargetKind
 from rebalancer.domain.portfolio.checkpoints import Checkpoint
+from rebalancer.domain.portfolio.following import Following
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind, Positions
 from rebalancer.domain.portfolio.mandate import (
     ActionBooking,
@@ -42,6 +43,7 @@ from rebalancer.domain.portfolio.mandate import (
     Mandate,
     UnreadablePortfolio,
 )
+from rebalancer.domain.portfolio.models import ModelContent, ModelVersion, PortfolioModel
 from rebalancer.domain.portfolio.owner import RefreshToken, User
 from rebalancer.domain.portfolio.planned_flows import FlowDecision, FlowOutcome, FlowPlan
 from rebalancer.domain.portfolio.portfolio import Conversions, Preferences
@@ -144,6 +146,8 @@ TOKENS = Converter(RefreshToken)
 SHARES = Converter(Share, {"right": "granted"}, right=Right)
 IMPORTS = Converter(StatementImport, {"sha256": "digest"}, mapping=_decoder(dict).decode)
 FLOW_DECISIONS = Converter(FlowDecision, outcome=FlowOutcome)
+MODELS = Converter(PortfolioModel)
+MODEL_VERSIONS = Converter(ModelVersion, content=_decoder(ModelContent).decode)
 PASSKEYS = Converter(Passkey, transports=_decoder(tuple[str, ...]).decode)
 TOTP_SECRETS = Converter(TotpSecret)
 MAILS = Converter(Mail, {"to": "recipient"}, kind=MailKind, facts=_decoder(dict).decode)
@@ -218,6 +222,8 @@ def portfolio_row(portfolio: ManagedPortfolio) -> dict[str, Any]:
         "changed": portfolio.changed,
         "booked_actions": portfolio.booked_actions,
         "flow_plan": portfolio.plan,
+        "model": None if portfolio.following is None else portfolio.following.model,
+        "following": portfolio.following,
         "flows_automatic": bool(portfolio.plan and portfolio.plan.automatic),
     }
 
@@ -257,6 +263,7 @@ def portfolio_or_error(row: Row[Any]) -> ManagedPortfolio | UnreadablePortfolio:
             row.changed,
             row.booked_actions,
             _plan(row.flow_plan),
+            None if row.following is None else _decoder(Following).decode(row.following),
         )
     except (RebalancerError, ValueError, KeyError) as error:
         return UnreadablePortfolio(row.id, f"the stored data are invalid: {error}")

@@ -172,14 +172,14 @@ PUBLIC: Mapping[str, str] = {
     **_public("the id of a key-encryption key", "data_keys.key"),
     **_public(
         "a label that every decision reads; people are asked for no personal data in it",
-        *("portfolios.name", "portfolios.flow_plan"),
+        *("portfolios.name", "portfolios.flow_plan", "models.name", "model_versions.note"),
     ),
     **_public(
         "positions, orders and rules that batches read for all portfolios and constraints check; "
         "without users they name no person",
         *("portfolios.currency", "portfolios.targets", "portfolios.preferences"),
         *("portfolios.holdings", "portfolios.foreign_cash", "portfolios.target_groups"),
-        "portfolios.look_through",
+        *("portfolios.look_through", "portfolios.following", "model_versions.content"),
         *("proposals.proposal", "proposals.seen", "ledger_entries.symbol"),
         *("ledger_entries.currency", "ledger_entries.other", "ledger_entries.counter_currency"),
         *("ledger_entries.action", "ledger_checkpoints.document", "statement_imports.mapping"),

@@ -320,6 +320,8 @@ portfolios = Table(
     _document("target_groups", nullable=True),
     _document("look_through", default="{}"),
     _document("flow_plan", default="{}"),
+    Column("model", Uuid, index=True),
+    _document("following", nullable=True),
     Column("flows_automatic", Boolean, nullable=False, server_default=false()),
     Index(None, "owner", "created", "id"),
     CheckConstraint("length(currency) = 3", "currency"),
@@ -329,6 +331,34 @@ portfolios = Table(
     *_not_negative("cash", "uninvested"),
     CheckConstraint("CAST(cash AS NUMERIC) < 1E30", "finite"),  # to Postgres NaN is a large number
     CheckConstraint("CAST(uninvested AS NUMERIC) <= CAST(cash AS NUMERIC)", "invested"),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner", ForeignKey(users.c.id), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("latest", Integer, nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("changed", Moment, nullable=False),
+    Index(None, "owner", "created", "id"),
+    CheckConstraint("version >= 1", "version"),
+    CheckConstraint("latest >= 1", "latest"),
+)
+
+model_versions = Table(
+    "model_versions",
+    metadata,
+    Column("model", ForeignKey(models.c.id)),
+    Column("owner", ForeignKey(users.c.id), nullable=False, index=True),
+    Column("number", Integer),
+    _document("content"),
+    Column("created", Moment, nullable=False),
+    Column("note", Text, nullable=False),
+    PrimaryKeyConstraint("model", "number"),
+    CheckConstraint("number >= 1", "number"),
 )
 
 portfolio_shares = Table(

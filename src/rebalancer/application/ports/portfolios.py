@@ -96,6 +96,9 @@ class Portfolios(Protocol):
         Beginning after the id ``after``.
         """
 
+    def followers(self, model: UUID) -> list[ManagedPortfolio]:
+        """Return the open portfolios that follow a model, by id."""
+
     def count(self, owner: UUID) -> int:
         """Return the number of an owner's open portfolios."""
 

@@ -21,6 +21,7 @@ from rebalancer.application.ports.guessing import KnownDevices, LoginFailures
 from rebalancer.application.ports.jobs import Jobs
 from rebalancer.application.ports.leases import Leases
 from rebalancer.application.ports.mail import Outbox
+from rebalancer.application.ports.models import Models
 from rebalancer.application.ports.notices import Deliveries, Notices, OwnerChoices, Targets
 from rebalancer.application.ports.one_time import OneTimeTokens
 from rebalancer.application.ports.planned_flows import FlowDecisions
@@ -77,6 +78,7 @@ class Transaction:
     shares: PortfolioShares
     imports: StatementImports
     flow_decisions: FlowDecisions
+    models: Models
     proposals: Proposals
     keys: IdempotencyKeys
     jobs: Jobs

@@ -12,6 +12,7 @@ import attrs
 
 from rebalancer.domain.errors import Conflict, InvalidRequest
 from rebalancer.domain.money import Currency
+from rebalancer.domain.portfolio.following import Following
 from rebalancer.domain.portfolio.ledger import Entry, Ledger, Positions
 from rebalancer.domain.portfolio.planned_flows import NO_PLAN, FlowPlan
 from rebalancer.domain.portfolio.portfolio import (
@@ -151,6 +152,7 @@ class ManagedPortfolio:
         booked_actions: Digest of the corporate actions that its ledger has booked; None if they
             are to be derived again.
         plan: Planned deposits and withdrawals.
+        following: The model that states its targets; None: its owner states them.
     """
 
     id: UUID
@@ -162,6 +164,7 @@ class ManagedPortfolio:
     changed: datetime
     booked_actions: str | None = None
     plan: FlowPlan = NO_PLAN
+    following: Following | None = None
 
     @classmethod
     def open(
@@ -216,8 +219,11 @@ class ManagedPortfolio:
         """Return the portfolio with another mandate.
 
         Raises:
-            InvalidRequest: the currency differs from the ledger's.
+            InvalidRequest: the currency differs from the ledger's, or the mandate changes what the
+                model states that the portfolio follows.
         """
+        if self.following is not None:
+            self.following.check(self.mandate, mandate)
         if mandate.currency != self.mandate.currency:
             raise InvalidRequest(
                 f"{mandate.currency} differs from the ledger's {self.mandate.currency}; open "
@@ -227,6 +233,14 @@ class ManagedPortfolio:
             )
         return attrs.evolve(
             self, mandate=mandate, version=self.version + 1, changed=now, booked_actions=None
+        )
+
+    def adopt(
+        self, mandate: Mandate, following: Following | None, now: datetime
+    ) -> ManagedPortfolio:
+        """Return the portfolio with the mandate of a model that it follows, or followed."""
+        return attrs.evolve(
+            self, mandate=mandate, following=following, version=self.version + 1, changed=now
         )
 
     def replan(self, plan: FlowPlan, now: datetime) -> ManagedPortfolio:
