@@ -16,11 +16,14 @@ import attrs
 
 from rebalancer.application.account_records import (
     FLOW_DECISION,
+    MODEL,
+    MODEL_VERSION,
     PAGE,
     Row,
     all_pages,
     entries_of,
     imports_of,
+    models_of,
     pick,
     plain,
     portfolios_of,
@@ -108,7 +111,7 @@ def _sections(tx: Transaction, owner: UUID, now: datetime) -> tuple[Section, ...
     closings = tx.portfolios.closings(owner)
     portfolios = (
         *("id", "created", "changed", "version", "mandate", "positions", "booked_actions"),
-        "plan",
+        *("plan", "following"),
     )
     entries = tuple(field.name for field in attrs.fields(Entry))
     proposals = (
@@ -146,6 +149,14 @@ def _sections(tx: Transaction, owner: UUID, now: datetime) -> tuple[Section, ...
             ),
         ),
         Section("ledger", ("portfolio_id", *entries), lambda: _ledgers(tx, owner, entries)),
+        _listed("models", MODEL, lambda: models_of(tx, owner)),
+        _listed(
+            "model_versions",
+            ("model", *MODEL_VERSION),
+            lambda: (
+                version for one in models_of(tx, owner) for version in tx.models.versions(one.id)
+            ),
+        ),
         _listed(
             "flow_decisions",
             FLOW_DECISION,

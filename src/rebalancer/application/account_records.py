@@ -22,6 +22,7 @@ from rebalancer.domain.audit.events import Action
 from rebalancer.domain.errors import Conflict
 from rebalancer.domain.portfolio.ledger import EMPTY, Entry
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
+from rebalancer.domain.portfolio.models import ModelVersion, PortfolioModel
 from rebalancer.domain.portfolio.planned_flows import FlowDecision
 from rebalancer.domain.portfolio.questionnaire import Assessment
 from rebalancer.domain.portfolio.statement_imports import StatementImport
@@ -86,6 +87,14 @@ class ImportRecord:
 
 
 @attrs.frozen
+class ModelRecord:
+    """A model with its versions, the first one first."""
+
+    model: PortfolioModel
+    versions: tuple[ModelVersion, ...]
+
+
+@attrs.frozen
 class AccountRecords:
     """All records of an account, whose owner is the one of the installation that reads them."""
 
@@ -94,6 +103,7 @@ class AccountRecords:
     invitations: tuple[Invitation, ...] = ()
     proposals: tuple[ProposalRecord, ...] = ()
     imports: tuple[ImportRecord, ...] = ()
+    models: tuple[ModelRecord, ...] = ()
 
     @property
     def entries(self) -> int:
@@ -127,6 +137,15 @@ class ImportAccount:
                     f"{taken[0]}; import the file into an installation that does not have them",
                     code="portfolios_exist",
                 )
+            known = sorted(tx.models.known([one.model.id for one in records.models]))
+            if known:
+                raise Conflict(
+                    f"model {known[0]} exists here already; import the file into an installation "
+                    "that does not have it",
+                    code="models_exist",
+                )
+            for found in records.models:
+                tx.models.add(found.model, found.versions)
             lacking = attrs.evolve(user, name=user.name or records.owner.name)
             if user.assessment is None:
                 lacking = attrs.evolve(
@@ -178,10 +197,13 @@ def read_records(tx: Transaction, owner: UUID) -> Iterator[Row]:
     """
     user = load_account(tx, owner)
     yield {"record": "owner", **pick(user, "email", "name", "assessment", "assessed")}
+    for model in models_of(tx, owner):
+        versions = [pick(one, *MODEL_VERSION) for one in reversed(tx.models.versions(model.id))]
+        yield {"record": "model", **pick(model, *MODEL), "versions": versions}
     closings = tx.portfolios.closings(owner)
     portfolios = (
         *("id", "created", "changed", "version", "mandate", "positions", "booked_actions"),
-        "plan",
+        *("plan", "following"),
     )
     entries = tuple(field.name for field in attrs.fields(Entry))
     imports = (
@@ -216,6 +238,13 @@ FLOW_DECISION = ("portfolio", "flow", "scheduled", "outcome", "decided", "entry"
 """Fields of what was decided about a date of a planned flow."""
 
 
+MODEL = ("id", "name", "version", "latest", "created", "changed")
+"""Fields of a model."""
+
+MODEL_VERSION = ("number", "content", "created", "note")
+"""Fields of a version of a model."""
+
+
 def all_pages(page: Callable[[UUID | None], Sequence[Any]]) -> Iterator[Any]:
     """Yield all objects, page by page."""
     last: UUID | None = None
@@ -227,6 +256,11 @@ def all_pages(page: Callable[[UUID | None], Sequence[Any]]) -> Iterator[Any]:
 def portfolios_of(tx: Transaction, owner: UUID) -> Iterator[ManagedPortfolio]:
     """Yield open and closed portfolios, oldest first."""
     return all_pages(lambda last: tx.portfolios.of_owner(owner, after=last, limit=PAGE))
+
+
+def models_of(tx: Transaction, owner: UUID) -> Iterator[PortfolioModel]:
+    """Yield the models of an owner, oldest first."""
+    return all_pages(lambda last: tx.models.page(owner, after=last, limit=PAGE))
 
 
 def entries_of(tx: Transaction, portfolio: UUID) -> Iterator[Entry]:

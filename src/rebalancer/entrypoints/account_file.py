@@ -25,14 +25,17 @@ from rebalancer.application.account_records import (
     AccountRecords,
     ImportRecord,
     Invitation,
+    ModelRecord,
     OwnerRecord,
     PortfolioRecord,
     Row,
     plain,
 )
 from rebalancer.domain.errors import InvalidRequest, RebalancerError
+from rebalancer.domain.portfolio.following import Following
 from rebalancer.domain.portfolio.ledger import Entry, Ledger, Positions
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
+from rebalancer.domain.portfolio.models import ModelContent, ModelVersion, PortfolioModel
 from rebalancer.domain.portfolio.planned_flows import NO_PLAN, FlowDecision, FlowPlan
 from rebalancer.domain.portfolio.statement_imports import StatementImport
 from rebalancer.domain.rebalancing.lifecycle import (
@@ -139,6 +142,26 @@ class _PortfolioLine:
     booked_actions: str | None
     closed: datetime | None
     plan: FlowPlan = NO_PLAN
+    following: Following | None = None
+
+
+@attrs.frozen
+class _VersionOfModel:
+    number: int
+    content: ModelContent
+    created: datetime
+    note: str
+
+
+@attrs.frozen
+class _ModelLine:
+    id: UUID
+    name: str
+    version: int
+    latest: int
+    created: datetime
+    changed: datetime
+    versions: tuple[_VersionOfModel, ...]
 
 
 @attrs.frozen
@@ -192,6 +215,7 @@ class _Reader:
         self._account: OwnerRecord | None = None
         self._ledgers: dict[UUID, _Ledger] = {}
         self._invitations: dict[UUID, Invitation] = {}
+        self._models: dict[UUID, ModelRecord] = {}
         self._imports: dict[UUID, ImportRecord] = {}
         self._proposals: dict[UUID, ProposalRecord] = {}
         self._ended = False
@@ -211,6 +235,7 @@ class _Reader:
             tuple(self._invitations.values()),
             tuple(self._proposals.values()),
             tuple(self._imports.values()),
+            tuple(self._models.values()),
         )
 
     def _take(self, line: bytes) -> None:
@@ -263,10 +288,35 @@ class _Reader:
             self._refuse("the record of the owner is repeated; export the account again")
         self._account = self._convert(row, OwnerRecord)
 
+    def _model_line(self, row: Any) -> None:
+        found = self._convert(row, _ModelLine)
+        self._check_new(found.id, self._models, "model")
+        if [one.number for one in found.versions] != list(range(1, found.latest + 1)):
+            self._refuse(f"versions of model {found.id} are missing; export the account again")
+        times = found.created, found.changed
+        model = PortfolioModel(
+            found.id, self._owner, found.name, found.version, found.latest, *times
+        )
+        self._models[found.id] = ModelRecord(
+            model,
+            tuple(
+                ModelVersion(found.id, self._owner, one.number, one.content, one.created, one.note)
+                for one in found.versions
+            ),
+        )
+
     def _portfolio_line(self, row: Any) -> None:
         _complete(row, "mandate", "currency")
         found = self._convert(row, _PortfolioLine)
         self._check_new(found.id, self._ledgers, "portfolio")
+        following = found.following
+        if following is not None:
+            known = self._models.get(following.model)
+            if known is None or following.version > known.model.latest:
+                self._refuse(
+                    f"portfolio {found.id} follows version {following.version} of model "
+                    f"{following.model}, which no earlier line describes"
+                )
         self._ledgers[found.id] = _Ledger(self._number, found)
 
     def _entry_line(self, row: Any) -> None:
@@ -365,6 +415,7 @@ class _Reader:
                 line.changed,
                 line.booked_actions,
                 line.plan,
+                line.following,
             ),
             entries,
             line.closed,
@@ -444,6 +495,7 @@ _HANDLERS: dict[str, Callable[[_Reader, Any], None]] = {
     "portfolio": _Reader._portfolio_line,
     "entry": _Reader._entry_line,
     "share": _Reader._share_line,
+    "model": _Reader._model_line,
     "flow_decision": _Reader._flow_decision_line,
     "import": _Reader._import_line,
     "proposal": _Reader._proposal_line,

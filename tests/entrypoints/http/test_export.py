@@ -26,6 +26,7 @@ SECTIONS = (
     *("profile", "consents", "sessions", "passkeys", "api_keys", "portfolios", "ledger"),
     *("actions", "imports", "shares", "received_shares", "proposals", "jobs"),
     *("notices", "notice_choices", "notice_targets", "notice_messages", "audit"),
+    *("flow_decisions", "models", "model_versions"),
 )
 
 
