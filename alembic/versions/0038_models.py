@@ -44,7 +44,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("model", "number", name=op.f(f"pk_{VERSIONS}")),
     )
     op.create_index(op.f(f"ix_{VERSIONS}_owner"), VERSIONS, ["owner"])
-    with op.batch_alter_table(PORTFOLIOS) as batch:
+    with _changed() as batch:
         batch.add_column(sa.Column("model", sa.Uuid(), nullable=True))
         batch.add_column(sa.Column("following", sa.JSON(none_as_null=True), nullable=True))
     op.create_index(op.f(f"ix_{PORTFOLIOS}_model"), PORTFOLIOS, ["model"])
@@ -53,8 +53,14 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Migrate back; followers keep their targets."""
     op.drop_index(op.f(f"ix_{PORTFOLIOS}_model"), PORTFOLIOS)
-    with op.batch_alter_table(PORTFOLIOS) as batch:
+    with _changed() as batch:
         batch.drop_column("following")
         batch.drop_column("model")
     op.drop_table(VERSIONS)
     op.drop_table(MODELS)
+
+
+def _changed():
+    """Change the table in place; SQLite recreates it, so that its text is that of a new one."""
+    recreates = op.get_bind().dialect.name == "sqlite"
+    return op.batch_alter_table(PORTFOLIOS, recreate="always" if recreates else "never")

@@ -261,6 +261,7 @@ def application(
                 Tag("risk", "Risk questionnaire"),
                 Tag("portfolios", "Portfolios and their transactions"),
                 Tag("notices", "Notices about portfolios, and where they are sent"),
+                Tag("models", "Model portfolios, which portfolios follow"),
                 Tag("rebalance", "Proposals"),
                 Tag("backtest", "Backtests"),
                 Tag("jobs", "Background jobs"),

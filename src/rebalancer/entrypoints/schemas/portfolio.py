@@ -36,6 +36,7 @@ from rebalancer.domain.portfolio.risk import RISK_PROFILES, RiskProfile
 from rebalancer.domain.portfolio.target_groups import TargetTree
 from rebalancer.domain.text import check_visible
 from rebalancer.entrypoints.schemas.decoding import collect, decode_file
+from rebalancer.entrypoints.schemas.following import FollowingView, following_view
 from rebalancer.entrypoints.schemas.parameters import ProfileName, Quantities, Symbols, Weights
 from rebalancer.entrypoints.schemas.target_groups import (
     LookThroughFields,
@@ -468,6 +469,10 @@ class PortfolioView(View, frozen=True, kw_only=True):
     look_through: Annotated[
         dict[str, dict[str, float]], about("Fractions of funds in asset classes, by symbol.")
     ]
+    following: Annotated[
+        FollowingView | None,
+        about("The model that states the targets; null if the owner states them."),
+    ]
     as_of: Annotated[date | None, about("Day of the last close; null without a value.")]
     value: Annotated[DecimalText | None, about("null if it cannot be computed; see notes.")]
     cash: Annotated[DecimalText, about("In the base currency.")]
@@ -517,6 +522,7 @@ def portfolio_view(valued: ValuedPortfolio) -> PortfolioView:
             "preferences": preferences_view(mandate.preferences),
             "target_groups": mandate.target_groups and target_tree_view(mandate.target_groups),
             "look_through": look_through_record(mandate.look_through),
+            "following": following_view(managed.following),
             "as_of": valued.as_of,
             "value": total,
             "cash": currency.round(positions.cash),
