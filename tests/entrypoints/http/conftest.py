@@ -69,6 +69,8 @@ STATEMENT = "date,kind,symbol,quantity,price,amount\n2022-11-14,deposit,,,,1\n"
 PLANNED = {"kind": "deposit", "amount": "50", "every": "month", "day": 2}
 """A planned flow that is due on the day of `START`."""
 DUE = {"scheduled": "2026-11-02"}
+MODEL = {"name": "Halves", "targets": {"C": 0.5, "F": 0.5}}
+"""A model to create."""
 UNKNOWN_ID = UUID(int=7)
 """An id that does not exist."""
 
@@ -295,6 +297,12 @@ class ApiUser:
         assert made.status_code == 200, made.text
         record: dict[str, Any] = made.json()["record"]
         return record
+
+    def model(self, **fields: Any) -> dict[str, Any]:
+        """Create a model that halves between C and F."""
+        made = self.post("/api/models", MODEL | fields)
+        assert made.status_code == 201, made.text
+        return made.json()
 
     def planned(self, portfolio: str, **fields: Any) -> dict[str, Any]:
         """Plan a flow."""

@@ -21,6 +21,7 @@ from tests.contracts.stores import NOW, a_delivery, a_notice, a_passkey, a_targe
 from tests.entrypoints.http.conftest import (
     BACKTEST,
     DUE,
+    MODEL,
     PLANNED,
     STATEMENT,
     UNKNOWN_ID,
@@ -154,6 +155,16 @@ ROUTES = {
     "POST /api/portfolios/{portfolio_id}/flows/{flow_id}/skip": Route("change", 200, DUE),
     "GET /api/portfolios/{portfolio_id}/actions": Route("read"),
     "POST /api/portfolios/{portfolio_id}/actions": Route("change", 422, {"record": [_SPLIT]}),
+    "PUT /api/portfolios/{portfolio_id}/model": Route("change", 200, {"model_id": "{model_id}"}),
+    "DELETE /api/portfolios/{portfolio_id}/model": Route("change", 200),
+    # Models belong to their owner, and are not shared with portfolios.
+    "GET /api/models": Route("personal"),
+    "POST /api/models": Route("personal", 201, MODEL),
+    "GET /api/models/{model_id}": Route("own"),
+    "PATCH /api/models/{model_id}": Route("own", 200, {"name": "Renamed"}),
+    "DELETE /api/models/{model_id}": Route("own", 204),
+    "POST /api/models/{model_id}/preview": Route("own", 200, {"targets": {"C": 1}}),
+    "POST /api/models/{model_id}/publish": Route("own", 200, {"targets": {"C": 1}}),
     # Sharing. Only the owner sees with whom a portfolio is shared.
     "GET /api/portfolios/{portfolio_id}/shares": Route("change"),
     "POST /api/portfolios/{portfolio_id}/shares": Route(
@@ -241,6 +252,8 @@ SCOPES = {
         "GET /api/market/stream",
         "GET /api/notices",
         "GET /api/notices/unread",
+        "GET /api/models",
+        "GET /api/models/{model_id}",
         "GET /api/performance",
         "GET /api/portfolios",
         "GET /api/portfolios/{portfolio_id}",
@@ -266,6 +279,7 @@ SCOPES = {
     ),
     "propose": (
         "POST /api/rebalance/predict",
+        "POST /api/models/{model_id}/preview",
         "POST /api/backtest",
         "POST /api/jobs/{job_id}/cancel",
         "POST /api/jobs/{job_id}/requeue",
@@ -273,6 +287,12 @@ SCOPES = {
         "POST /api/portfolios/{portfolio_id}/projection",
     ),
     "trade": (
+        "POST /api/models",
+        "PATCH /api/models/{model_id}",
+        "DELETE /api/models/{model_id}",
+        "POST /api/models/{model_id}/publish",
+        "PUT /api/portfolios/{portfolio_id}/model",
+        "DELETE /api/portfolios/{portfolio_id}/model",
         "POST /api/portfolios",
         "PUT /api/portfolios/{portfolio_id}",
         "PATCH /api/portfolios/{portfolio_id}",
@@ -373,6 +393,7 @@ def world(shared: RunningApi) -> World:
     ids = {
         "portfolio_id": portfolio,
         "import_id": owner.imported(portfolio)["id"],
+        "model_id": owner.model()["id"],
         "flow_id": owner.planned(portfolio)["id"],
         "proposal_id": owner.proposal(portfolio)["id"],
         "entry_id": owner.get(f"/api/portfolios/{portfolio}/transactions").json()["items"][0]["id"],

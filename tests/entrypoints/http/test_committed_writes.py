@@ -20,6 +20,7 @@ WITHOUT_A_VALUE = (
     "/api/jobs",
     "/api/notices",
     "/api/operators",
+    "/api/models",
     "/api/portfolios/{portfolio_id:uuid}/flows",
     "/api/portfolios/{portfolio_id:uuid}/shares",
     "/api/rebalance/{proposal_id:uuid}/reject",
@@ -38,6 +39,8 @@ class Stored:
     entry: str
     statement: str
     proposal: str
+    model: str
+    followed: str
 
     def post(self, path: str, body: Any = None) -> httpx.Response:
         return self.user.post(path.format_map(attrs.asdict(self, recurse=False)), body)
@@ -57,6 +60,12 @@ REQUESTS: dict[tuple[str, str], Callable[[Stored], httpx.Response]] = {
     ),
     ("DELETE", "/api/portfolios/{portfolio_id:uuid}"): lambda it: it.user.delete(
         f"/api/portfolios/{it.portfolio}"
+    ),
+    ("PUT", "/api/portfolios/{portfolio_id:uuid}/model"): lambda it: it.user.put(
+        f"/api/portfolios/{it.portfolio}/model", {"model_id": it.model}
+    ),
+    ("DELETE", "/api/portfolios/{portfolio_id:uuid}/model"): lambda it: it.user.delete(
+        f"/api/portfolios/{it.followed}/model"
     ),
     ("POST", "/api/portfolios/{portfolio_id:uuid}/cash-flows"): lambda it: it.post(
         "/api/portfolios/{portfolio}/cash-flows", {"kind": "deposit", "amount": "7"}
@@ -155,7 +164,9 @@ def stored_by(user: ApiUser) -> Stored:
     path = f"/api/portfolios/{opened['id']}"
     tag = user.get(path).headers["ETag"]
     entry = user.get(f"{path}/transactions").json()["items"][0]["id"]
-    return Stored(user, opened["id"], tag, entry, statement, made["id"])
+    model, followed = user.model()["id"], user.portfolio()["id"]
+    user.put(f"/api/portfolios/{followed}/model", {"model_id": model})
+    return Stored(user, opened["id"], tag, entry, statement, made["id"], model, followed)
 
 
 def contents(api: RunningApi, user: ApiUser) -> object:

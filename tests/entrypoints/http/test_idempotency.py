@@ -11,6 +11,7 @@ from rebalancer.entrypoints.http.idempotency import WITHOUT_KEY
 from tests.entrypoints.http.conftest import (
     BACKTEST,
     DUE,
+    MODEL,
     PASSWORD,
     PLANNED,
     STATEMENT,
@@ -102,6 +103,12 @@ HONOURED: dict[str, Callable[[ApiUser], Sent]] = {
         f"/api/portfolios/{(id := ada.portfolio()['id'])}/imports/{ada.imported(id)['id']}/undo",
         None,
         None,
+    ),
+    "create_model": lambda ada: ("/api/models", MODEL, MODEL | {"name": "Other"}),
+    "publish_model": lambda ada: (
+        f"/api/models/{ada.model()['id']}/publish",
+        {"targets": {"C": 1}},
+        {"targets": {"F": 1}},
     ),
     "plan_flow": lambda ada: (
         f"/api/portfolios/{ada.portfolio()['id']}/flows",

@@ -29,6 +29,7 @@ from rebalancer.domain.errors import (
     faults_of,
 )
 from rebalancer.domain.portfolio.mandate import PortfolioChanged
+from rebalancer.domain.portfolio.models import ModelChanged
 from rebalancer.entrypoints.http.bodies import Unsupported
 from rebalancer.entrypoints.http.methods import complete_list
 from rebalancer.entrypoints.schemas.decoding import (
@@ -141,6 +142,7 @@ _STATUSES: tuple[tuple[type[RebalancerError], int], ...] = (
     (NotAllowed, 403),
     (NotFound, 404),
     (PortfolioChanged, 412),
+    (ModelChanged, 412),
     (DailyQuotaReached, 429),
     (Conflict, 409),
     (VersionRequired, 428),

@@ -18,6 +18,7 @@ _LOGIN_ONLY = re.compile(
 _PROPOSING = re.compile(
     r"/api/rebalance/predict|/api/backtest|/api/jobs/[^/]+/(cancel|requeue)|/api/market/assets"
     r"|/api/portfolios/[^/]+/projection"
+    r"|/api/models/[^/]+/preview"
 )
 
 
