@@ -40,10 +40,12 @@ from rebalancer.domain.portfolio.ledger import FLOWS, TRADES, Entry, EntryKind, 
 from rebalancer.domain.portfolio.lots.model import LotMethod
 from rebalancer.domain.portfolio.lots.sellable import SaleGain, SellableLot
 from rebalancer.domain.portfolio.mandate import ActionBooking, ManagedPortfolio, Mandate
+from rebalancer.domain.portfolio.mapping_profiles import Column, MappingProfile
 from rebalancer.domain.portfolio.owner import RefreshToken, User
 from rebalancer.domain.portfolio.portfolio import Conversions, Portfolio, Preferences
 from rebalancer.domain.portfolio.questionnaire import Assessment
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
+from rebalancer.domain.portfolio.saved_profiles import SavedProfile
 from rebalancer.domain.portfolio.statement_imports import StatementImport
 from rebalancer.domain.rebalancing.conversions import ConversionOrder
 from rebalancer.domain.rebalancing.lifecycle import (
@@ -291,6 +293,12 @@ def an_import(portfolio: ManagedPortfolio, **others: Any) -> StatementImport:
         {"SIE": "SIE.DE"},
     )
     return attrs.evolve(plain, **others)
+
+
+def a_saved_profile(owner: UUID, *, name: str = "My bank") -> SavedProfile:
+    """Return a saved mapping profile."""
+    columns = {Column.DATE: "Day", Column.AMOUNT: "Total", Column.KIND: "What"}
+    return SavedProfile(owner, MappingProfile(name, columns, {"kauf": "buy"}), NOW)
 
 
 def stored_share(

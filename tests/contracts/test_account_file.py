@@ -36,6 +36,7 @@ from tests.contracts.stores import (
     a_deposit,
     a_fill,
     a_proposal,
+    a_saved_profile,
     a_share,
     stored_portfolio,
     stored_user,
@@ -107,6 +108,7 @@ def fill_account(work):
             uuid4(), first.id, ada.id, "generic_csv", "a.csv", "0" * 64, NOW, 1, {"X": "A"}, LATER
         )
         tx.imports.add(read, [dividend.id])
+        tx.profiles.save(a_saved_profile(ada.id))
         tx.portfolios.close(closed.id, owner=ada.id, version=1, now=NOW)
     return ada
 
@@ -132,6 +134,7 @@ def content(work, owner: UUID):
                 for p in portfolios
                 for one in tx.imports.page(p.id, limit=99)
             ],
+            [(one.profile, one.changed) for one in tx.profiles.of_owner(owner)],
             tx.portfolios.closings(owner),
             tx.users.get(owner).assessment,
         )
@@ -190,7 +193,7 @@ def test_failure_within_an_import_leaves_nothing(make, tmp_path):
     records = attrs.evolve(records, portfolios=(*records.portfolios[1:], broken))
     with pytest.raises(RuntimeError, match="does not agree with its ledger"):
         ImportAccount(other)(records, owner=there.id, now=LATER)
-    assert content(other, there.id) == ([], [], [], [], [], {}, None)
+    assert content(other, there.id) == ([], [], [], [], [], [], {}, None)
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])

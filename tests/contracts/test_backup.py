@@ -77,6 +77,7 @@ from tests.contracts.stores import (
     a_passkey,
     a_proposal,
     a_run,
+    a_saved_profile,
     a_session,
     a_share,
     a_target,
@@ -174,6 +175,7 @@ def filled(engine):
         tx.shares.add(a_share(rich, None, email="ada@bücher.example"))
         record = an_import(rich, file_name=AWKWARD, mapping={AWKWARD: AWKWARD}, undone=NOW)
         tx.imports.add(record, [money[0].id])
+        tx.profiles.save(a_saved_profile(ada.id))
         told = a_notice(ada.id, portfolio=rich.id, parameters={AWKWARD: AWKWARD}, link=AWKWARD)
         tx.notices.add(attrs.evolve(told, read=NOW, resolved=NOW))
         tx.notices.add(a_notice(bob.id))

@@ -41,6 +41,7 @@ from tests.contracts.stores import (
     a_one_time,
     a_passkey,
     a_proposal,
+    a_saved_profile,
     a_session,
     a_target,
     a_token,
@@ -116,6 +117,7 @@ def planted(work, reports, number):
         tx.recovery_codes.replace(user.id, [text], NOW)
         tx.portfolios.add(portfolio, [entry])
         tx.imports.add(an_import(portfolio, file_name=text), [entry.id])
+        tx.profiles.save(a_saved_profile(user.id, name=text))
         notice = a_notice(user.id, text, portfolio=portfolio.id, parameters={"by": text})
         tx.notice_targets.add(a_target(user.id, name=text, address=text, secret=text))
         tx.notice_choices.save(user.id, NoticeChoices().switched(text, {notice.kind: False}))

@@ -107,5 +107,8 @@ def test_table_is_read_by_a_mapping_profile(store, write, id):
     found = store(*command, "--profile", "profile.json", "--json")
     assert found.code == 0, found
     assert [one["entry"]["amount"] for one in found.json["preview"]["entries"]] == ["1000.50"]
+    missing = store(*command, "--saved-profile", "Mine")
+    assert missing.refused("no mapping profile is called 'Mine'")
+    assert store(*command, "--saved-profile", "A", "--profile", "b.json").refused("give either")
     write("profile.json", json.dumps(profile | {"columns": {}}))
     assert store(*command, "--profile", "profile.json").refused("needs the column of dates")

@@ -27,6 +27,7 @@ from rebalancer.application.account_records import (
     pick,
     plain,
     portfolios_of,
+    profile_row,
     proposals_of,
     read_records,
 )
@@ -174,6 +175,11 @@ def _sections(tx: Transaction, owner: UUID, now: datetime) -> tuple[Section, ...
                 *("mapping", "undone"),
             ),
             lambda: (found for one in portfolios_of(tx, owner) for found in imports_of(tx, one.id)),
+        ),
+        Section(
+            "mapping_profiles",
+            ("name", "profile", "changed"),
+            lambda: (profile_row(one) for one in tx.profiles.of_owner(owner)),
         ),
         _listed(
             "shares",

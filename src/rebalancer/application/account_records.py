@@ -25,6 +25,7 @@ from rebalancer.domain.portfolio.mandate import ManagedPortfolio
 from rebalancer.domain.portfolio.models import ModelVersion, PortfolioModel
 from rebalancer.domain.portfolio.planned_flows import FlowDecision
 from rebalancer.domain.portfolio.questionnaire import Assessment
+from rebalancer.domain.portfolio.saved_profiles import SavedProfile
 from rebalancer.domain.portfolio.statement_imports import StatementImport
 from rebalancer.domain.rebalancing.lifecycle import ProposalRecord
 
@@ -104,6 +105,7 @@ class AccountRecords:
     proposals: tuple[ProposalRecord, ...] = ()
     imports: tuple[ImportRecord, ...] = ()
     models: tuple[ModelRecord, ...] = ()
+    profiles: tuple[SavedProfile, ...] = ()
 
     @property
     def entries(self) -> int:
@@ -120,7 +122,8 @@ class ImportAccount:
     def __call__(self, records: AccountRecords, *, owner: UUID, now: datetime) -> None:
         """Store portfolios, ledgers, imports, proposals and shares under their ids.
 
-        The account keeps its name and its risk assessment; what it lacks is taken from the records.
+        The account keeps its name, its risk assessment and its mapping profiles; what it lacks is
+        taken from the records.
         Shares become invitations, which their recipients accept again.
 
         Raises:
@@ -159,6 +162,9 @@ class ImportAccount:
                     tx.flow_decisions.put(decision)
             for imported in records.imports:
                 tx.imports.add(imported.record, imported.entries)
+            for profile in records.profiles:
+                if tx.profiles.find(profile.profile.name, owner=owner) is None:
+                    tx.profiles.save(profile)
             for one in records.invitations:
                 recipient = find_by_email(tx, one.email)
                 to = None if recipient is None else recipient.id
@@ -225,6 +231,8 @@ def read_records(tx: Transaction, owner: UUID) -> Iterator[Row]:
         for imported in imports_of(tx, portfolio.id):
             ids = [str(id) for id in tx.imports.entries(imported.id)]
             yield {"record": "import", **pick(imported, *imports), "entry_ids": ids}
+    for saved in tx.profiles.of_owner(owner):
+        yield {"record": "mapping_profile", **profile_row(saved)}
     proposals = (
         *("id", "portfolio_id", "stage", "proposed", "expires", "decided", "executed", "cancelled"),
         *("remark", "proposal", "inputs"),
@@ -276,6 +284,15 @@ def imports_of(tx: Transaction, portfolio: UUID) -> Iterator[StatementImport]:
 def proposals_of(tx: Transaction, owner: UUID) -> Iterator[ProposalRecord]:
     """Yield the proposals for open and closed portfolios, latest first."""
     return all_pages(lambda last: tx.proposals.of_owner(owner, before=last, limit=PAGE))
+
+
+def profile_row(saved: SavedProfile) -> Row:
+    """Return a saved mapping profile as values of JSON."""
+    return {
+        "name": saved.profile.name,
+        "profile": saved.profile.document(),
+        "changed": plain(saved.changed),
+    }
 
 
 def pick(source: object, *names: str) -> dict[str, Any]:

@@ -160,6 +160,7 @@ class ImportPlanner:
             tuple(_problems(plan, overdrafts, self.options)),
             booked,
             earlier=next(same, None),
+            profile=self.options.profile,
         )
         return preview, extended
 

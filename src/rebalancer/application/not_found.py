@@ -10,13 +10,17 @@ from rebalancer.domain.errors import NotFound
 
 T = TypeVar("T")
 
-NOT_FOUND: Mapping[str, Callable[[UUID], NotFound]] = {
+NOT_FOUND: Mapping[str, Callable[[UUID | str], NotFound]] = {
     "API key": lambda id: NotFound(f"API key {id} does not exist", code="api_key_not_found"),
     "entry": lambda id: NotFound(f"entry {id} does not exist", code="entry_not_found"),
     "flow": lambda id: NotFound(f"planned flow {id} does not exist", code="flow_not_found"),
     "import": lambda id: NotFound(f"import {id} does not exist", code="import_not_found"),
     "delivery": lambda id: NotFound(f"message {id} does not exist", code="message_not_found"),
     "job": lambda id: NotFound(f"job {id} does not exist", code="job_not_found"),
+    "mapping profile": lambda name: NotFound(
+        f"no mapping profile is called {str(name)[:100]!r}; choose a saved one",
+        code="mapping_profile_not_found",
+    ),
     "notice": lambda id: NotFound(f"notice {id} does not exist", code="notice_not_found"),
     "model": lambda id: NotFound(f"model {id} does not exist", code="model_not_found"),
     "passkey": lambda id: NotFound(f"passkey {id} does not exist", code="passkey_not_found"),
@@ -33,7 +37,7 @@ NOT_FOUND: Mapping[str, Callable[[UUID], NotFound]] = {
 }
 
 
-def require(found: T | None, kind: str, id: UUID) -> T:
+def require(found: T | None, kind: str, id: UUID | str) -> T:
     """Return a stored object; raise NotFound if it is None."""
     if found is None:
         raise NOT_FOUND[kind](id)

@@ -62,6 +62,7 @@ class Quotas:
         streams: Open streams in one server process.
         bytes_a_day: Bytes that are stored in one day, besides proposals.
         registrations_a_day: Accounts that are registered from one address in one day.
+        profiles: Saved mapping profiles.
     """
 
     portfolios: int = 200
@@ -72,6 +73,7 @@ class Quotas:
     streams: int = 10
     bytes_a_day: int = 100_000_000
     registrations_a_day: int = 100
+    profiles: int = 100
 
     def check_portfolios(self, tx: Transaction, owner: UUID) -> None:
         """Check that an account may open one more portfolio.
@@ -101,6 +103,20 @@ class Quotas:
             raise QuotaReached(
                 f"the ledger has {recorded} entries, and {new} more would exceed the maximum of "
                 f"{self.entries}; open another portfolio, and transfer the holdings to it"
+            )
+
+    def check_profiles(self, tx: Transaction, owner: UUID) -> None:
+        """Check that an account may save one more mapping profile.
+
+        Raises:
+            QuotaReached: it has as many as it may have.
+        """
+        if not self.profiles:
+            return
+        tx.users.lock(owner)
+        if len(tx.profiles.of_owner(owner)) >= self.profiles:
+            raise QuotaReached(
+                f"you have {self.profiles} mapping profiles, the maximum; delete one first"
             )
 
     def check_jobs(self, tx: Transaction, owner: UUID) -> None:
@@ -180,7 +196,7 @@ class Quotas:
 
 
 DEFAULT_QUOTAS = Quotas()
-UNLIMITED = Quotas(0, 0, 0, 0, 0, 0, 0, 0)
+UNLIMITED = Quotas(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def size_of_entries(entries: Iterable[Entry]) -> int:

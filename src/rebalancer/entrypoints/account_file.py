@@ -35,8 +35,10 @@ from rebalancer.domain.errors import InvalidRequest, RebalancerError
 from rebalancer.domain.portfolio.following import Following
 from rebalancer.domain.portfolio.ledger import Entry, Ledger, Positions
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
+from rebalancer.domain.portfolio.mapping_profiles import profile_of
 from rebalancer.domain.portfolio.models import ModelContent, ModelVersion, PortfolioModel
 from rebalancer.domain.portfolio.planned_flows import NO_PLAN, FlowDecision, FlowPlan
+from rebalancer.domain.portfolio.saved_profiles import SavedProfile
 from rebalancer.domain.portfolio.statement_imports import StatementImport
 from rebalancer.domain.rebalancing.lifecycle import (
     UNACCEPTED,
@@ -194,6 +196,13 @@ class _ImportLine:
     entry_ids: tuple[UUID, ...]
 
 
+@attrs.frozen
+class _ProfileLine:
+    name: str
+    profile: dict[str, Any]
+    changed: datetime
+
+
 @attrs.define
 class _Ledger:
     """A portfolio whose entries are being read, the latest first."""
@@ -218,6 +227,7 @@ class _Reader:
         self._models: dict[UUID, ModelRecord] = {}
         self._imports: dict[UUID, ImportRecord] = {}
         self._proposals: dict[UUID, ProposalRecord] = {}
+        self._profiles: dict[UUID, SavedProfile] = {}
         self._ended = False
 
     def read(self, file: Iterable[bytes]) -> AccountRecords:
@@ -236,6 +246,7 @@ class _Reader:
             tuple(self._proposals.values()),
             tuple(self._imports.values()),
             tuple(self._models.values()),
+            tuple(self._profiles.values()),
         )
 
     def _take(self, line: bytes) -> None:
@@ -357,6 +368,15 @@ class _Reader:
         fields = attrs.asdict(found, filter=lambda field, _: field.name != "entry_ids")
         record = StatementImport(**fields, owner=self._owner)
         self._imports[found.id] = ImportRecord(record, found.entry_ids)
+
+    def _profile_line(self, row: Any) -> None:
+        found = self._convert(row, _ProfileLine)
+        try:
+            saved = SavedProfile(self._owner, profile_of(found.profile), found.changed)
+        except RebalancerError as error:
+            self._refuse(f"the record is invalid: {error}")
+        self._check_new(saved.id, self._profiles, "mapping profile")
+        self._profiles[saved.id] = saved
 
     def _proposal_line(self, row: Any) -> None:
         _complete(row, "inputs", "portfolio", "currency")
@@ -498,6 +518,7 @@ _HANDLERS: dict[str, Callable[[_Reader, Any], None]] = {
     "model": _Reader._model_line,
     "flow_decision": _Reader._flow_decision_line,
     "import": _Reader._import_line,
+    "mapping_profile": _Reader._profile_line,
     "proposal": _Reader._proposal_line,
     "end": _Reader._end_line,
 }

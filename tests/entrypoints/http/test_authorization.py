@@ -88,6 +88,8 @@ _MANDATE = {"name": "Renamed", "targets": {"C": 1}}
 _SPLIT = {"kind": "split", "symbol": "C", "ratio": "2"}
 _TRADE = {"side": "buy", "symbol": "C", "quantity": "1", "price": "7.7"}
 
+_PROFILE = {"columns": {"date": "Day", "amount": "Total"}, "default_kind": "deposit"}
+
 ROUTES = {
     "GET /health/live": Route("public"),
     "GET /health/ready": Route("public"),
@@ -125,6 +127,11 @@ ROUTES = {
     "POST /api/risk/assessment": Route("personal", 422, {"answers": {}}),
     "GET /api/home": Route("personal"),
     "GET /api/performance": Route("personal"),
+    "GET /api/mapping-profiles": Route("personal"),
+    "GET /api/mapping-profiles/{name}": Route("personal", 404),
+    "PUT /api/mapping-profiles/{name}": Route("personal", 200, _PROFILE),
+    "DELETE /api/mapping-profiles/{name}": Route("personal", 404),
+    "POST /api/table-sketches": Route("personal", 200, {"file": "Day;Total\n1.2.22;5\n"}),
     # Portfolios.
     "GET /api/portfolios": Route("personal"),
     "POST /api/portfolios": Route("personal", 201, _MANDATE),
@@ -255,6 +262,8 @@ SCOPES = {
         "GET /api/models",
         "GET /api/models/{model_id}",
         "GET /api/performance",
+        "GET /api/mapping-profiles",
+        "GET /api/mapping-profiles/{name}",
         "GET /api/portfolios",
         "GET /api/portfolios/{portfolio_id}",
         "GET /api/portfolios/{portfolio_id}/actions",
@@ -285,6 +294,7 @@ SCOPES = {
         "POST /api/jobs/{job_id}/requeue",
         "POST /api/market/assets",
         "POST /api/portfolios/{portfolio_id}/projection",
+        "POST /api/table-sketches",
     ),
     "trade": (
         "POST /api/models",
@@ -293,6 +303,8 @@ SCOPES = {
         "POST /api/models/{model_id}/publish",
         "PUT /api/portfolios/{portfolio_id}/model",
         "DELETE /api/portfolios/{portfolio_id}/model",
+        "PUT /api/mapping-profiles/{name}",
+        "DELETE /api/mapping-profiles/{name}",
         "POST /api/portfolios",
         "PUT /api/portfolios/{portfolio_id}",
         "PATCH /api/portfolios/{portfolio_id}",

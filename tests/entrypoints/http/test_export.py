@@ -24,8 +24,8 @@ from tests.entrypoints.http.conftest import (
 
 SECTIONS = (
     *("profile", "consents", "sessions", "passkeys", "api_keys", "portfolios", "ledger"),
-    *("actions", "imports", "shares", "received_shares", "proposals", "jobs"),
-    *("notices", "notice_choices", "notice_targets", "notice_messages", "audit"),
+    *("actions", "imports", "mapping_profiles", "shares", "received_shares", "proposals"),
+    *("jobs", "notices", "notice_choices", "notice_targets", "notice_messages", "audit"),
     *("flow_decisions", "models", "model_versions"),
 )
 

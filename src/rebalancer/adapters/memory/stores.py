@@ -26,6 +26,7 @@ from rebalancer.adapters.memory.factors import (
 from rebalancer.adapters.memory.flow_decisions import MemoryFlowDecisions
 from rebalancer.adapters.memory.guessing import MemoryKnownDevices, MemoryLoginFailures
 from rebalancer.adapters.memory.leases import MemoryLeases
+from rebalancer.adapters.memory.mapping_profiles import MemoryMappingProfiles
 from rebalancer.adapters.memory.models import MemoryModels
 from rebalancer.adapters.memory.notice_deliveries import MemoryNoticeDeliveries
 from rebalancer.adapters.memory.notices import (
@@ -129,6 +130,7 @@ def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
         flow_decisions=MemoryFlowDecisions(tables["flow_decisions"]),
         proposals=MemoryProposals(tables["proposals"], tables["closed"], shares),
         outbox=MemoryOutbox(tables["outbox"]),
+        profiles=MemoryMappingProfiles(tables["mapping_profiles"]),
         notices=MemoryNotices(tables["notices"]),
         notice_choices=MemoryNoticeChoices(tables["notice_choices"]),
         notice_targets=MemoryNoticeTargets(tables["notice_targets"]),

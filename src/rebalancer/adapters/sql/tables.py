@@ -631,6 +631,15 @@ flow_decisions = Table(
     _one_of("outcome", FlowOutcome),
 )
 
+mapping_profiles = Table(
+    "mapping_profiles",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # follows from the owner and the name
+    Column("owner", ForeignKey(users.c.id), nullable=False, index=True),
+    _document("profile"),
+    Column("changed", Moment, nullable=False),
+)
+
 ledger_checkpoints = Table(
     "ledger_checkpoints",
     metadata,

@@ -27,6 +27,7 @@ from rebalancer.adapters.sql.guessing import SqlKnownDevices, SqlLoginFailures
 from rebalancer.adapters.sql.idempotency_keys import SqlIdempotencyKeys
 from rebalancer.adapters.sql.jobs import SqlJobs
 from rebalancer.adapters.sql.leases import SqlLeases
+from rebalancer.adapters.sql.mapping_profiles import SqlMappingProfiles
 from rebalancer.adapters.sql.models import SqlModels
 from rebalancer.adapters.sql.notice_deliveries import SqlNoticeDeliveries
 from rebalancer.adapters.sql.notices import SqlNoticeChoices, SqlNotices, SqlNoticeTargets
@@ -191,6 +192,7 @@ def _stores(work: SqlWork, connection: Connection, *, locks: bool) -> Transactio
         models=SqlModels(connection, locks, cipher),
         flow_decisions=SqlFlowDecisions(connection, locks, cipher),
         outbox=(SqlOutbox if work.sends_mail else NoOutbox)(connection, locks, cipher),
+        profiles=SqlMappingProfiles(connection, locks, cipher),
         notices=SqlNotices(connection, locks, cipher),
         notice_choices=SqlNoticeChoices(connection, locks, cipher),
         notice_targets=SqlNoticeTargets(connection, locks, cipher),

@@ -36,6 +36,7 @@ from rebalancer.adapters.statements.csv_table import (
     find_table,
 )
 from rebalancer.adapters.statements.csv_words import TITLES, WORDS
+from rebalancer.adapters.statements.table_sketches import propose_from, sketch_table
 from rebalancer.application.ports.statements import StatementReader
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.portfolio.entries import CHARGES, FLOWS, INCOME, TRADES, EntryKind
@@ -50,6 +51,7 @@ from rebalancer.domain.portfolio.mapping_profiles import (
     fold_word,
 )
 from rebalancer.domain.portfolio.statements import Instrument, Statement, Transaction
+from rebalancer.domain.portfolio.table_sketches import TableSketch
 
 NAME = "generic_csv"
 
@@ -395,6 +397,12 @@ class CsvTables:
 
     def propose(self, data: bytes, name: str) -> MappingProfile:
         return propose_profile(data, name)
+
+    def sketch(self, data: bytes, name: str) -> TableSketch:
+        found = sketch_table(data)
+        with suppress(InvalidRequest):
+            return attrs.evolve(found, profile=propose_profile(data, name))
+        return attrs.evolve(found, profile=propose_from(found, name))
 
 
 READERS: Sequence[StatementReader] = (GenericCsv(),)

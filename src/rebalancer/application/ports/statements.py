@@ -7,8 +7,10 @@ from typing import Protocol
 from uuid import UUID
 
 from rebalancer.domain.portfolio.mapping_profiles import MappingProfile
+from rebalancer.domain.portfolio.saved_profiles import SavedProfile
 from rebalancer.domain.portfolio.statement_imports import StatementImport
 from rebalancer.domain.portfolio.statements import Statement
+from rebalancer.domain.portfolio.table_sketches import TableSketch
 
 
 class StatementReader(Protocol):
@@ -60,6 +62,40 @@ class MappedTables(Protocol):
 
         Raises:
             InvalidRequest: the file is not a table, or its titles are unknown.
+        """
+
+    def sketch(self, data: bytes, name: str) -> TableSketch:
+        """Return the beginning of a table, and guesses for a profile of this name.
+
+        Raises:
+            InvalidRequest: the file is not a table.
+        """
+
+
+class MappingProfiles(Protocol):
+    """Saved mapping profiles; a name is unique in an account, without regard to case."""
+
+    def save(self, saved: SavedProfile) -> None:
+        """Store a profile, in place of that of the same name."""
+
+    def find(self, name: str, *, owner: UUID) -> SavedProfile | None:
+        """Return the profile of a name; None without one."""
+
+    def get(self, name: str, *, owner: UUID) -> SavedProfile:
+        """Return the profile of a name.
+
+        Raises:
+            NotFound: the account has no profile of this name.
+        """
+
+    def of_owner(self, owner: UUID) -> list[SavedProfile]:
+        """Return the profiles of an account, by name."""
+
+    def delete(self, name: str, *, owner: UUID) -> None:
+        """Delete the profile of a name.
+
+        Raises:
+            NotFound: the account has no profile of this name.
         """
 
 

@@ -27,7 +27,7 @@ from rebalancer.application.ports.one_time import OneTimeTokens
 from rebalancer.application.ports.planned_flows import FlowDecisions
 from rebalancer.application.ports.portfolios import IdempotencyKeys, Portfolios, Proposals
 from rebalancer.application.ports.sharing import PortfolioShares
-from rebalancer.application.ports.statements import StatementImports
+from rebalancer.application.ports.statements import MappingProfiles, StatementImports
 from rebalancer.application.ports.synchronization import (
     ProviderQuotas,
     ScheduledTasks,
@@ -79,6 +79,7 @@ class Transaction:
     imports: StatementImports
     flow_decisions: FlowDecisions
     models: Models
+    profiles: MappingProfiles
     proposals: Proposals
     keys: IdempotencyKeys
     jobs: Jobs

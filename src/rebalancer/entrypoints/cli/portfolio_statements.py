@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import attrs
 import click
 
 from rebalancer.application.ports.clock import Clock, Ids
@@ -56,6 +57,11 @@ prices_option = click.option("--prices", type=FILE, metavar="FILE", help=f"{PRIC
     help="Mapping profile of a table without a known layout; see docs/imports.md.",
 )
 @click.option(
+    "--saved-profile",
+    metavar="NAME",
+    help="Saved mapping profile of the portfolio's owner, instead of a file.",
+)
+@click.option(
     "--keep-unknown",
     is_flag=True,
     help="Record unknown instruments under their own symbol or ISIN, without prices.",
@@ -83,6 +89,7 @@ def import_statement(
     mapped: tuple[str, ...],
     layout: str | None,
     profile: Path | None,
+    saved_profile: str | None,
     keep_unknown: bool,
     include_duplicates: bool,
     skip_errors: bool,
@@ -109,12 +116,15 @@ def import_statement(
     from msgspec import to_builtins
 
     from rebalancer.application.import_planning import ImportOptions
+    from rebalancer.application.mapping_profiles import ReadMappingProfile
     from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.application.statement_files import StatementFile
     from rebalancer.application.statement_imports import CommitImport, PreviewImport
     from rebalancer.domain.portfolio.mapping_profiles import profile_of
     from rebalancer.entrypoints.schemas.statement_imports import import_record_view, preview_view
 
+    if profile is not None and saved_profile is not None:
+        raise InvalidRequest("give either --profile or --saved-profile", code="conflicting_options")
     statement = StatementFile(file.name, read_file(file, field="file"))
     options = ImportOptions(
         _read_mapping(mapped),
@@ -129,6 +139,9 @@ def import_statement(
     with container(sources(prices)) as wired:
         with wired.get(UnitOfWork).read() as tx:
             owner = tx.portfolios.get(id).owner
+        if saved_profile is not None:
+            saved = wired.get(ReadMappingProfile)(saved_profile, owner=owner)
+            options = attrs.evolve(options, profile=saved.profile)
         now = wired.get(Clock)()
         if dry_run:
             found, portfolio = wired.get(PreviewImport)(

@@ -38,6 +38,10 @@ def form_schema() -> dict[str, Any]:
                 "type": "string",
                 "description": "A mapping profile, as a JSON object.",
             },
+            "profile_name": {
+                "type": "string",
+                "description": "Name of a saved mapping profile.",
+            },
             "keep_unknown": {"type": "boolean", "default": False},
             "include_duplicates": {"type": "boolean", "default": False},
             "skip_errors": {"type": "boolean", "default": False},
@@ -109,6 +113,6 @@ def _value(name: str, text: str) -> Any:
                 field=name,
                 code="invalid_json",
             ) from None
-    if name == "layout":
+    if name in ("layout", "profile_name"):
         return text or None
     return _FLAGS.get(text.strip().lower(), text)

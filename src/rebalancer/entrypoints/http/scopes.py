@@ -19,6 +19,7 @@ _PROPOSING = re.compile(
     r"/api/rebalance/predict|/api/backtest|/api/jobs/[^/]+/(cancel|requeue)|/api/market/assets"
     r"|/api/portfolios/[^/]+/projection"
     r"|/api/models/[^/]+/preview"
+    r"|/api/table-sketches"
 )
 
 

@@ -11,7 +11,7 @@ from msgspec import Meta, field
 
 from rebalancer.application.asset_search import FoundAsset
 from rebalancer.application.import_planning import ImportOptions, ImportPreview
-from rebalancer.domain.errors import FaultCollector, RebalancerError
+from rebalancer.domain.errors import FaultCollector, InvalidRequest, RebalancerError
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.import_balances import Overdraft, PositionChange
 from rebalancer.domain.portfolio.import_duplicates import Certainty, Duplicate, PlannedEntry
@@ -88,6 +88,20 @@ class ImportBody(Body, frozen=True, kw_only=True):
         dict[str, Any] | None,
         about("Mapping profile of a table without a known layout; see docs/imports.md."),
     ] = None
+
+    profile_name: Annotated[
+        Annotated[str, Meta(max_length=100)] | None,
+        about("Name of a saved mapping profile, instead of a profile."),
+    ] = None
+
+    def check(self) -> None:
+        """Check that at most one profile is stated."""
+        if self.profile is not None and self.profile_name is not None:
+            raise InvalidRequest(
+                "both a profile and the name of a saved one are given; send one of them",
+                field="profile_name",
+                code="conflicting_options",
+            )
 
     @property
     def content(self) -> bytes:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
+import attrs
 from dishka.integrations.litestar import FromDishka
 from litestar import Response, get, post
 from litestar.params import FromPath, JSONBody
 
+from rebalancer.application.mapping_profiles import ReadMappingProfile
 from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.application.statement_files import LARGEST_FILE, StatementFile
 from rebalancer.application.statement_imports import (
@@ -72,6 +74,7 @@ async def import_statement(
     commit: FromDishka[CommitImport],
     clock: FromDishka[Clock],
     ids: FromDishka[Ids],
+    profiles: FromDishka[ReadMappingProfile],
     key: Key = None,
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
@@ -83,12 +86,16 @@ async def import_statement(
     """
     file = StatementFile(data.file_name, data.content)
     accepted = accepted_versions(if_match, if_none_match, required=False)
+    options = data.options()
+    if data.profile_name is not None:
+        saved = await run_in(READS, profiles, data.profile_name, owner=owner)
+        options = attrs.evolve(options, profile=saved.profile)
     if data.dry_run:
         shown, portfolio = await run_in(
             READS,
             preview,
             file,
-            data.options(),
+            options,
             portfolio_id=portfolio_id,
             owner=owner,
             now=clock(),
@@ -99,7 +106,7 @@ async def import_statement(
         WRITES,
         commit,
         file,
-        data.options(),
+        options,
         portfolio_id=portfolio_id,
         owner=owner,
         accepted=accepted,
