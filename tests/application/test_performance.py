@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rebalancer.adapters.memory.market import MemoryInstruments, MemoryPrices
@@ -17,13 +18,15 @@ from rebalancer.application.corporate_actions import BookActions
 from rebalancer.application.performance import (
     CombinedPerformance,
     MeasureAllPerformance,
+    MeasurePerformance,
     PeriodRequest,
     parse_benchmark,
     restate_currency,
 )
 from rebalancer.domain.backtest.track_record import measure_account, measure_history
-from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.errors import InvalidRequest, RebalancerError
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
+from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.entries import Entry
 from rebalancer.domain.portfolio.ledger import Ledger
@@ -48,6 +51,19 @@ IN_EUROS = (
     entry("deposit", 80, day(0)),
     trade("buy", 4, "B", 20, day(0)),
 )
+
+
+class MutablePrices:
+    """Prices that a test replaces, as an import does."""
+
+    def __init__(self, history: PriceHistory) -> None:
+        self.history = history
+
+    def symbols(self) -> tuple[str, ...]:
+        return self.history.symbols
+
+    def closes(self, *_: object, **__: object) -> PriceHistory:
+        return self.history
 
 
 @pytest.mark.parametrize(
@@ -163,3 +179,76 @@ def test_single_account_together_is_itself() -> None:
     alone = measure_account(Ledger(IN_EUROS), MARKET, currency="EUR")
     assert alone.income is not None
     assert np.cumprod(alone.daily.ratio) == pytest.approx(alone.history.index)
+
+
+CHANGES = st.one_of(
+    st.tuples(st.just("deposit"), st.integers(1, 500), st.integers(0, 9)),
+    st.tuples(st.just("buy"), st.integers(1, 3), st.integers(0, 9)),
+    st.tuples(st.just("void"), st.integers(0, 9), st.just(0)),
+    st.tuples(st.just("market"), st.integers(1, 5), st.just(0)),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(CHANGES, min_size=1, max_size=5), st.integers(0, 8))
+def test_measurements_that_are_kept_equal_those_of_all_entries(
+    changes: list[tuple[str, int, int]], since: int
+) -> None:
+    """Entries of any day, voids and restated prices come between periods that are asked for."""
+    work, owner, markets = MemoryWork(), UUID(int=9), MutablePrices(MARKET)
+    mandate = Mandate("Mixed", Currency("USD"), {"A": 0.6, "B": 0.4})
+    with work.begin() as tx:
+        tx.users.add(User(owner, "ada@example.org", "Ada", "x", NOW))
+        first = (entry("deposit", 1000, day(0)), trade("buy", 10, "A", 10, day(0)))
+        managed = ManagedPortfolio.open(
+            mandate, entries=first, id=UUID(int=1), owner=owner, now=NOW
+        )
+        tx.portfolios.add(managed, first)
+    request = PeriodRequest(day(since), None, "A:0.5,B:0.5")
+
+    def uses() -> tuple[MeasurePerformance, MeasureAllPerformance]:
+        book, listed = BookActions(work, lambda: NOW), MemoryInstruments(LISTED)
+        return (
+            MeasurePerformance(work, markets, listed, book),
+            MeasureAllPerformance(work, markets, listed, book, Currency("EUR")),
+        )
+
+    def ask(one: MeasurePerformance, every: MeasureAllPerformance) -> list[object]:
+        found = one(UUID(int=1), actor=owner, request=request)
+        both = every(owner, currency=Currency("EUR"), request=request)
+        assert both.history is not None
+        return [
+            found.record.portfolio.values.tolist(),
+            found.record.portfolio.twr,
+            found.record.no_rebalancing.twr,
+            found.record.benchmark.values.tolist(),
+            found.record.income,
+            found.breakdown.holdings,
+            both.history.values.tolist(),
+            both.contributions,
+            both.income,
+        ]
+
+    kept = uses()
+    assert ask(*kept) == ask(*uses())
+    for number, (what, size, on) in enumerate(changes):
+        if what == "market":
+            levels = {"A": rise(10, 10 + size), "B": rise(20, 10), "EURUSD": rise(1.25, 1)}
+            markets.history = market_of(levels, {"A": "USD", "B": "EUR"})
+        else:
+            with work.begin() as tx:
+                stored = tx.portfolios.get(UUID(int=1), owner=owner)
+                ledger = tx.portfolios.ledger(UUID(int=1))
+                if what == "void":
+                    wanted = ledger.effective[size % len(ledger.effective)]
+                    new = wanted.reversal(recorded=NOW)
+                elif what == "buy":
+                    new = trade("buy", size, "A", 10, day(on))
+                else:
+                    new = entry("deposit", size, day(on))
+                with suppress(RebalancerError):
+                    longer = ledger.extended_by([new])
+                    later = NOW + timedelta(seconds=number + 1)
+                    if longer.effective:
+                        tx.portfolios.save(stored.book(longer, later), entries=[new])
+        assert ask(*kept) == ask(*uses())

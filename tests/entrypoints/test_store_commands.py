@@ -328,6 +328,24 @@ def test_stored_portfolio_is_shown(store, keep):
     assert store("portfolio", "export", id, *ADA).refused("give either ids or --owner")
 
 
+def test_performance_of_all_portfolios_of_an_owner_is_measured(store, write):
+    both = (PORTFOLIO, PORTFOLIO | {"id": "other", "name": "Other"})
+    write("book.jsonl", "\n".join(json.dumps(one) for one in both))
+    done = store("portfolio", "import", "book.jsonl", *ADA, "--on", "2021-01-04", "--json")
+    first = done.json["opened"][0]["id"]
+    alone = store("portfolio", "performance", first, "--json").json
+    both = store("portfolio", "performance", *ADA, "--json").json
+    assert both["value"] == pytest.approx(2 * alone["portfolio"]["final_value"], abs=0.01)
+    change = alone["portfolio"]["time_weighted_return"]
+    assert both["time_weighted_return"] == pytest.approx(change)
+    assert {one["name"] for one in both["portfolios"]} == {"Retirement", "Other"}
+    told = store("portfolio", "performance", *ADA, "--benchmark", "A").stdout
+    assert "All portfolios of ada@example.org" in told and "Contributions by portfolio" in told
+    assert store("portfolio", "performance").refused("give either an id or --owner")
+    assert store("portfolio", "performance", first, *ADA).refused("give either an id or --owner")
+    assert store("portfolio", "performance", first, "--currency", "EUR").refused("--currency")
+
+
 def test_performance_of_a_stored_portfolio_is_measured(store, keep):
     (id,) = keep(PORTFOLIO)
     found = store("portfolio", "performance", id, "--benchmark", "A", "--json").json

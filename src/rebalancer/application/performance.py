@@ -6,12 +6,14 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from uuid import UUID
 
 import attrs
 
 from rebalancer.application.corporate_actions import BookActions
 from rebalancer.application.home import MOST_PORTFOLIOS, commonest_currency
+from rebalancer.application.measured_portfolios import MeasurementCache
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.target_groups import resolve_or_state
@@ -28,9 +30,11 @@ from rebalancer.domain.backtest.periods import ValueHistory, add_histories, find
 from rebalancer.domain.backtest.track_record import (
     FREE,
     MeasuredAccount,
+    RecordedPortfolio,
     TrackRecord,
     measure_account,
     measure_track_record,
+    record_portfolio,
 )
 from rebalancer.domain.errors import InvalidRequest, RebalancerError
 from rebalancer.domain.market.asset_classes import AssetClass
@@ -40,7 +44,7 @@ from rebalancer.domain.market.symbols import normalize_symbol
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.entries import Entry, EntryKind
 from rebalancer.domain.portfolio.ledger import Ledger
-from rebalancer.domain.portfolio.mandate import ManagedPortfolio
+from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
 from rebalancer.domain.portfolio.target_groups import LookThrough
 
 UNKNOWN_CLASS = "unknown"
@@ -173,12 +177,18 @@ class PortfolioPerformance:
 
 @attrs.frozen
 class MeasurePerformance:
-    """Measure a portfolio's performance against benchmarks with the same cash flows."""
+    """Measure a portfolio's performance against benchmarks with the same cash flows.
+
+    Other periods of an unchanged portfolio need no entries, see `MeasurementCache`.
+    """
 
     work: UnitOfWork
     prices: PriceSource
     instruments: InstrumentSource
     book: BookActions
+    cache: MeasurementCache[RecordedPortfolio] = attrs.field(
+        factory=MeasurementCache, init=False, repr=False
+    )
 
     def __call__(
         self, portfolio_id: UUID, *, actor: UUID, request: PeriodRequest = PeriodRequest()
@@ -194,19 +204,29 @@ class MeasurePerformance:
             portfolio = tx.portfolios.get_for(portfolio_id, actor)
         booked = self.book(portfolio, market)
         portfolio = booked.portfolio
-        with self.work.read() as tx:
-            ledger = tx.portfolios.ledger(portfolio_id)
-            _ = ledger.entries  # which are read until the transaction ends
         listed = self.instruments.instruments()
-        record = measure_track_record(
-            ledger,
-            resolve_or_state(portfolio, market, listed),
-            market,
-            benchmark=parse_benchmark(request.benchmark, market.columns),
-            currency=portfolio.mandate.currency.code,
-            since=request.since,
-            until=request.until,
-        )
+        benchmark = parse_benchmark(request.benchmark, market.columns)
+        targets = resolve_or_state(portfolio, market, listed)
+        terms = (request.benchmark, tuple(sorted(targets.items())))
+        recorded = self.cache.find(portfolio, market, terms)
+        if recorded is None:
+            with self.work.read() as tx:
+                portfolio = tx.portfolios.get_for(portfolio_id, actor)
+                ledger = tx.portfolios.ledger(portfolio_id)
+                _ = ledger.entries  # which are read until the transaction ends
+            recorded = self.cache.measure(
+                portfolio,
+                market,
+                lambda: record_portfolio(
+                    ledger,
+                    targets,
+                    market,
+                    benchmark=benchmark,
+                    currency=portfolio.mandate.currency.code,
+                ),
+                terms,
+            )
+        record = recorded.over(request.since, request.until)
         record = attrs.evolve(record, notes=(*record.notes, *booked.notes))
         breakdown = Breakdown.of(record.daily, record.span, listed, portfolio.mandate.look_through)
         return PortfolioPerformance(portfolio, record, breakdown, listed)
@@ -247,6 +267,9 @@ class MeasureAllPerformance:
     instruments: InstrumentSource
     book: BookActions
     base: Currency
+    cache: MeasurementCache[MeasuredAccount] = attrs.field(
+        factory=MeasurementCache, init=False, repr=False
+    )
 
     def __call__(
         self,
@@ -265,21 +288,33 @@ class MeasureAllPerformance:
         with self.work.read() as tx:
             found = tx.portfolios.page(owner, limit=MOST_PORTFOLIOS)
         booked = self.book.many(found, market)
-        with self.work.read() as tx:
-            ledgers = tx.portfolios.ledgers([one.id for one in found])
         chosen = currency or commonest_currency(found, self.base)
+        known = {
+            one.portfolio.id: self.cache.find(one.portfolio, market, chosen.code) for one in booked
+        }
+        unknown = {id for id, account in known.items() if account is None}
+        with self.work.read() as tx:
+            # Those that changed since are measured as they are now.
+            current = {one.id: one for one in tx.portfolios.page(owner, limit=MOST_PORTFOLIOS)}
+            ledgers = tx.portfolios.ledgers(unknown & set(current))
         measured: list[tuple[ManagedPortfolio, MeasuredAccount]] = []
         notes = []
         for one in booked:
-            mandate = one.portfolio.mandate
-            ledger = restate_currency(ledgers[one.portfolio.id], mandate.currency.code, chosen.code)
+            id = one.portfolio.id
+            if id in unknown and id not in current:
+                continue  # it was closed
+            account = known[id]
+            portfolio = one.portfolio if account is not None else current[id]
+            mandate = portfolio.mandate
             try:
-                account = measure_account(ledger, market, currency=chosen.code)
+                if account is None:
+                    measure = partial(_measure_in, ledgers[id], mandate, market, chosen)
+                    account = self.cache.measure(portfolio, market, measure, chosen.code)
             except RebalancerError as error:
                 notes.append(f"{mandate.name} is missing: {error.message}.")
                 continue
             notes += [f"{mandate.name}: {note}" for note in one.notes]
-            measured.append((one.portfolio, account))
+            measured.append((portfolio, account))
         together = add_histories([account.history for _, account in measured])
         if together is None:
             return CombinedPerformance(chosen, notes=tuple(notes))
@@ -319,6 +354,14 @@ def _all_splits(measured: Sequence[tuple[ManagedPortfolio, object]]) -> LookThro
         for symbol, split in portfolio.mandate.look_through.items():
             found.setdefault(symbol, split)
     return found
+
+
+def _measure_in(
+    ledger: Ledger, mandate: Mandate, market: PriceHistory, currency: Currency
+) -> MeasuredAccount:
+    """Measure a portfolio in a currency."""
+    restated = restate_currency(ledger, mandate.currency.code, currency.code)
+    return measure_account(restated, market, currency=currency.code)
 
 
 def restate_currency(ledger: Ledger, base: str, currency: str) -> Ledger:

@@ -66,7 +66,7 @@ from rebalancer.domain.backtest.courses import (
     replay_ledger,
 )
 from rebalancer.domain.backtest.income import Income, collect_income
-from rebalancer.domain.backtest.lines import Line, Span, measure_growth, measure_line
+from rebalancer.domain.backtest.lines import Growth, Line, Span, measure_growth, measure_line
 from rebalancer.domain.backtest.periods import ValueHistory, find_span
 from rebalancer.domain.backtest.replays import Replay, add_up_flows
 from rebalancer.domain.market.frequency import (
@@ -188,56 +188,130 @@ def measure_track_record(
             unknown symbol; a currency cannot be converted; or see `find_span`.
         Overdrawn: cash or a holding is negative at the end of a day.
     """
+    recorded = record_portfolio(
+        ledger, targets, market, benchmark=benchmark, costs=costs, currency=currency
+    )
+    return recorded.over(since, until)
+
+
+@attrs.frozen(eq=False)
+class RecordedPortfolio:
+    """A recorded portfolio and its comparisons over all days, of which periods are measured.
+
+    Attributes:
+        replay: Its entries and prices.
+        recorded: Its holdings.
+        alone: Those without rebalancing.
+        followed: Those of the benchmark.
+        benchmark: Name of the benchmark.
+        wanted: Weights of the benchmark.
+        growth: Growth of the portfolio.
+        paid_in: (T,) cumulative deposits minus withdrawals.
+        daily: Contributions of holdings.
+    """
+
+    replay: Replay
+    recorded: Course
+    alone: Course
+    followed: Course
+    benchmark: str
+    wanted: Mapping[str, float]
+    growth: Growth
+    paid_in: Floats
+    daily: DailyContributions[Item]
+
+    @property
+    def size(self) -> int:
+        """Return about how many bytes its arrays take."""
+        daily, prices = self.daily, self.replay.prices
+        tables = (daily.held, daily.local, daily.currency, daily.earned, daily.traded)
+        levels = (prices.traded, prices.total, prices.rates, self.growth.held)
+        courses = (self.recorded, self.alone, self.followed)
+        held = (table for one in courses for table in (one.opening, one.quantities))
+        return sum(table.nbytes for table in (*tables, *levels, *held))
+
+    def over(self, since: date | None = None, until: date | None = None) -> TrackRecord:
+        """Return the figures of a period, see `measure_track_record`.
+
+        Raises:
+            InvalidRequest: see `find_span`.
+        """
+        replay, recorded = self.replay, self.recorded
+        prices, dates = replay.prices, replay.dates
+        span = find_span(dates, since, until)
+        measured = replay.measured()
+
+        def measure(name: str, course: Course) -> Line:
+            return measure_line(name, course, prices.total, prices.rates, measured, span)
+
+        portfolio = measure_line(
+            PORTFOLIO, recorded, prices.traded, prices.rates, measured, span, self.growth
+        )
+        before = 0.0 if span.first is None else float(self.paid_in[span.first])
+        contributions: Floats = self.paid_in[span.shown] - before
+        stood = 0.0 if span.first is None else float(portfolio.values[0])
+        totals = _sum_entries(replay.days, prices, span)
+        traded = sorted(replay.ledger.symbols - _renamed(replay.ledger, replay.market))
+        return TrackRecord(
+            dates=dates[span.shown],
+            contributions=contributions,
+            portfolio=portfolio,
+            no_rebalancing=measure(NO_REBALANCING, self.alone),
+            benchmark=measure(self.benchmark, self.followed),
+            gain=float(portfolio.values[-1] - stood - contributions[-1]),
+            **{name: float(amount) for name, amount in totals.items()},
+            span=span,
+            daily=self.daily,
+            income=tuple(collect_income(replay.days, dates, prices, span)),
+            notes=(
+                *_notes(
+                    replay.opening, replay.market, traded, recorded, prices.assets, self.wanted
+                ),
+                *_rate_notes(replay.filled, prices, dates[0].item()),
+                *_adjustment_notes(replay.filled, recorded, prices),
+                *([] if portfolio.twr_annual is not None else [_LESS_THAN_A_YEAR]),
+            ),
+            frequency=measured.frequency,
+        )
+
+
+def record_portfolio(
+    ledger: Ledger,
+    targets: Mapping[str, float],
+    market: PriceHistory,
+    *,
+    benchmark: str | Mapping[str, float] | None = None,
+    costs: CostModel = TEN_BASIS_POINTS,
+    currency: str = "USD",
+) -> RecordedPortfolio:
+    """Return a recorded portfolio and its comparisons, of which periods can be measured.
+
+    `measure_track_record` describes arguments and errors.
+    """
     wanted = _wanted(benchmark, targets, market)
     replay = Replay.of(ledger, market, {*targets, *wanted}, currency)
-    market, filled, opening = replay.market, replay.filled, replay.opening
     days, dates, prices = replay.days, replay.dates, replay.prices
-    span = find_span(dates, since, until)
-    traded = sorted(replay.ledger.symbols - _renamed(replay.ledger, market))
-
     recorded = replay_ledger(days, prices)
     alone = simulate_no_rebalancing(
-        recorded, days, prices, _weights(targets, prices), opening is not None
+        recorded, days, prices, _weights(targets, prices), replay.opening is not None
     )
     charges = (costs if benchmark is None else FREE).of(
         [*prices.assets, *prices.currencies], Instruments()
     )
     followed = simulate_benchmark(recorded, dates, prices, _weights(wanted, prices), charges)
-
-    measured = replay.measured()
-
-    def measure(name: str, course: Course) -> Line:
-        return measure_line(name, course, prices.total, prices.rates, measured, span)
-
     growth = measure_growth(recorded, prices.traded, prices.rates)
-    portfolio = measure_line(
-        PORTFOLIO, recorded, prices.traded, prices.rates, measured, span, growth
-    )
-    paid_in = add_up_flows(recorded, dates)
-    before = 0.0 if span.first is None else float(paid_in[span.first])
-    contributions: Floats = paid_in[span.shown] - before
-    stood = 0.0 if span.first is None else float(portfolio.values[0])
-    totals = _sum_entries(days, prices, span)
-    return TrackRecord(
-        dates=dates[span.shown],
-        contributions=contributions,
-        portfolio=portfolio,
-        no_rebalancing=measure(NO_REBALANCING, alone),
-        benchmark=measure(_benchmark_name(benchmark), followed),
-        gain=float(portfolio.values[-1] - stood - contributions[-1]),
-        **{name: float(amount) for name, amount in totals.items()},
-        span=span,
-        daily=measure_contributions(
+    return RecordedPortfolio(
+        replay,
+        recorded,
+        alone,
+        followed,
+        _benchmark_name(benchmark),
+        wanted,
+        growth,
+        add_up_flows(recorded, dates),
+        measure_contributions(
             dates, recorded, days, prices, growth, replay.currencies(currency), currency
         ),
-        income=tuple(collect_income(days, dates, prices, span)),
-        notes=(
-            *_notes(opening, market, traded, recorded, prices.assets, wanted),
-            *_rate_notes(filled, prices, dates[0].item()),
-            *_adjustment_notes(filled, recorded, prices),
-            *([] if portfolio.twr_annual is not None else [_LESS_THAN_A_YEAR]),
-        ),
-        frequency=measured.frequency,
     )
 
 
@@ -254,6 +328,14 @@ class MeasuredAccount:
     daily: DailyContributions[Item]
     _days: Days
     _prices: PriceTable
+
+    @property
+    def size(self) -> int:
+        """Return about how many bytes its arrays take."""
+        daily = self.daily
+        tables = (daily.held, daily.local, daily.currency, daily.earned, daily.traded)
+        prices = self._prices
+        return sum(one.nbytes for one in (*tables, prices.traded, prices.total, prices.rates))
 
     def income(self, span: Span) -> list[Income]:
         """Return the income of a period by month."""

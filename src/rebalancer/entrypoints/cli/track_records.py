@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rebalancer.entrypoints.schemas.performance import (
+        CombinedPerformanceView,
         ContributionView,
         HoldingContributionView,
         PerformanceView,
@@ -67,9 +68,36 @@ def print_performance(name: str, found: PerformanceView) -> None:
         screen.print(note, markup=False)
 
 
-def _print_contributions(screen: Console, found: PerformanceView) -> None:
+def print_combined_performance(owner: str, found: CombinedPerformanceView) -> None:
+    """Print the figures of all portfolios of an owner as one account."""
+    screen, currency = console(), found.currency
+    if found.value is None:
+        screen.print(f"No portfolio of {owner} can be measured.", markup=False)
+    else:
+        screen.print(
+            f"All portfolios of {owner}, {found.first} to {found.last}\n"
+            f"value {found.value:,.2f} {currency}, contributed {found.contributed:,.2f}, gain "
+            f"{found.gain:+,.2f}, return {_percent(found.time_weighted_return, signed=True)}",
+            markup=False,
+        )
+        if found.benchmark is not None:
+            screen.print(
+                f"{found.benchmark}: {_percent(found.benchmark_return, signed=True)}", markup=False
+            )
+        _print_contributions(screen, found)
+        _print_calendar(screen, found)
+        _print_income(screen, found)
+    for note in found.notes:
+        screen.print(note, markup=False)
+
+
+def _print_contributions(screen: Console, found: PerformanceView | CombinedPerformanceView) -> None:
     """Print what holdings, classes and currencies add to the return; each part adds up to it."""
+    from rebalancer.entrypoints.schemas.performance import PerformanceView
+
+    portfolios = [] if isinstance(found, PerformanceView) else found.portfolios
     groups: list[tuple[str, Sequence[tuple[str, ContributionView]]]] = [
+        *([("portfolio", [(one.name, one) for one in portfolios])] if portfolios else []),
         ("holding", [(_name(one), one) for one in found.attribution.holdings]),
         ("asset class", [(one.name, one) for one in found.attribution.asset_classes]),
         ("currency", [(one.name, one) for one in found.attribution.currencies]),
@@ -106,7 +134,7 @@ def _name(one: HoldingContributionView) -> str:
     return one.symbol or (one.kind.value if one.kind == "fees" else f"cash {one.currency}")
 
 
-def _print_calendar(screen: Console, found: PerformanceView) -> None:
+def _print_calendar(screen: Console, found: PerformanceView | CombinedPerformanceView) -> None:
     """Print the return of each month, a line a year."""
     table = wide_table(screen, "Returns of months, in %", ["year"], [*_MONTHS, "all"])
     for year in found.years:
@@ -123,7 +151,7 @@ def _print_calendar(screen: Console, found: PerformanceView) -> None:
     screen.print(table)
 
 
-def _print_income(screen: Console, found: PerformanceView) -> None:
+def _print_income(screen: Console, found: PerformanceView | CombinedPerformanceView) -> None:
     """Print dividends, interest and returned capital by month and asset."""
     if not found.income:
         return

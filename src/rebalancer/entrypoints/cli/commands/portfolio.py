@@ -43,7 +43,9 @@ from rebalancer.entrypoints.cli.stored_portfolios import PAGE, find_user
 if TYPE_CHECKING:
     from dishka import Container
 
+    from rebalancer.application.performance import PeriodRequest
     from rebalancer.application.valuation import ValuedPortfolio
+    from rebalancer.domain.backtest.periods import Interval
     from rebalancer.domain.portfolio.owner import User
     from rebalancer.wiring.market import Sources
 
@@ -170,7 +172,13 @@ def show(id: UUID, entries: int, where: Sources, as_json: bool) -> None:
 
 
 @portfolio.command()
-@click.argument("id", type=click.UUID)
+@click.argument("id", type=click.UUID, required=False)
+@click.option("--owner", metavar="EMAIL", help="Instead of an id: all portfolios of this owner.")
+@click.option(
+    "--currency",
+    metavar="CODE",
+    help="Of all portfolios together. Default: the one that most of them have.",
+)
 @click.option(
     "--from", "since", type=IsoDate(), help="First day. Default: the day of the first entry."
 )
@@ -190,7 +198,9 @@ def show(id: UUID, entries: int, where: Sources, as_json: bool) -> None:
 @market_options
 @json_option
 def performance(
-    id: UUID,
+    id: UUID | None,
+    owner: str | None,
+    currency: str | None,
     since: date | None,
     until: date | None,
     interval: str,
@@ -198,7 +208,7 @@ def performance(
     where: Sources,
     as_json: bool,
 ) -> None:
-    """Measure the performance of a stored portfolio from its ledger.
+    """Measure the performance of a stored portfolio, or of all portfolios of an owner together.
 
     It is compared with holding it unchanged and with a benchmark, with the same cash flows. The
     time-weighted return splits into a local return and the effect of exchange rates, and into the
@@ -210,6 +220,7 @@ def performance(
       rebalancer portfolio performance 6f9619ff-8b86-4d01-b42d-00cf4fc964ff
       rebalancer portfolio performance 6f9619ff-8b86-4d01-b42d-00cf4fc964ff \\
         --from 2022-01-01 --to 2022-12-31 --interval month --benchmark VTI:0.6,BND:0.4
+      rebalancer portfolio performance --owner ada@example.org --currency EUR
     """
     from msgspec import to_builtins
 
@@ -219,16 +230,57 @@ def performance(
     from rebalancer.entrypoints.cli.track_records import print_performance
     from rebalancer.entrypoints.schemas.performance import performance_view
 
+    if (id is None) == (owner is None):
+        raise InvalidRequest("give either an id or --owner", code="conflicting_options")
     request = PeriodRequest(since, until, benchmark)
+    if id is None:
+        _measure_all(str(owner), currency, request, Interval(interval), where, as_json=as_json)
+        return
+    if currency is not None:
+        raise InvalidRequest(
+            "--currency is for all portfolios together; a portfolio has its base currency",
+            field="currency",
+            code="conflicting_options",
+        )
     with container(where) as wired:
         with wired.get(UnitOfWork).read() as tx:
-            owner = tx.portfolios.get(id).owner
-        found = wired.get(MeasurePerformance)(id, actor=owner, request=request)
+            actor = tx.portfolios.get(id).owner
+        found = wired.get(MeasurePerformance)(id, actor=actor, request=request)
     view = performance_view(found, Interval(interval))
     if as_json:
         print_json(to_builtins(view))
     else:
         print_performance(found.portfolio.mandate.name, view)
+
+
+def _measure_all(
+    email: str,
+    currency: str | None,
+    request: PeriodRequest,
+    interval: Interval,
+    where: Sources,
+    *,
+    as_json: bool,
+) -> None:
+    """Print the performance of all portfolios of an owner as one account."""
+    from msgspec import to_builtins
+
+    from rebalancer.application.performance import MeasureAllPerformance
+    from rebalancer.application.ports.store import UnitOfWork
+    from rebalancer.domain.money import Currency
+    from rebalancer.entrypoints.cli.track_records import print_combined_performance
+    from rebalancer.entrypoints.schemas.performance import combined_performance_view
+
+    chosen = None if currency is None else Currency(currency)
+    with container(where) as wired:
+        with wired.get(UnitOfWork).read() as tx:
+            owner = find_user(tx, email).id
+        found = wired.get(MeasureAllPerformance)(owner, currency=chosen, request=request)
+    view = combined_performance_view(found, interval)
+    if as_json:
+        print_json(to_builtins(view, enc_hook=str))
+    else:
+        print_combined_performance(email, view)
 
 
 @portfolio.command()
