@@ -191,7 +191,7 @@ CHANGES = st.one_of(
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(CHANGES, min_size=1, max_size=5), st.integers(0, 8))
-def test_measurements_that_are_kept_equal_those_of_all_entries(
+def test_cached_measurements_equal_those_of_all_entries(
     changes: list[tuple[str, int, int]], since: int
 ) -> None:
     """Entries of any day, voids and restated prices come between periods that are asked for."""

@@ -441,7 +441,7 @@ def test_cash_that_later_deposits_do_not_cover_stays_deposited() -> None:
     assert valued.portfolio.positions.cash == Decimal(20)  # 80 + 120 + 120 - 300
 
 
-def test_deposit_that_equals_the_missing_cash_is_no_duplicate() -> None:
+def test_deposit_equal_to_the_missing_cash_replaces_it() -> None:
     desk = Desk()
     desk.commit(TRADES, deposit_missing_cash=True)
     money = HEADER + "2024-01-03,deposit,,,,200.00,,,,m1\n"

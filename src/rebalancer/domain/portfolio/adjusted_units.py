@@ -76,7 +76,7 @@ def undo_adjustments(
         planned: In the order of the statement.
         terms: Splits and closes of the market.
         ledger: Of the portfolio.
-        applied: Ids of those splits for which the statement says that earlier rows are adjusted.
+        applied: Ids of those splits for which earlier rows of the statement are adjusted.
     """
     rows: dict[str, list[int]] = defaultdict(list)
     for at, (_, entry) in enumerate(planned):
@@ -117,7 +117,7 @@ def _candidates(
 ) -> list[_Split]:
     """Return the splits for which rows may be adjusted, by day.
 
-    A split that the statement books is none of them: its rows are in units as traded.
+    A split that the statement books is left out, as its rows are in units as traded.
     """
     left = list(known)
     found = []
