@@ -14,6 +14,7 @@ from rebalancer_app.views.activity import Activity, PortfolioActivity
 from rebalancer_app.views.backtests import BacktestDetail, Backtests
 from rebalancer_app.views.data import YourData
 from rebalancer_app.views.entrance import Confirm, SignIn
+from rebalancer_app.views.gains import EditGainRules, PortfolioGains
 from rebalancer_app.views.home import Home
 from rebalancer_app.views.imports import ImportStatement
 from rebalancer_app.views.market import AssetDetail, HoldingDetail, Market
@@ -55,6 +56,11 @@ ROUTES = [
                     ft.Route(path="targets", component=EditTargets),
                     ft.Route(path="holdings/:symbol", component=HoldingDetail),
                     ft.Route(path="performance", component=PortfolioPerformance),
+                    ft.Route(
+                        path="gains",
+                        component=PortfolioGains,
+                        children=[ft.Route(path="rules", component=EditGainRules)],
+                    ),
                 ],
             ),
             ft.Route(path="activity", component=Activity),

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from rebalancer_app.gateway.decoding import decode
+from rebalancer_app.gateway.gains import Gains
 from rebalancer_app.gateway.home import Home
 from rebalancer_app.gateway.performance import Performance
 from rebalancer_app.gateway.portfolios import Portfolio
@@ -183,3 +184,43 @@ def performance(**more: Any) -> Performance:
 def exact(text: str) -> Decimal:
     """Return a decimal number."""
     return Decimal(text)
+
+
+def gains(**more: Any) -> Gains:
+    """Return a year with a gain, one asset that is held in two lots, and one that is sold."""
+    year = {
+        "year": "2025",
+        "gain": "120.50",
+        "short_term": "-30.00",
+        "long_term": "150.50",
+        "undetermined": "0.00",
+        "unknown": 1,
+        "dividends": "12.00",
+        "interest": None,
+        "withheld": "1.80",
+        "fees": "0.00",
+    }
+    lot = {
+        "symbol": "AAPL",
+        "quantity": "10.00",
+        "acquired": "2023-01-03",
+        "days": 1095,
+        "term": "long",
+        "cost": "800.00",
+        "gain": "1200.00",
+    }
+    sold = {"symbol": "GOLD", "on": "2025-06-02", "quantity": "3", "gain": "120.50"}
+    found: dict[str, Any] = {
+        "currency": "EUR",
+        "method": "fifo",
+        "as_of": "2026-01-02",
+        "years": [year | {"year": "2024"}, year],
+        "disposals": [sold, sold | {"gain": None}],
+        "open_lots": [
+            lot,
+            lot | {"acquired": None, "days": None, "term": None, "gain": "-1.00"},
+        ],
+        "unrealised": {"gain": "1199.00", "unknown": 0},
+        "notes": ["A note."],
+    }
+    return decode(found | more, Gains)

@@ -251,7 +251,10 @@ class Client:
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         url = endpoint.path.format(**path)
-        request = self._http.build_request(endpoint.method, url, headers=headers, timeout=60.0)
+        parameters = {name: path[name] for name in endpoint.query if path.get(name) is not None}
+        request = self._http.build_request(
+            endpoint.method, url, params=parameters, headers=headers, timeout=60.0
+        )
         try:
             return await self._http.send(request, stream=True)
         except httpx.TransportError as error:

@@ -34,6 +34,9 @@ class Preferences:
     do_not_sell: list[str]
     do_not_buy: list[str]
     band: float | None
+    lot_method: str = "fifo"
+    max_realised_gain: Decimal | None = None
+    max_realised_gain_year: Decimal | None = None
 
 
 @attrs.frozen
@@ -77,12 +80,13 @@ class Opening:
 
 @attrs.frozen
 class Revision:
-    """What changes in a portfolio."""
+    """What changes in a portfolio; a preference of None becomes its default."""
 
     name: str | None = None
     targets: dict[str, float] | None = None
     acknowledge_limits: bool | None = None
     target_groups: dict[str, Any] | None = None
+    preferences: dict[str, str | None] | None = None
 
 
 OPEN = Endpoint("POST", "/api/portfolios", Portfolio, Opening)

@@ -25,6 +25,9 @@ class Order:
     reason: str
     currency: str
     amount: Decimal
+    gain: Decimal | None = None
+    long_term_gain: Decimal | None = None
+    lot_method: str | None = None
 
 
 @attrs.frozen

@@ -143,6 +143,10 @@ class Formats:
         left = max(until - now, timedelta(0))
         return _plain_spaces(format_timedelta(left, add_direction=True, locale=self.locale))
 
+    def span(self, days: int) -> str:
+        """Return a time in words, such as 2 years."""
+        return _plain_spaces(format_timedelta(timedelta(days), locale=self.locale))
+
     def age(self, since: datetime, now: datetime) -> str:
         """Return how long ago a time was, such as 3 minutes ago."""
         gone = since - now if since < now else timedelta(0)

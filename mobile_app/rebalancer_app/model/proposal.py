@@ -8,6 +8,7 @@ import attrs
 
 from rebalancer_app.gateway.rebalance import Order, Proposal
 from rebalancer_app.model.formats import Formats
+from rebalancer_app.model.gains import gain_of_order
 from rebalancer_app.texts import Texts
 
 SHOWN_OTHERS = ("monthly", "band")
@@ -23,6 +24,7 @@ class OrderCard:
         details: Price and cost.
         reason: Why, as a sentence.
         filled: How much is filled, once accepted; empty before.
+        gain: What a sale would gain or lose; empty for purchases, or if it is unknown.
     """
 
     title: str
@@ -30,6 +32,7 @@ class OrderCard:
     details: str
     reason: str
     filled: str
+    gain: str = ""
 
 
 @attrs.frozen
@@ -113,6 +116,9 @@ def proposal_screen(one: Proposal, formats: Formats, texts: Texts, now: datetime
             ),
             reason=order.reason,
             filled=filled,
+            gain=gain_of_order(
+                order.gain, order.long_term_gain, order.lot_method, one.currency, formats, texts
+            ),
         )
 
     bars = _bars(one, formats, texts)

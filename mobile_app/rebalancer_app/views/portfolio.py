@@ -131,11 +131,23 @@ def _actions(id: str, app: AppState) -> ft.Control:
                 ],
                 **same_height,
             ),
-            secondary_button(
-                text("portfolio.import"),
-                lambda _: go(f"{base}/import"),
-                app,
-                icon=ft.Icons.UPLOAD_FILE,
+            ft.Row(
+                [
+                    secondary_button(
+                        text("portfolio.gains"),
+                        lambda _: go(f"{base}/gains"),
+                        app,
+                        icon=ft.Icons.RECEIPT_OUTLINED,
+                    ),
+                    secondary_button(
+                        text("portfolio.import"),
+                        lambda _: go(f"{base}/import"),
+                        app,
+                        icon=ft.Icons.UPLOAD_FILE,
+                    ),
+                ],
+                wrap=True,
+                spacing=theme.GRID,
             ),
         ],
         spacing=theme.GRID,

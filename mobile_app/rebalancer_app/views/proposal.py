@@ -147,6 +147,7 @@ def _order(order: OrderCard, app: AppState) -> ft.Control:
             ]
         ),
         quiet(order.details, app),
+        *([words(order.gain, app, "note", strong=True)] if order.gain else []),
         words(order.reason, app),
     ]
     if order.filled:

@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from rebalancer_app.gateway import account, rebalance, users
+from rebalancer_app.gateway import account, gains, rebalance, users
 from rebalancer_app.gateway.client import Client, Endpoint
 from rebalancer_app.gateway.problems import Offline, Problem, SignedOut
 from rebalancer_app.gateway.tokens import Tokens
@@ -45,6 +45,7 @@ PERSONAL: Mapping[str, Endpoint[Any]] = {
 FILES: Mapping[str, Endpoint[Any]] = {
     "/session/own/export": account.EXPORT,
     "/session/own/worksheet/{proposal_id:uuid}": rebalance.WORKSHEET,
+    "/session/own/gains/{portfolio_id:uuid}/{method}.{format}": gains.TABLE,
 }
 """Files that a browser saves, by path."""
 
