@@ -66,6 +66,7 @@ class FakeServer:
                 Route("/api/users/passkeys/options", self.options, methods=["POST"]),
                 Route("/api/users/export", self.export),
                 Route("/api/rebalance/{id}/worksheet", self.worksheet),
+                Route("/api/portfolios/{id}/gains", self.gains),
             ]
         )
 
@@ -156,6 +157,9 @@ class FakeServer:
 
         headers = {"content-disposition": 'attachment; filename="rebalancer-2026-01-02.zip"'}
         return StreamingResponse(parts(), media_type="application/zip", headers=headers)
+
+    async def gains(self, request: Request) -> Response:
+        return Response(f"{request.query_params}\n", media_type="text/csv")
 
     async def worksheet(self, request: Request) -> Response:
         if request.path_params["id"] != str(UUID(int=7)):

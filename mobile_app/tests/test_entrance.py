@@ -221,6 +221,15 @@ def test_a_worksheet_is_saved_or_does_not_exist():
     run(scenario)
 
 
+def test_gains_are_saved_by_the_method_that_is_shown():
+    async def scenario(browser):
+        await browser.post("/session/in/password", json=CREDENTIALS)
+        saved = await browser.get(f"/session/own/gains/{UUID(int=7)}/lifo.csv")
+        assert saved.text == "method=lifo&format=csv\n"
+
+    run(scenario)
+
+
 def test_a_login_that_was_ended_elsewhere_leads_a_download_to_the_sign_in():
     async def scenario(browser):
         await browser.post("/session/in/password", json=CREDENTIALS)

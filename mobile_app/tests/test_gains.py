@@ -39,7 +39,7 @@ def test_assets_show_lots_and_what_is_sold():
         "+1.199,00\u00a0€",
     )
     first, pooled = held.lots
-    assert (first.units, first.held) == ("10 seit 03.01.2023", "Haltedauer 3 Jahre, langfristig")
+    assert (first.units, first.held) == ("10 seit 03.01.2023", "Haltedauer 2 Jahre, langfristig")
     assert (pooled.units, pooled.held, pooled.gain.text) == (
         "10 im Pool",
         "",
@@ -54,6 +54,16 @@ def test_unknown_gains_are_a_dash():
     assert (one.realised.text, one.realised.direction) == ("–", 0)
 
 
+def test_lots_without_a_gain_are_counted():
+    unknown = attrs.evolve(gains().unrealised, gain=Decimal(0), unknown=1)
+    screen = gains_screen(attrs.evolve(gains(), unrealised=unknown), BRITISH, EN)
+    assert screen.unknown == "Without 1 lot whose cost or price is unknown"
+    assert screen.unrealised.text == "€0.00"
+    unknown = attrs.evolve(unknown, unknown=2)
+    screen = gains_screen(attrs.evolve(gains(), unrealised=unknown), BRITISH, EN)
+    assert screen.unrealised.text == "–"
+
+
 def test_hidden_amounts_are_nowhere():
     screen = gains_screen(gains(), BRITISH, EN, hidden=True)
     assert screen.unrealised.text == HIDDEN
@@ -64,7 +74,7 @@ def test_hidden_amounts_are_nowhere():
 @pytest.mark.parametrize(
     ("gain", "long_term", "said"),
     [
-        ("12.30", "12.30", "Gain €12.30 (First in, first out) Of it long term: +€12.30"),
+        ("12.30", "12.30", "Gain €12.30, of it long term €12.30 (First in, first out)"),
         ("-5.00", "0.00", "Loss €5.00 (First in, first out)"),
         (None, None, ""),
     ],
@@ -95,3 +105,11 @@ def test_rules_are_read_as_they_are_typed_and_sent_as_they_are_meant():
     assert emptied is not None and emptied["max_realised_gain_year"] is None
     for wrong in ("-1", "much"):
         assert attrs.evolve(rules, each=wrong).changes(GERMAN) is None
+
+
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [(0, "0 days"), (59, "59 days"), (359, "11 months"), (366, "12 months"), (731, "2 years")],
+)
+def test_holding_periods_are_rounded_down(days, said):
+    assert BRITISH.span(days) == said

@@ -14,6 +14,7 @@ from babel.numbers import (
     format_percent,
     get_group_symbol,
 )
+from babel.units import format_unit
 
 UP, DOWN, SAME = "▲", "▼", "●"
 MINUS = "−"
@@ -144,8 +145,12 @@ class Formats:
         return _plain_spaces(format_timedelta(left, add_direction=True, locale=self.locale))
 
     def span(self, days: int) -> str:
-        """Return a time in words, such as 2 years."""
-        return _plain_spaces(format_timedelta(timedelta(days), locale=self.locale))
+        """Return the whole days, months or years of a time, such as 11 months."""
+        months = int(days * 12 / 365.25)
+        count, unit = (days, "day") if months < 2 else (months, "month")
+        if months >= 24:
+            count, unit = int(days / 365.25), "year"
+        return _plain_spaces(format_unit(count, f"duration-{unit}", locale=self.locale))
 
     def age(self, since: datetime, now: datetime) -> str:
         """Return how long ago a time was, such as 3 minutes ago."""

@@ -66,9 +66,11 @@ class GainsScreen:
 
     Attributes:
         unrealised: Of all lots whose gain is known.
+        unknown: How many lots have no part in it; empty if all have.
     """
 
     unrealised: GainFigure
+    unknown: str
     as_of: str
     years: tuple[YearCard, ...]
     assets: tuple[AssetCard, ...]
@@ -88,8 +90,11 @@ def gains_screen(
             HIDDEN if hidden else formats.signed_money(amount, one.currency), direction
         )
 
+    unknown = one.unrealised.unknown
+    is_known = not unknown or unknown < len(one.open_lots)
     return GainsScreen(
-        unrealised=figure(one.unrealised.gain),
+        unrealised=figure(one.unrealised.gain if is_known else None),
+        unknown=texts("gains.lots_unknown", count=unknown) if unknown else "",
         as_of=texts("home.as_of", day=formats.day(one.as_of)),
         years=tuple(_year(year, figure, texts) for year in reversed(one.years)),
         assets=_assets(one, figure, formats, texts, hidden=hidden),
@@ -108,14 +113,12 @@ def gain_of_order(
     """Return what a sale of a proposal would gain or lose, in words; empty if it is unknown."""
     if gain is None:
         return ""
-    text = texts(
-        "gains.loses" if gain < 0 else "gains.gains",
-        amount=formats.money(abs(gain), currency),
-        method=texts.find(f"gains.method_{method}") or method,
-    )
+    name = "gains.loses" if gain < 0 else "gains.gains"
+    text = texts(name, amount=formats.money(abs(gain), currency))
     if long_term:
-        text += " " + texts("gains.of_it_long", amount=formats.signed_money(long_term, currency))
-    return text
+        text += ", " + texts("gains.of_it_long", amount=formats.money(long_term, currency))
+    known = texts.find(f"gains.method_{method}")
+    return f"{text} ({known})" if known else text
 
 
 @attrs.frozen

@@ -61,6 +61,7 @@ def PortfolioGains() -> ft.View:
                 [
                     quiet(text("gains.unrealised"), app, "body"),
                     _figure(screen.unrealised, app, "figure"),
+                    *([quiet(screen.unknown, app)] if screen.unknown else []),
                     quiet(screen.as_of, app),
                 ],
                 spacing=4,
