@@ -16,7 +16,7 @@ from rebalancer_app.views.data import YourData
 from rebalancer_app.views.entrance import Confirm, SignIn
 from rebalancer_app.views.gains import EditGainRules, PortfolioGains
 from rebalancer_app.views.home import Home
-from rebalancer_app.views.imports import ImportStatement
+from rebalancer_app.views.imports import ImportStatement, StatementImports
 from rebalancer_app.views.market import AssetDetail, HoldingDetail, Market
 from rebalancer_app.views.money import Deposit, RecordFills, RecordTrade, Withdraw
 from rebalancer_app.views.notices import NoticeList, NoticeSettings, use_unread_count
@@ -51,6 +51,7 @@ ROUTES = [
                     ft.Route(path="withdraw", component=Withdraw),
                     ft.Route(path="trade", component=RecordTrade),
                     ft.Route(path="import", component=ImportStatement),
+                    ft.Route(path="imports", component=StatementImports),
                     ft.Route(path="activity", component=PortfolioActivity),
                     ft.Route(path="shares", component=PortfolioShares),
                     ft.Route(path="targets", component=EditTargets),

@@ -10,6 +10,7 @@ import attrs
 
 from rebalancer_app.gateway.client import Endpoint
 from rebalancer_app.gateway.ledger import Entry
+from rebalancer_app.gateway.pages import Page
 
 
 @attrs.frozen
@@ -22,6 +23,7 @@ class ImportRequest:
     mapping: dict[str, str] = attrs.field(factory=dict)
     skip_errors: bool = False
     deposit_missing_cash: bool = False
+    profile_name: str | None = None
 
 
 @attrs.frozen
@@ -31,6 +33,8 @@ class ImportRecord:
     id: UUID
     entries: int
     created: datetime
+    file_name: str
+    undone: datetime | None
 
 
 @attrs.frozen
@@ -121,4 +125,15 @@ class StatementImport:
     preview: ImportPreview
 
 
+@attrs.frozen
+class UndoneImport:
+    """The answer to an undo."""
+
+    voided: int
+
+
 IMPORT = Endpoint("POST", "/api/portfolios/{portfolio_id}/imports", StatementImport, ImportRequest)
+LIST = Endpoint(
+    "GET", "/api/portfolios/{portfolio_id}/imports", Page[ImportRecord], query=("limit", "before")
+)
+UNDO = Endpoint("POST", "/api/portfolios/{portfolio_id}/imports/{import_id}/undo", UndoneImport)

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import attrs
 
-from rebalancer_app.gateway.imports import ImportPreview, PositionChange
+from rebalancer_app.gateway.imports import ImportPreview, ImportRecord, PositionChange
 from rebalancer_app.model.formats import HIDDEN, Formats
 from rebalancer_app.texts import Texts
 
@@ -77,6 +77,14 @@ def import_screen(
         any(one.currency is not None for one in preview.overdrafts),
         not preview.problems and preview.entry_count > 0,
     )
+
+
+def import_row(one: ImportRecord, formats: Formats, texts: Texts) -> tuple[str, str]:
+    """Return title and details of an import in a list."""
+    title = one.file_name or texts("imports.unnamed")
+    state = texts("imports.undone") if one.undone is not None else ""
+    parts = (formats.day(one.created.date()), texts("imports.new", count=one.entries), state)
+    return title, " · ".join(part for part in parts if part)
 
 
 def _change(

@@ -115,6 +115,7 @@ def PortfolioActivity() -> ft.View:
                 label=text("activity.filter"),
             ),
             text_field(text("activity.search"), search, set_search, app),
+            secondary_button(text("imports.title"), lambda _: go(f"/portfolios/{id}/imports"), app),
         ]
         if voiding.message:
             controls.append(notice(voiding.message, app))

@@ -4,28 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import cast
+from urllib.parse import quote
 
 import flet as ft
 
-from rebalancer_app.gateway import imports
-from rebalancer_app.gateway.imports import ImportPreview, ImportRequest, UnknownInstrument
-from rebalancer_app.model.statement_import import ImportScreen, decode_statement, import_screen
+from rebalancer_app.gateway import imports, profiles
+from rebalancer_app.gateway.imports import (
+    ImportPreview,
+    ImportRecord,
+    ImportRequest,
+    UnknownInstrument,
+)
+from rebalancer_app.gateway.pages import Page
+from rebalancer_app.gateway.profiles import TableFile
+from rebalancer_app.model.statement_import import (
+    ImportScreen,
+    decode_statement,
+    import_row,
+    import_screen,
+)
+from rebalancer_app.model.table_profile import NONE, ProfileDraft, is_table
 from rebalancer_app.state import AppState, use_app
 from rebalancer_app.views.frame import detail_view, go
-from rebalancer_app.views.resources import use_action
+from rebalancer_app.views.resources import Action, use_action, use_resource
+from rebalancer_app.views.table_profile import profile_form
 from rebalancer_app.views.widgets import (
     card,
+    drop_down,
     failure,
+    icon_button,
     notice,
     primary_button,
+    question,
     quiet,
     secondary_button,
+    shown,
+    skeleton,
     text_field,
     words,
 )
 
 File = tuple[str, str]
 """Name and text of a file."""
+
+MOST_IMPORTS = 100
 
 
 @ft.component
@@ -40,12 +62,16 @@ def ImportStatement() -> ft.View:
     skips, set_skips = ft.use_state(False)
     deposits, set_deposits = ft.use_state(False)
     chosen = ft.use_ref(cast("File | None", None))
+    draft, set_draft = ft.use_state(cast("ProfileDraft | None", None))
+    using = ft.use_ref("")
+    saved = use_resource(lambda: app.client.call(profiles.LIST))
 
     def request(*, dry_run: bool) -> ImportRequest:
         assert chosen.current is not None
         name, content = chosen.current
         given = {key: symbol.strip() for key, symbol in mapping.items() if symbol.strip()}
-        return ImportRequest(content, name, dry_run, given, skips, deposits)
+        named = using.current or None
+        return ImportRequest(content, name, dry_run, given, skips, deposits, named)
 
     async def look(key: str) -> None:
         body = request(dry_run=True)
@@ -58,13 +84,35 @@ def ImportStatement() -> ft.View:
         app.touch()
         go(f"/portfolios/{id}/activity")
 
+    async def describe(_: str) -> None:
+        assert chosen.current is not None
+        name, content = chosen.current
+        answer = await app.client.call(profiles.SKETCH, TableFile(content, name))
+        set_draft(ProfileDraft.of(answer.data, name))
+
+    async def save(key: str) -> None:
+        assert draft is not None
+        name = quote(draft.name.strip(), safe="")
+        await app.client.call(profiles.SAVE, draft.profile(), name=name)
+        using.current = draft.name.strip()
+        await look(key)
+        set_draft(None)
+        saved.reload()
+
     looking, adding = use_action(look), use_action(add)
+    describing, saving = use_action(describe), use_action(save)
+
+    def use_profile(name: str) -> None:
+        using.current = "" if name == NONE else name
+        looking.run()
 
     def read(name: str, data: bytes) -> None:
         chosen.current = (name, decode_statement(data))
         set_file(chosen.current)
         set_preview(None)
         set_mapping({})
+        set_draft(None)
+        using.current = ""
         looking.run()
 
     controls: list[ft.Control] = [
@@ -74,7 +122,12 @@ def ImportStatement() -> ft.View:
     if file is not None:
         controls.append(words(file[0], app, strong=True))
     controls += failure(looking, app)
-    if preview is not None:
+    if file is not None and is_table(file[0]):
+        names = [] if saved.data is None else [one.name for one in saved.data.items]
+        controls += _tables(names, using.current or NONE, use_profile, describing, app)
+    if draft is not None:
+        controls += profile_form(draft, set_draft, saving, app)
+    elif preview is not None:
         screen = import_screen(preview, app.formats, text, hidden=app.amounts_hidden)
         controls += _review(screen, app)
         controls += [_unknown(one, mapping, set_mapping, app) for one in preview.unknown]
@@ -94,6 +147,83 @@ def ImportStatement() -> ft.View:
             )
         )
     return detail_view(f"/portfolios/{id}/import", text("portfolio.import"), controls, app)
+
+
+def _tables(
+    names: list[str],
+    chosen: str,
+    choose: Callable[[str], None],
+    describing: Action,
+    app: AppState,
+) -> list[ft.Control]:
+    """Return the choice of a saved profile, and the way to a new one."""
+    text = app.texts
+    controls: list[ft.Control] = []
+    if names:
+        options = [(NONE, text("table.by_titles")), *((one, one) for one in names)]
+        controls.append(drop_down(text("table.profile"), options, chosen, choose, app))
+    controls += failure(describing, app)
+    controls.append(
+        secondary_button(
+            text("table.describe"), lambda _: describing.run(), app, disabled=describing.running
+        )
+    )
+    return controls
+
+
+@ft.component
+def StatementImports() -> ft.View:
+    """List the imports of a portfolio, which can be undone."""
+    app = use_app()
+    text = app.texts
+    id = ft.use_route_params().get("portfolio", "")
+    asking, ask = ft.use_state(cast("ImportRecord | None", None))
+    found = use_resource(
+        lambda: app.client.call(imports.LIST, query={"limit": MOST_IMPORTS}, portfolio_id=id), (id,)
+    )
+
+    async def undo(key: str) -> None:
+        assert asking is not None
+        import_id = asking.id
+        ask(None)
+        await app.client.call(imports.UNDO, key=key, portfolio_id=id, import_id=import_id)
+        app.touch()
+
+    undoing = use_action(undo)
+    ft.use_dialog(
+        None
+        if asking is None
+        else question(
+            text("imports.undo_question"),
+            words(text("imports.undo_text", count=asking.entries), app),
+            text("imports.undo_now"),
+            undoing.run,
+            lambda: ask(None),
+            app,
+        )
+    )
+
+    def content(page: Page[ImportRecord]) -> list[ft.Control]:
+        controls: list[ft.Control] = [*failure(undoing, app)]
+        if not page.items:
+            controls.append(quiet(text("imports.none"), app, "body"))
+        for one in page.items:
+            title, details = import_row(one, app.formats, text)
+            lines: list[ft.Control] = [words(title, app, strong=True), quiet(details, app)]
+            row: list[ft.Control] = [ft.Column(lines, spacing=2, expand=True)]
+            if one.undone is None:
+                label = text("imports.undo", title=title)
+                row.append(icon_button(ft.Icons.UNDO, label, lambda _, one=one: ask(one), app))
+            controls.append(card(ft.Row(row, spacing=8), app))
+        return controls
+
+    return detail_view(
+        f"/portfolios/{id}/imports",
+        text("imports.title"),
+        shown(found, content, [skeleton(64, app), skeleton(64, app)]),
+        app,
+        reload=found.reload,
+    )
 
 
 def _file_button(read: Callable[[str, bytes], None], app: AppState) -> ft.Control:
