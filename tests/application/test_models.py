@@ -35,6 +35,7 @@ from rebalancer.domain.portfolio.planned_flows import Every, FlowKind, PlannedFl
 from rebalancer.domain.portfolio.portfolio import Preferences
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
 from rebalancer.domain.portfolio.target_groups import TargetGroup, TargetTree
+from rebalancer.domain.rebalancing.model import ReasonCode
 from tests.builders import CLASSES, USD, varied_prices
 
 NOW = datetime(2023, 1, 2, 12, tzinfo=UTC)
@@ -293,3 +294,23 @@ def test_unknown_symbols_are_refused(desk: Desk) -> None:
         with pytest.raises(InvalidRequest) as raised:
             act(ModelContent({"NOPE": 1.0}))
         assert raised.value.code == "unknown_symbol"
+
+
+def test_preview_keeps_within_a_limit_on_realised_gains(desk: Desk) -> None:
+    id = uuid4()
+    wishes = Preferences(max_realised_gain=Decimal(0))
+    OpenPortfolio(desk.work, PRICES, LISTED)(
+        Mandate("Mine", USD, {"C": 1.0}, preferences=wishes),
+        cash=Decimal(0),
+        holdings={"C": Decimal(100)},
+        id=id,
+        owner=OWNER,
+        now=NOW,
+    )
+    desk.follow(id)
+    (one,) = desk.preview()
+    # The cost of what was moved in is unknown, and counts as 0.
+    assert one.proposal.orders == ()
+    assert {left.reason_code for left in one.proposal.not_traded} == {ReasonCode.GAIN_LIMIT}
+    desk.publish()
+    assert desk.propose(id).not_traded == one.proposal.not_traded

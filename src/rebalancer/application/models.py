@@ -20,7 +20,13 @@ from rebalancer.application.portfolios import check_targets_of
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.application.quotas import DEFAULT_QUOTAS, QuotaReached, Quotas
-from rebalancer.application.rebalance import BuildContext, at_close, own_context, policy_input
+from rebalancer.application.rebalance import (
+    BuildContext,
+    at_close,
+    own_context,
+    policy_input,
+    with_lots,
+)
 from rebalancer.application.valuation import ValuedPortfolio, value_committed
 from rebalancer.domain.audit.events import Action
 from rebalancer.domain.errors import Conflict, InvalidRequest, RebalancerError
@@ -276,6 +282,7 @@ class PreviewModel:
                     today=as_of or now.date(),
                 )
                 booked.check_units(context.market.last_date)
+                snapshot = with_lots(snapshot, moved, context, latest, self.work, now)
             except (InvalidRequest, Conflict) as error:
                 found[portfolio.id] = FollowerPreview(portfolio, (*problems, error))
                 continue

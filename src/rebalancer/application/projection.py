@@ -49,6 +49,9 @@ SLOWER_WITHIN_LIMITS = 5
 
 _THREADS = 2
 
+NO_LOTS = "Projections have no lots, so the limit on realised gains does not count in them."
+"""Note on portfolios that limit their gains."""
+
 
 @attrs.frozen
 class ProjectionRequest:
@@ -230,12 +233,13 @@ class ProjectPortfolio:
             currency=portfolio.mandate.currency.code,
         )
         setting = open_projection(
-            portfolio.snapshot(),
+            portfolio.snapshot().without_gain_limits(),
             own_context(portfolio, context, self.work),
             request.assumptions,
             start=self.clock().date(),
         )
-        return setting, booked.notes
+        limited = portfolio.mandate.preferences.limits_gains
+        return setting, (*booked.notes, *([NO_LOTS] if limited else []))
 
 
 def is_quick(request: ProjectionRequest, setting: Setting) -> bool:

@@ -64,6 +64,15 @@ def test_a_large_projection_becomes_a_job_with_the_same_figures(ada: ApiUser, pa
     assert few["real_fan"]["p50"][-1] == pytest.approx(result["real_fan"]["p50"][-1], rel=0.05)
 
 
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+def test_limit_on_realised_gains_is_stated_not_to_count(ada: ApiUser, path: str) -> None:
+    portfolio = path.removesuffix("/projection")
+    change = {"preferences": {"max_realised_gain": "100"}}
+    assert ada.ask("PATCH", portfolio, json=change, headers={"If-Match": "*"}).is_success
+    notes = succeeded(ada.post(path, SMALL))["notes"]
+    assert any("no lots, so the limit on realised gains does not count" in one for one in notes)
+
+
 def test_other_jobs_and_portfolios_are_not_found(ada: ApiUser, path: str) -> None:
     job = ada.post(path, SMALL | {"paths": 20_000}).json()["id"]
     other = f"/api/portfolios/{ada.portfolio()['id']}/projection"

@@ -264,6 +264,15 @@ class Portfolio:
         left = max(year - self.gain_this_year, _ZERO)
         return left if each is None else min(each, left)
 
+    def without_gain_limits(self) -> Portfolio:
+        """Return the portfolio without limits on realised gains, for uses that have no lots."""
+        if not self.preferences.limits_gains:
+            return self
+        free = attrs.evolve(
+            self.preferences, max_realised_gain=None, max_realised_gain_year=None
+        )
+        return attrs.evolve(self, preferences=free)
+
     def _check_foreign_cash(self) -> None:
         for code, amount in self.foreign_cash.items():
             if Currency(code) == self.currency:
