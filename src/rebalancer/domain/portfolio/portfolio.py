@@ -268,9 +268,7 @@ class Portfolio:
         """Return the portfolio without limits on realised gains, for uses that have no lots."""
         if not self.preferences.limits_gains:
             return self
-        free = attrs.evolve(
-            self.preferences, max_realised_gain=None, max_realised_gain_year=None
-        )
+        free = attrs.evolve(self.preferences, max_realised_gain=None, max_realised_gain_year=None)
         return attrs.evolve(self, preferences=free)
 
     def _check_foreign_cash(self) -> None:
