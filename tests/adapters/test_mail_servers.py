@@ -10,6 +10,7 @@ from email import message_from_bytes
 from email.policy import default
 from uuid import uuid4
 
+import attrs
 import pytest
 import trustme
 from aiosmtpd.controller import Controller
@@ -100,6 +101,25 @@ def test_mail_is_sent_as_plain_text_with_headers(authority):
     assert read["Date"].datetime == message.created
     assert read.get_content_type() == "text/plain"
     assert read.get_content().replace("\r\n", "\n") == message.text
+
+
+def test_mail_with_notices_has_headers_to_end_such_mails(authority):
+    ca, context = authority
+    inbox, url = Inbox(), f"https://app.example.org/api/notices/unsubscribe?token={'aB-_' * 25}"
+    message = attrs.evolve(a_message(), unsubscribe=url)
+    with serving(inbox, tls_context=context) as port:
+        assert SmtpServer(f"smtp://localhost:{port}?ca={ca}", SENDER).send(message)
+    ((envelope, _),) = inbox.received
+    # Not encoded or cut, as mail programs read the header by itself (RFC 8058, section 3.1).
+    header = next(
+        line
+        for line in envelope.content.replace(b"\r\n ", b" ").splitlines()
+        if line.lower().startswith(b"list-unsubscribe:")
+    )
+    assert header.split(b":", 1)[1].strip() == f"<{url}>".encode()
+    read = message_from_bytes(envelope.content, policy=default)
+    assert read["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert SmtpServer("smtp://localhost", SENDER).compose(a_message())["List-Unsubscribe"] is None
 
 
 @pytest.mark.filterwarnings("ignore:Requiring AUTH")  # the connection begins with TLS

@@ -63,7 +63,7 @@ class OtherSide:
 
 
 class FailingWork(MemoryWork):
-    """Store that does not answer as often as it is told."""
+    """Store that fails to answer a number of times."""
 
     failures = 0
 

@@ -180,7 +180,7 @@ def a_one_time(owner: UUID | None, **others: Any) -> OneTimeToken:
 
 def a_notice(owner: UUID, key: str = "drift", **others: Any) -> Notice:
     """Return an unread notice about a portfolio of an owner."""
-    facts = {"portfolio_name": "Pension", "by": "owner"}
+    facts: dict[str, Any] = {"portfolio_name": "Pension", "by": "owner"}
     plain = Notice.new(NoticeKind.KILL_SWITCH, owner=owner, key=key, now=NOW, **facts)
     return attrs.evolve(plain, **others)
 

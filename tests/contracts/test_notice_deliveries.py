@@ -119,7 +119,7 @@ def test_closed_message_stays_closed(work, ada):
     with work.begin() as tx:
         tx.notice_deliveries.close(delivery.id, DeliveryState.SENT, NOW)
         tx.notice_deliveries.close(delivery.id, DeliveryState.FAILED, NOW + HOUR, fault="late")
-        tx.notice_deliveries.defer(delivery.id, NOW, attempts=1)
+        tx.notice_deliveries.defer(delivery.id, NOW, rest=NOW, attempts=1)
         tx.notice_deliveries.retry(delivery.id, NOW)
         tx.notice_deliveries.close(uuid4(), DeliveryState.SENT, NOW)
     assert not has_due(work, NOW + 99 * HOUR)
@@ -134,10 +134,12 @@ def test_deferred_message_defers_its_channel(work, ada):
     busy = claim(work)
     add(work, elsewhere)
     with work.begin() as tx:
-        tx.notice_deliveries.defer(busy.id, NOW + HOUR, attempts=1, fault="status 503")
+        until = NOW + 3 * HOUR
+        tx.notice_deliveries.defer(busy.id, until, rest=NOW + HOUR, attempts=1, fault="status 503")
     assert claim(work).id == elsewhere.id
     assert claim(work) is None
-    assert {stored(work, one).due for one in (first, second)} == {NOW + HOUR}
+    assert sorted(stored(work, one).due for one in (first, second)) == [NOW + HOUR, until]
+    assert stored(work, busy).due == until
     assert stored(work, busy).fault == "status 503"
 
 
@@ -147,7 +149,8 @@ def test_process_that_lost_its_claim_cannot_defer(work, ada):
     claim(work)
     claim(work, NOW + HOUR)
     with work.begin() as tx:
-        tx.notice_deliveries.defer(delivery.id, NOW + 9 * HOUR, attempts=1, fault="late")
+        later = NOW + 9 * HOUR
+        tx.notice_deliveries.defer(delivery.id, later, rest=later, attempts=1, fault="late")
     assert stored(work, delivery) == attrs.evolve(delivery, attempts=2)
 
 

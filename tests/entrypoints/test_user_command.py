@@ -9,8 +9,10 @@ from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.application.account_records import read_records
+from rebalancer.application.notices import raise_notice
+from rebalancer.domain.notices.deliveries import DeliveryState
 from rebalancer.entrypoints.account_file import account_lines
-from tests.contracts.stores import NOW, a_deposit, a_managed, a_user
+from tests.contracts.stores import NOW, a_delivery, a_deposit, a_managed, a_notice, a_user
 
 ADA, BOB = "ada@example.org", "bob@example.org"
 
@@ -37,6 +39,23 @@ def events(tmp_path):
         return found
 
     return read
+
+
+def test_notices_of_an_account_are_listed(store, tmp_path):
+    assert store("user", "notices", ADA).stdout == "No notices found.\n"
+    engine = connect(f"sqlite:///{tmp_path / 'rebalancer.db'}")
+    with SqlWork(engine).begin() as tx:
+        owner = tx.users.by_email(ADA).id
+        raise_notice(tx, notice := a_notice(owner))
+        message = a_delivery(notice)
+        tx.notice_deliveries.close(message.id, DeliveryState.FAILED, NOW, fault="status 550")
+    engine.dispose()
+    found = store("user", "notices", ADA, "--unread", "--json").json
+    assert found["unread"] == 1
+    assert found["failed_messages"][0]["fault"] == "status 550"
+    assert found["notices"][0]["text"] == ("You have stopped automatic decisions for Pension.")
+    shown = store("user", "notices", ADA).stdout
+    assert "Pension" in shown and "failed after 0 attempts: status 550" in shown
 
 
 def test_accounts_are_listed(store):

@@ -3,9 +3,10 @@
 ``python -m tests.survival.soak --kills 100`` stops after that many kills and then checks: every
 deposit and every accepted order is in the ledger exactly once, money adds up to the cent, each
 portfolio and proposal is stored exactly once, each accepted job was completed, each portfolio of a
-batch has one proposal, no session was lost or is alive again, no response was an internal error,
-and the API recovered by itself. Options add SQLite, pairs of kills, kills during starts and the
-migration, a full disk and jumps of the clock; ``make soak`` runs three combinations.
+batch has one proposal, no session was lost or is alive again, no notice was lost or sent in two
+messages, no response was an internal error, and the API recovered by itself. Options add SQLite,
+pairs of kills, kills during starts and the migration, a full disk and jumps of the clock;
+``make soak`` runs three combinations.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from rebalancer.wiring.market import Sources
 from tests.entrypoints.conftest import COMMAND
 from tests.survival.clients import ApiClient, ConfirmedEffects
 from tests.survival.faults import Faults, Plan, interrupt_migrations
+from tests.survival.notices import NoticeLog, Receiver
 from tests.survival.sessions import SessionClient, SessionLog
 from tests.survival.system import BOOK, BOOK_OWNER, System, running_system, until
 
@@ -64,6 +66,7 @@ class Report:
         attempts: Number of jobs by their number of attempts.
         given_up: Jobs that failed after their last permitted attempt.
         sessions: Accounts and sessions that the API has confirmed.
+        notices: Notices that were raised.
         others: Number of faults other than kills, by name.
         seconds: Duration.
         findings: Violations in words; empty if everything held.
@@ -76,6 +79,7 @@ class Report:
     attempts: Counter[int] = attrs.field(factory=Counter)
     given_up: int = 0
     sessions: SessionLog = attrs.field(factory=SessionLog)
+    notices: NoticeLog = attrs.field(factory=NoticeLog)
     others: Counter[str] = attrs.field(factory=Counter)
     seconds: float = 0.0
     findings: list[str] = attrs.field(factory=list)
@@ -132,13 +136,16 @@ def soak(
             client.email: [client.open() for _ in range(SHARED)] for client in active[:USERS]
         }
         guests = [SessionClient(system, report.sessions, seed + n) for n in range(GUESTS)]
-        with ThreadPoolExecutor(clients + GUESTS + 1) as threads:
+        receiver = Receiver(seed)
+        threading.Thread(target=receiver.serve_forever, args=(0.05,), daemon=True).start()
+        with ThreadPoolExecutor(clients + GUESTS + 2) as threads:
             work: list[Future[None]] = [
                 threads.submit(client.live, portfolios[client.email], stop) for client in active
             ]
             batches = Batches(system, report)
             if kills:
                 work.append(threads.submit(batches.run, stop))
+                work.append(threads.submit(report.notices.run, system, receiver, stop))
                 work += [threads.submit(guest.live, stop) for guest in guests]
             faults = Faults(system, plan, batches.kill, dice)
             try:
@@ -158,6 +165,9 @@ def soak(
         for client in (*active, *guests):
             client.http.close()
         report.sessions.check(system)
+        report.notices.check(system, receiver)
+        receiver.shutdown()
+        receiver.server_close()
         report.seconds = time.monotonic() - began
         report.kills += faults.kills
         report.others += faults.others
@@ -211,7 +221,7 @@ class Batches:
 def _check(system: System, report: Report, job_attempts: int) -> None:
     """Compare the confirmed effects with the stored data."""
     confirmed, findings = report.confirmed, report.findings
-    findings += confirmed.wrong + report.sessions.wrong
+    findings += confirmed.wrong + report.sessions.wrong + report.notices.wrong
     wired = build_container(Sources(), settings=system.settings())
     work = wired.get(UnitOfWork)
 
@@ -383,7 +393,8 @@ def show(report: Report, console: Console) -> None:
         f"{len(confirmed.proposals)} proposals, {len(confirmed.executed)} rebalances, "
         f"{sum(map(len, confirmed.edits.values()))} edits, {len(confirmed.jobs)} backtests "
         f"(attempts {dict(sorted(report.attempts.items()))}, {report.given_up} given up), "
-        f"{len(report.runs)} batch runs; "
+        f"{len(report.runs)} batch runs, {len(report.notices.raised)} notices "
+        f"({report.notices.repeats} messages came again with their id); "
         + (
             f"{len(report.findings)} confirmed effects are broken"
             if report.findings

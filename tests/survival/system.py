@@ -246,6 +246,7 @@ def running_system(
             **{f"REBALANCER_MOST_{name}": "0" for name in (*unlimited, "REGISTRATIONS_A_DAY")},
             "REBALANCER_RATE_LIMIT": "0",
             "REBALANCER_LOGIN_LIMIT": "0",
+            "REBALANCER_NOTICE_NETWORKS": "127.0.0.0/8",
             "REBALANCER_JOB_ATTEMPTS": str(job_attempts),
             "REBALANCER_HOST": "127.0.0.1",
             "REBALANCER_PORT": str(port),

@@ -25,6 +25,7 @@ from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.domain.errors import NotFound, RebalancerError
 from rebalancer.domain.notices.choices import EMAIL, NoticeChoices
 from rebalancer.domain.notices.deliveries import (
+    FIRST_PAUSE,
     MOST_ATTEMPTS,
     DeliveryState,
     NoticeDelivery,
@@ -154,7 +155,8 @@ class DeliverNotices:
         choices = tx.notice_choices.get(delivery.owner)
         later = choices.after_quiet(now)
         if later > now:
-            tx.notice_deliveries.defer(delivery.id, later, attempts=delivery.attempts)
+            attempts = delivery.attempts
+            tx.notice_deliveries.defer(delivery.id, later, rest=later, attempts=attempts)
             return None
         notices = [
             notice
@@ -218,9 +220,15 @@ class DeliverNotices:
             elif answer.outcome is Outcome.REFUSED or gives_up:
                 tx.notice_deliveries.close(delivery.id, DeliveryState.FAILED, now, fault=fault)
             else:
-                due = now + pause_after(delivery.attempts)
-                attempts = delivery.attempts
-                tx.notice_deliveries.defer(delivery.id, due, attempts=attempts, fault=fault)
+                # Others to this channel wait briefly: a message that is never taken, such as one
+                # that a webhook cannot read, must not hold them back for long.
+                tx.notice_deliveries.defer(
+                    delivery.id,
+                    now + pause_after(delivery.attempts),
+                    rest=now + FIRST_PAUSE,
+                    attempts=delivery.attempts,
+                    fault=fault,
+                )
             record_answer(tx, delivery.owner, delivery.channel, answer, now)
         with self._lock:
             self._unrecorded.pop(delivery.id, None)

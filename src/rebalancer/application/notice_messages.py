@@ -35,7 +35,7 @@ _WORDS: Mapping[Language, Mapping[str, str]] = {
     Language.ENGLISH: {
         "several": "{count} notices",
         "more": "{count} more are in the app: {root}",
-        "settings": "Choose what you are told: {settings}",
+        "settings": "Choose your notices: {settings}",
         "kind": "No more mails of this kind: {unsubscribe}",
         "all": "No more mails with notices: {unsubscribe}",
         "test": "Test",

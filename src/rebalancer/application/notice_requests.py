@@ -90,7 +90,7 @@ class MarkNotices:
 
 @attrs.frozen
 class ChooseNotices:
-    """Read and change what an owner is told, where and when."""
+    """Read and change which notices an owner gets, where and when."""
 
     work: UnitOfWork
 

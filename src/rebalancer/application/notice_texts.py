@@ -20,7 +20,7 @@ from rebalancer.domain.notices.notice import Notice
 
 @attrs.frozen
 class NoticeText:
-    """What a notice says.
+    """Text of a notice.
 
     Attributes:
         title: A few words, such as for the subject of a mail.

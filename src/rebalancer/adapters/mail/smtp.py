@@ -5,9 +5,9 @@ from __future__ import annotations
 import smtplib
 import ssl
 from contextlib import suppress
-from email.headerregistry import Address
+from email.headerregistry import Address, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, Policy
 from email.utils import parseaddr
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -18,6 +18,22 @@ from rebalancer.application.ports.mail import Delivery, MailServerDown, Message,
 
 TIMEOUT = 10.0
 """Seconds to wait for each answer of the server."""
+
+
+class _Verbatim(UnstructuredHeader):
+    """Header that is sent as it is: other long texts without blanks are encoded (RFC 2047)."""
+
+    name: str
+
+    def fold(self, *, policy: Policy) -> str:
+        """Return the line."""
+        return f"{self.name}: {self}{policy.linesep}"
+
+
+_HEADERS = HeaderRegistry()
+_HEADERS.map_to_type("list-unsubscribe", _Verbatim)  # type: ignore[arg-type]  # a base is added
+
+_POLICY = SMTP.clone(header_factory=_HEADERS)
 
 
 @attrs.frozen
@@ -58,7 +74,7 @@ class SmtpServer:
         """Return a message as it is sent: plain text, with headers that stop automatic replies."""
         name, address = parseaddr(self.sender)
         sender, recipient = _address(address, name), _address(message.to)
-        composed = EmailMessage(policy=SMTP)
+        composed = EmailMessage(policy=_POLICY)
         composed["From"] = sender
         composed["To"] = recipient
         composed["Subject"] = message.subject

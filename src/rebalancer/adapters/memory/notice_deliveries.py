@@ -72,16 +72,18 @@ class MemoryNoticeDeliveries:
         if row is not None and row.delivery.closed is None:
             self._change(row, state=state, closed=now, fault=fault)
 
-    def defer(self, id: UUID, due: datetime, *, attempts: int, fault: str = "") -> None:
+    def defer(
+        self, id: UUID, due: datetime, *, rest: datetime, attempts: int, fault: str = ""
+    ) -> None:
         row = self.rows.get(id)
         if row is None or row.delivery.closed is not None or row.delivery.attempts != attempts:
             return
         self._change(row, due=due, fault=fault)
         for other in self._waiting():
             same = (other.owner, other.delivery.channel) == (row.owner, row.delivery.channel)
-            if same and other.delivery.due < due:
+            if same and other.delivery.due < rest:
                 self.rows[other.delivery.id] = attrs.evolve(
-                    other, delivery=attrs.evolve(other.delivery, due=due)
+                    other, delivery=attrs.evolve(other.delivery, due=rest)
                 )
 
     def get(self, id: UUID, *, owner: UUID) -> NoticeDelivery:

@@ -79,14 +79,16 @@ class SqlNoticeDeliveries(SqlStore):
         waiting = (_TABLE.id == id) & _TABLE.closed.is_(None)
         self._change(waiting, state=state.value, closed=now, claimed=None, fault=fault)
 
-    def defer(self, id: UUID, due: datetime, *, attempts: int, fault: str = "") -> None:
+    def defer(
+        self, id: UUID, due: datetime, *, rest: datetime, attempts: int, fault: str = ""
+    ) -> None:
         mine = (_TABLE.id == id) & _TABLE.closed.is_(None) & (_TABLE.attempts == attempts)
         change = update(notice_deliveries).where(mine)
         change = change.values(due=due, claimed=None, fault=fault)
         row = self.connection.execute(change.returning(_TABLE.owner, _TABLE.channel)).one_or_none()
         if row is not None:
             same = (_TABLE.owner == row.owner) & (_TABLE.channel == row.channel)
-            self._change(same & _TABLE.closed.is_(None) & (_TABLE.due < due), due=due)
+            self._change(same & _TABLE.closed.is_(None) & (_TABLE.due < rest), due=rest)
 
     def get(self, id: UUID, *, owner: UUID) -> NoticeDelivery:
         query = select(notice_deliveries).where(_TABLE.id == id, _TABLE.owner == owner)

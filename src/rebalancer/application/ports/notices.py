@@ -157,8 +157,10 @@ class Deliveries(Protocol):
     def close(self, id: UUID, state: DeliveryState, now: datetime, *, fault: str = "") -> None:
         """End the delivery of a message; one that is closed, or unknown, is left as it is."""
 
-    def defer(self, id: UUID, due: datetime, *, attempts: int, fault: str = "") -> None:
-        """Try again at another time, and send nothing else to this channel of the owner earlier.
+    def defer(
+        self, id: UUID, due: datetime, *, rest: datetime, attempts: int, fault: str = ""
+    ) -> None:
+        """Try again at another time, and send nothing to this channel of the owner until ``rest``.
 
         Nothing happens if the message is closed, or if its attempts are others: another process
         has claimed it since.

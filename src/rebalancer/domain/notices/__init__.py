@@ -1,1 +1,1 @@
-"""Notices about portfolios to their owners: what happened, and where and when it is said."""
+"""Notices about portfolios to their owners: what happened, and where and when they are sent."""

@@ -162,7 +162,7 @@ def find_zone(name: str) -> ZoneInfo:
     """Return a time zone by its name.
 
     Raises:
-        InvalidRequest: there is no zone of this name.
+        InvalidRequest: no zone has this name.
     """
     try:
         return ZoneInfo(name)

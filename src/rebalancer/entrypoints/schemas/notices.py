@@ -110,7 +110,7 @@ class SwitchBody(Body, frozen=True, kw_only=True):
 
 
 class ChoicesBody(Body, frozen=True, kw_only=True):
-    """What an owner is told, where and when; a missing field takes its default."""
+    """Which notices an owner gets, where and when; a missing field takes its default."""
 
     language: Language
     zone: Annotated[
@@ -178,7 +178,7 @@ class SwitchView(View, frozen=True, kw_only=True):
 
 
 class ChoicesView(View, frozen=True, kw_only=True):
-    """What an owner is told, where and when."""
+    """Which notices an owner gets, where and when."""
 
     language: Language
     zone: str
