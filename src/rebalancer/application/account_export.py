@@ -112,7 +112,7 @@ def _sections(tx: Transaction, owner: UUID, now: datetime) -> tuple[Section, ...
     closings = tx.portfolios.closings(owner)
     portfolios = (
         *("id", "created", "changed", "version", "mandate", "positions", "booked_actions"),
-        *("plan", "following"),
+        *("plan", "following", "goals"),
     )
     entries = tuple(field.name for field in attrs.fields(Entry))
     proposals = (

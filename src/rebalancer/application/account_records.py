@@ -209,7 +209,7 @@ def read_records(tx: Transaction, owner: UUID) -> Iterator[Row]:
     closings = tx.portfolios.closings(owner)
     portfolios = (
         *("id", "created", "changed", "version", "mandate", "positions", "booked_actions"),
-        *("plan", "following"),
+        *("plan", "following", "goals"),
     )
     entries = tuple(field.name for field in attrs.fields(Entry))
     imports = (

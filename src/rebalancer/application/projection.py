@@ -10,8 +10,10 @@ from typing import Any
 from uuid import UUID
 
 import attrs
+import numpy as np
 
 from rebalancer.application.corporate_actions import BookActions
+from rebalancer.application.gains import DayRates
 from rebalancer.application.idempotency import fingerprint
 from rebalancer.application.job_worker import Progress
 from rebalancer.application.jobs import SubmitJob
@@ -23,8 +25,12 @@ from rebalancer.application.reporting.projection import projection_document
 from rebalancer.domain.arrays import Floats
 from rebalancer.domain.errors import InvalidRequest, NotFound
 from rebalancer.domain.jobs.job import Job
+from rebalancer.domain.market.frequency import DAYS_A_YEAR
+from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.costs import cost_model
-from rebalancer.domain.projection.flows import RecurringFlow
+from rebalancer.domain.portfolio.goals import SavingsGoal
+from rebalancer.domain.portfolio.mandate import ManagedPortfolio
+from rebalancer.domain.projection.flows import RecurringFlow, monthly_payments
 from rebalancer.domain.projection.opening import Assumptions, open_projection
 from rebalancer.domain.projection.returns import ReturnModel
 from rebalancer.domain.projection.simulation import (
@@ -33,7 +39,13 @@ from rebalancer.domain.projection.simulation import (
     Setting,
     simulate_paths,
 )
-from rebalancer.domain.projection.summary import Goal, Projection, summarize_paths
+from rebalancer.domain.projection.summary import (
+    Chance,
+    Goal,
+    Projection,
+    chance_of,
+    summarize_paths,
+)
 
 PROJECTION = "projection"
 """Kind of job."""
@@ -65,6 +77,7 @@ class ProjectionRequest:
         costs: Name of a cost preset; None: ``cost_bps``, or the default.
         goal: What to reach; None: the chance of reaching anything is not computed.
         extra: Deposit a month whose effect is shown; 0: none.
+        planned_flows: Whether the planned flows of the portfolio count, besides those stated.
 
     Raises:
         InvalidRequest: a number is out of range.
@@ -78,6 +91,7 @@ class ProjectionRequest:
     costs: str | None = None
     goal: Goal | None = None
     extra: float = 100.0
+    planned_flows: bool = True
 
     def __attrs_post_init__(self) -> None:
         if not FEWEST_PATHS <= self.paths <= MOST_PATHS:
@@ -129,6 +143,7 @@ class ProjectionReport:
         projection: The distribution of values.
         with_extra: The same with the extra deposit, and the one without it, on equal paths; None
             without an extra deposit.
+        goals: Goals of the portfolio within the projection, with the chance of each.
         notes: What readers should know, as sentences.
     """
 
@@ -136,6 +151,7 @@ class ProjectionReport:
     setting: Setting
     projection: Projection
     with_extra: tuple[Projection, Projection] | None
+    goals: tuple[tuple[SavingsGoal, Goal, Chance], ...]
     notes: tuple[str, ...]
 
     @property
@@ -147,18 +163,34 @@ class ProjectionReport:
             goal=self.request.goal,
             extra=self.request.extra,
             with_extra=self.with_extra,
+            goals=self.goals,
             notes=self.notes,
         )
 
 
+@attrs.frozen(eq=False)
+class OpenedProjection:
+    """A projection to run.
+
+    Attributes:
+        setting: What it starts from.
+        goals: Goals of the portfolio.
+        notes: What readers should know about the portfolio, as sentences.
+    """
+
+    setting: Setting
+    goals: tuple[SavingsGoal, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 def run_projection(
-    setting: Setting,
+    opened: OpenedProjection,
     request: ProjectionRequest,
-    notes: tuple[str, ...] = (),
     *,
     progress: Callable[[float], None] = lambda _: None,
 ) -> ProjectionReport:
     """Simulate and summarize a projection; ``progress`` receives the finished share."""
+    setting = opened.setting
     extra_paths = min(request.paths, PATHS_TOGETHER) if request.extra else 0
     total = request.paths + extra_paths
 
@@ -181,7 +213,46 @@ def run_projection(
         alike = paths.first(extra_paths)
         with_extra = summarize(helped, more.flows), summarize(alike, setting.flows)
     projection = summarize(paths, setting.flows)
-    return ProjectionReport(request, setting, projection, with_extra, notes)
+    goals = tuple(
+        (goal, one, chance_of(one, paths, inflation=request.assumptions.inflation))
+        for goal in opened.goals
+        if (one := _goal_within(goal, setting, request)) is not None
+    )
+    return ProjectionReport(request, setting, projection, with_extra, goals, opened.notes)
+
+
+def _goal_within(goal: SavingsGoal, setting: Setting, request: ProjectionRequest) -> Goal | None:
+    """Return a goal of the portfolio in terms of the projection; None if it is not within it.
+
+    Money of the day on which the goal was set becomes money of today.
+    """
+    by = np.datetime64(goal.by, "D")
+    month = int(np.searchsorted(setting.days, by, side="right")) - 1
+    if not 1 <= month <= setting.months or by > setting.days[-1]:
+        return None
+    passed = max((setting.start - goal.set_on).days / DAYS_A_YEAR, 0.0)
+    risen = 1.0 if goal.nominal else (1.0 + request.assumptions.inflation) ** passed
+    return Goal(float(goal.amount) * risen, month, goal.nominal)
+
+
+def _rates(
+    portfolio: ManagedPortfolio, market: PriceHistory
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Return the exchange rates of planned flows, and sentences about unknown ones."""
+    base = portfolio.mandate.currency.code
+    rates = DayRates(market, base)
+    found = {base: 1.0}
+    unknown = []
+    codes = {flow.currency for flow in portfolio.plan.flows if flow.currency is not None} - {base}
+    for code in sorted(codes):
+        rate = rates(code, market.last_date)
+        if rate is None:
+            unknown.append(
+                f"Planned flows in {code} are left out: it has no exchange rate to {base}."
+            )
+        else:
+            found[code] = float(rate)
+    return found, tuple(unknown)
 
 
 @attrs.frozen
@@ -211,13 +282,13 @@ class ProjectPortfolio:
             InvalidRequest: the policy or an assumption does not fit the portfolio; names the field.
             PricesUnavailable: the provider did not answer.
         """
-        setting, notes = self.open(portfolio_id, request, actor=actor)
-        return run_projection(setting, request, notes, progress=progress)
+        opened = self.open(portfolio_id, request, actor=actor)
+        return run_projection(opened, request, progress=progress)
 
     def open(
         self, portfolio_id: UUID, request: ProjectionRequest, *, actor: UUID
-    ) -> tuple[Setting, tuple[str, ...]]:
-        """Prepare a projection, and return what readers should know about the portfolio.
+    ) -> OpenedProjection:
+        """Prepare a projection of a portfolio, with its goals and planned flows.
 
         Raises:
             NotFound, InvalidRequest, PricesUnavailable: as a call.
@@ -232,14 +303,21 @@ class ProjectPortfolio:
             costs=cost_model(request.cost_bps, request.costs),
             currency=portfolio.mandate.currency.code,
         )
+        today = self.clock().date()
         setting = open_projection(
             portfolio.snapshot().without_gain_limits(),
             own_context(portfolio, context, self.work),
             request.assumptions,
-            start=self.clock().date(),
+            start=today,
         )
         limited = portfolio.mandate.preferences.limits_gains
-        return setting, (*booked.notes, *([NO_LOTS] if limited else []))
+        notes = (*booked.notes, *([NO_LOTS] if limited else []))
+        if request.planned_flows and portfolio.plan:
+            rates, unknown = _rates(portfolio, latest)
+            planned = monthly_payments(portfolio.plan, today, setting.days, rates)
+            setting = attrs.evolve(setting, flows=setting.flows + planned)
+            notes = (*notes, *unknown)
+        return OpenedProjection(setting, portfolio.goals, notes)
 
 
 def is_quick(request: ProjectionRequest, setting: Setting) -> bool:
@@ -275,9 +353,9 @@ class StartProjection:
             Conflict: as `SubmitJob.once`.
             Unavailable: too many jobs are waiting, or the queue does not answer.
         """
-        setting, _ = self.project.open(portfolio_id, request, actor=actor)
-        if is_quick(request, setting):
-            return self.project(portfolio_id, request, actor=actor)
+        opened = self.project.open(portfolio_id, request, actor=actor)
+        if is_quick(request, opened.setting):
+            return run_projection(opened, request)
         stored = request.to_json() | {"portfolio": str(portfolio_id)}
         asked = fingerprint(PROJECTION, json.dumps(stored, sort_keys=True))
         job = Job.new(PROJECTION, stored, id=id, owner=actor, now=now)

@@ -33,6 +33,7 @@ from rebalancer.application.account_records import (
 )
 from rebalancer.domain.errors import InvalidRequest, RebalancerError
 from rebalancer.domain.portfolio.following import Following
+from rebalancer.domain.portfolio.goals import SavingsGoal
 from rebalancer.domain.portfolio.ledger import Entry, Ledger, Positions
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
 from rebalancer.domain.portfolio.mapping_profiles import profile_of
@@ -145,6 +146,7 @@ class _PortfolioLine:
     closed: datetime | None
     plan: FlowPlan = NO_PLAN
     following: Following | None = None
+    goals: tuple[SavingsGoal, ...] = ()
 
 
 @attrs.frozen
@@ -436,6 +438,7 @@ class _Reader:
                 line.booked_actions,
                 line.plan,
                 line.following,
+                line.goals,
             ),
             entries,
             line.closed,

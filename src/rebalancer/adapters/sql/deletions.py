@@ -99,6 +99,7 @@ class SqlDeletions(SqlStore):
                     "flow_plan": NO_PLAN,
                     "model": None,
                     "following": None,
+                    "goals": (),
                 },
             ),
             (ledger_entries, {"note": ""}),

@@ -36,6 +36,7 @@ from rebalancer.domain.notices.notice import Notice
 from rebalancer.domain.notices.targets import Target, TargetKind
 from rebalancer.domain.portfolio.checkpoints import Checkpoint
 from rebalancer.domain.portfolio.following import Following
+from rebalancer.domain.portfolio.goals import SavingsGoal
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind, Positions
 from rebalancer.domain.portfolio.mandate import (
     ActionBooking,
@@ -132,6 +133,13 @@ def _plan(document: str) -> FlowPlan:
     return found
 
 
+@lru_cache(maxsize=1024)
+def _goals(document: str) -> tuple[SavingsGoal, ...]:
+    """Decode goals; equal documents share one immutable object."""
+    found: tuple[SavingsGoal, ...] = _decoder(tuple[SavingsGoal, ...]).decode(document)
+    return found
+
+
 NO_PASSWORD = "!"
 """Stands for a missing password, as in shadow(5): servers of earlier versions, which may run at the
 same time, find no hash in it that any password matches."""
@@ -225,6 +233,7 @@ def portfolio_row(portfolio: ManagedPortfolio) -> dict[str, Any]:
         "model": None if portfolio.following is None else portfolio.following.model,
         "following": portfolio.following,
         "flows_automatic": bool(portfolio.plan and portfolio.plan.automatic),
+        "goals": portfolio.goals,
     }
 
 
@@ -264,6 +273,7 @@ def portfolio_or_error(row: Row[Any]) -> ManagedPortfolio | UnreadablePortfolio:
             row.booked_actions,
             _plan(row.flow_plan),
             None if row.following is None else _decoder(Following).decode(row.following),
+            _goals(row.goals),
         )
     except (RebalancerError, ValueError, KeyError) as error:
         return UnreadablePortfolio(row.id, f"the stored data are invalid: {error}")

@@ -175,6 +175,7 @@ PUBLIC: Mapping[str, str] = {
     **_public(
         "a label that every decision reads; people are asked for no personal data in it",
         *("portfolios.name", "portfolios.flow_plan", "models.name", "model_versions.note"),
+        "portfolios.goals",
     ),
     **_public(
         "positions, orders and rules that batches read for all portfolios and constraints check; "

@@ -323,6 +323,7 @@ portfolios = Table(
     Column("model", Uuid, index=True),
     _document("following", nullable=True),
     Column("flows_automatic", Boolean, nullable=False, server_default=false()),
+    _document("goals", default="[]"),
     Index(None, "owner", "created", "id"),
     CheckConstraint("length(currency) = 3", "currency"),
     CheckConstraint("version >= 1", "version"),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rebalancer.domain.arrays import Floats
+from rebalancer.domain.portfolio.goals import SavingsGoal
 from rebalancer.domain.projection.returns import ReturnModel
 from rebalancer.domain.projection.simulation import Setting
 from rebalancer.domain.projection.summary import PERCENTILES, Chance, Goal, Projection
@@ -23,6 +24,7 @@ def projection_document(
     goal: Goal | None,
     extra: float,
     with_extra: tuple[Projection, Projection] | None,
+    goals: Sequence[tuple[SavingsGoal, Goal, Chance]],
     notes: Sequence[str],
 ) -> dict[str, Any]:
     """Return the figures of a projection as JSON values.
@@ -33,6 +35,7 @@ def projection_document(
         goal: What it asks for.
         extra: Further deposit a month.
         with_extra: Projection with that deposit, and without it, on the same paths.
+        goals: Goals of the portfolio, in its terms and in those of the projection.
         notes: Sentences about the portfolio.
     """
     returns = setting.returns
@@ -54,6 +57,12 @@ def projection_document(
         "worst_decile": round(projection.worst_decile, _DIGITS),
         "worst_decile_real": round(projection.worst_decile / float(projection.prices[-1]), _DIGITS),
         "goal": None,
+        "goals": [
+            _chance(chance)
+            | {"name": own.name, "amount": one.amount, "by": str(own.by), "month": one.month}
+            | {"nominal": one.nominal}
+            for own, one, chance in goals
+        ],
         "exhausted": _chance(projection.exhausted),
         "exhausted_year": projection.exhausted_year,
         "costs": round(projection.costs, _DIGITS),

@@ -96,6 +96,7 @@ class Action(StrEnum):
     MODEL_DELETED = "model_deleted", "Model portfolio deleted"
     MODEL_FOLLOWED = "model_followed", "Portfolio follows a model"
     MODEL_UNFOLLOWED = "model_unfollowed", "Portfolio no longer follows a model"
+    GOALS_SET = "goals_set", "Goals of a portfolio changed"
     PROPOSAL_ACCEPTED = "proposal_accepted", "Proposal accepted"
     PROPOSAL_REJECTED = "proposal_rejected", "Proposal rejected"
     PROPOSAL_CANCELLED = "proposal_cancelled", "Proposal cancelled"

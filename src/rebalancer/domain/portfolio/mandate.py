@@ -13,6 +13,7 @@ import attrs
 from rebalancer.domain.errors import Conflict, InvalidRequest
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.following import Following
+from rebalancer.domain.portfolio.goals import SavingsGoal, check_goals
 from rebalancer.domain.portfolio.ledger import Entry, Ledger, Positions
 from rebalancer.domain.portfolio.planned_flows import NO_PLAN, FlowPlan
 from rebalancer.domain.portfolio.portfolio import (
@@ -153,6 +154,7 @@ class ManagedPortfolio:
             are to be derived again.
         plan: Planned deposits and withdrawals.
         following: The model that states its targets; None: its owner states them.
+        goals: What the owner wants it to be worth.
     """
 
     id: UUID
@@ -165,6 +167,7 @@ class ManagedPortfolio:
     booked_actions: str | None = None
     plan: FlowPlan = NO_PLAN
     following: Following | None = None
+    goals: tuple[SavingsGoal, ...] = attrs.field(default=(), converter=check_goals)
 
     @classmethod
     def open(
@@ -246,6 +249,14 @@ class ManagedPortfolio:
     def replan(self, plan: FlowPlan, now: datetime) -> ManagedPortfolio:
         """Return the portfolio with other planned flows."""
         return attrs.evolve(self, plan=plan, version=self.version + 1, changed=now)
+
+    def aim(self, goals: Iterable[SavingsGoal], now: datetime) -> ManagedPortfolio:
+        """Return the portfolio with other goals.
+
+        Raises:
+            InvalidRequest: there are too many, or two have the same name.
+        """
+        return attrs.evolve(self, goals=tuple(goals), version=self.version + 1, changed=now)
 
     def book(
         self,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
 
 import attrs
 import numpy as np
 
-from rebalancer.domain.arrays import Floats
+from rebalancer.domain.arrays import Dates, Floats
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.portfolio.planned_flows import FlowKind, FlowPlan
 from rebalancer.domain.projection.returns import MONTHS_A_YEAR
 
 LARGEST = 1e12
@@ -75,6 +77,30 @@ class RecurringFlow:
         grown = (1.0 + self.growth) ** ((month - 1) / MONTHS_A_YEAR)
         payments: Floats = np.where(due, self.amount * grown, 0.0)
         return payments
+
+
+def monthly_payments(
+    plan: FlowPlan, start: date, days: Dates, rates: Mapping[str, float]
+) -> Floats:
+    """Return (M,) what planned flows pay in each month, in the base currency.
+
+    A date counts in the month in which it lies, as if it was paid at its start.
+
+    Args:
+        plan: Planned flows.
+        start: First day of the projection; earlier dates do not count.
+        days: (M + 1,) first days of the months, and the end of the last.
+        rates: Base currency per unit of each currency; flows in others are left out.
+    """
+    total = np.zeros(len(days) - 1)
+    last: date = days[-1].item()
+    for flow in plan.flows:
+        rate = 1.0 if flow.currency is None else rates.get(flow.currency, 0.0)
+        sign = 1.0 if flow.kind is FlowKind.DEPOSIT else -1.0
+        due = np.array(list(flow.scheduled(start, last)), dtype="datetime64[D]")
+        months = np.clip(np.searchsorted(days, due, side="right") - 1, 0, len(total) - 1)
+        np.add.at(total, months, sign * rate * float(flow.amount))
+    return total
 
 
 def total_payments(flows: Sequence[RecurringFlow], months: int) -> Floats:

@@ -104,6 +104,24 @@ class Projection:
         return real
 
 
+def chance_of(goal: Goal, paths: Paths, *, inflation: float) -> Chance:
+    """Return the chance that the value reaches a goal in its month.
+
+    Raises:
+        InvalidRequest: the goal lies after the last month.
+    """
+    months = paths.values.shape[1] - 1
+    if not 1 <= goal.month <= months:
+        raise InvalidRequest(
+            f"month {goal.month} is not within the projection of {months} months; enter 1 to "
+            f"{months}",
+            field="goal.month",
+            code="goal_after_projection",
+        )
+    prices = 1.0 if goal.nominal else (1.0 + inflation) ** (goal.month / MONTHS_A_YEAR)
+    return Chance.of(paths.values[:, goal.month] >= goal.amount * prices)
+
+
 def summarize_paths(
     paths: Paths, flows: Floats, *, inflation: float, goal: Goal | None = None
 ) -> Projection:
@@ -120,17 +138,7 @@ def summarize_paths(
     """
     months = len(flows)
     prices = (1.0 + inflation) ** (np.arange(months + 1) / MONTHS_A_YEAR)
-    reached: Chance | None = None
-    if goal is not None:
-        if not 1 <= goal.month <= months:
-            raise InvalidRequest(
-                f"month {goal.month} is not within the projection of {months} months; enter 1 to "
-                f"{months}",
-                field="goal.month",
-                code="goal_after_projection",
-            )
-        wanted = goal.amount * (1.0 if goal.nominal else float(prices[goal.month]))
-        reached = Chance.of(paths.values[:, goal.month] >= wanted)
+    reached = None if goal is None else chance_of(goal, paths, inflation=inflation)
     final = np.sort(paths.values[:, -1].astype(np.float64))
     late = paths.exhausted[paths.exhausted > 0]
     return Projection(

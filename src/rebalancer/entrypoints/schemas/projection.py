@@ -97,6 +97,9 @@ class ProjectionBody(Body, frozen=True, kw_only=True):
         about("Further deposit a month whose effect is shown; 0 for none."),
         documented_default(100),
     ] = msgspec.field(default_factory=lambda: PositiveAmount(100))
+    planned_flows: Annotated[
+        bool, about("Whether the planned flows of the portfolio count, besides flows.")
+    ] = True
     model: Annotated[
         ReturnModel,
         about("bootstrap: blocks of history. lognormal: independent months."),
@@ -153,6 +156,7 @@ class ProjectionBody(Body, frozen=True, kw_only=True):
             if goal is None
             else Goal(float(goal.amount), goal.month or self.months, goal.nominal),
             extra=float(self.extra),
+            planned_flows=self.planned_flows,
         )
 
 
@@ -173,6 +177,13 @@ class GoalChanceView(ChanceView, frozen=True, kw_only=True):
     amount: float
     month: int
     nominal: bool
+
+
+class OwnGoalView(GoalChanceView, frozen=True, kw_only=True):
+    """The chance of reaching a goal of the portfolio."""
+
+    name: str
+    by: date
 
 
 class ExtraView(View, frozen=True, kw_only=True):
@@ -200,7 +211,11 @@ class ProjectionResult(View, frozen=True, kw_only=True):
     prices: Annotated[list[float], about("Price level; 1 now.")]
     worst_decile: Annotated[float, about("Mean final value of the worst tenth of the paths.")]
     worst_decile_real: float
-    goal: GoalChanceView | None
+    goal: Annotated[GoalChanceView | None, about("Of the request.")]
+    goals: Annotated[
+        list[OwnGoalView],
+        about("Goals of the portfolio within the projection, in money of today unless nominal."),
+    ]
     exhausted: Annotated[ChanceView, about("Chance that a withdrawal cannot be paid in full.")]
     exhausted_year: Annotated[
         float | None, about("Median year of that, on the paths on which it happens.")

@@ -170,7 +170,11 @@ def _run(
 ) -> ProjectionReport:
     """Project a portfolio file, or a stored portfolio."""
     from rebalancer.application.ports.store import UnitOfWork
-    from rebalancer.application.projection import ProjectPortfolio, run_projection
+    from rebalancer.application.projection import (
+        OpenedProjection,
+        ProjectPortfolio,
+        run_projection,
+    )
     from rebalancer.application.rebalance import BuildContext
     from rebalancer.domain.portfolio.costs import cost_model
     from rebalancer.domain.projection.opening import open_projection
@@ -192,7 +196,7 @@ def _run(
     )
     today = wired.get(Clock)().date()
     setting = open_projection(given, context, request.assumptions, start=today)
-    return run_projection(setting, request, progress=progress)
+    return run_projection(OpenedProjection(setting), request, progress=progress)
 
 
 def _stored_id(argument: str) -> UUID | None:
@@ -242,6 +246,11 @@ def _print(document: dict[str, Any]) -> None:
             f"{goal['amount']:,.0f} {currency} of today after {goal['month'] / _MONTHS:g} years: "
             f"reached on {goal['probability']:.1%} of the paths "
             f"(standard error {goal['standard_error']:.1%})."
+        )
+    for own in document["goals"]:
+        screen.print(
+            f"{own['name']}, {own['amount']:,.0f} {currency} by {own['by']}: reached on "
+            f"{own['probability']:.1%} of the paths."
         )
     gone = document["exhausted"]
     if gone["probability"]:
