@@ -8,18 +8,22 @@ down_revision = "0038"
 branch_labels = None
 depends_on = None
 
-PORTFOLIOS = "portfolios"
-
 
 def upgrade() -> None:
     """Migrate to this revision; portfolios have no goals yet."""
-    with op.batch_alter_table(PORTFOLIOS) as batch:
-        batch.add_column(
+    with _changed() as portfolios:
+        portfolios.add_column(
             sa.Column("goals", sa.JSON(none_as_null=True), nullable=False, server_default="[]")
         )
 
 
 def downgrade() -> None:
     """Migrate back; goals are lost."""
-    with op.batch_alter_table(PORTFOLIOS) as batch:
-        batch.drop_column("goals")
+    with _changed() as portfolios:
+        portfolios.drop_column("goals")
+
+
+def _changed():
+    """Change the table in place; SQLite recreates it, so that its text is that of a new one."""
+    recreates = op.get_bind().dialect.name == "sqlite"
+    return op.batch_alter_table("portfolios", recreate="always" if recreates else "never")
