@@ -52,9 +52,7 @@ class MemoryDeletions:
         for id in portfolios:
             stored = self.tables["portfolios"][id]
             mandate = attrs.evolve(stored.mandate, name=ANONYMOUS_PORTFOLIO)
-            unnamed = attrs.evolve(
-                stored, mandate=mandate, plan=NO_PLAN, following=None, goals=()
-            )
+            unnamed = attrs.evolve(stored, mandate=mandate, plan=NO_PLAN, following=None, goals=())
             self.tables["portfolios"][id] = unnamed
             ledger = self.tables["ledgers"][id]
             self.tables["ledgers"][id] = tuple(attrs.evolve(entry, note="") for entry in ledger)
