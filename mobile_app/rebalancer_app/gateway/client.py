@@ -207,6 +207,45 @@ class Client:
                     raise Offline(str(error)) from error
             await asyncio.sleep(self.pause * 2**failures)
 
+    async def watch(
+        self,
+        endpoint: Endpoint[Any],
+        kinds: Mapping[str, type[Any]],
+        *,
+        query: Mapping[str, str] | None = None,
+        after: str = "",
+        **path: Any,
+    ) -> AsyncIterator[tuple[str, Any]]:
+        """Yield the id and the data of server-sent events until the stream ends.
+
+        Args:
+            endpoint: The stream.
+            kinds: Classes of the data, by names of events; others are left out.
+            query: Query parameters.
+            after: Id of the last event that is known; empty: none.
+            path: Values for the names in the path.
+
+        Raises:
+            As `call`.
+        """
+        headers = {"Last-Event-ID": after} if after else {}
+        async with self.stream(
+            endpoint, "text/event-stream", query=query, headers=headers, **path
+        ) as response:
+            id = kind = ""
+            try:
+                async for line in response.aiter_lines():
+                    name, _, value = line.partition(":")
+                    value = value.strip()
+                    if name == "event":
+                        kind = value
+                    elif name == "id":
+                        id = value
+                    elif name == "data" and kind in kinds:
+                        yield id, decode(json.loads(value, parse_float=Decimal), kinds[kind])
+            except httpx.TransportError as error:
+                raise Offline(str(error)) from error
+
     async def download(self, endpoint: Endpoint[Any], **path: Any) -> File:
         """Return a file of the server.
 
@@ -223,7 +262,13 @@ class Client:
 
     @asynccontextmanager
     async def stream(
-        self, endpoint: Endpoint[Any], accept: str, **path: Any
+        self,
+        endpoint: Endpoint[Any],
+        accept: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        **path: Any,
     ) -> AsyncIterator[httpx.Response]:
         """Open an answer whose body is read part by part.
 
@@ -231,11 +276,12 @@ class Client:
             As `call`.
         """
         token = None if self.tokens is None else await self.tokens.access()
-        response = await self._open(endpoint, accept, token, path)
+        more = query, {"Accept": accept, **(headers or {})}
+        response = await self._open(endpoint, token, path, *more)
         if response.status_code == 401 and token is not None and self.tokens is not None:
             await response.aclose()
             renewed = await self.tokens.renew(token)
-            response = await self._open(endpoint, accept, renewed, path)
+            response = await self._open(endpoint, renewed, path, *more)
         try:
             if not response.is_success:
                 await response.aread()
@@ -245,13 +291,18 @@ class Client:
             await response.aclose()
 
     async def _open(
-        self, endpoint: Endpoint[Any], accept: str, token: str | None, path: Mapping[str, Any]
+        self,
+        endpoint: Endpoint[Any],
+        token: str | None,
+        path: Mapping[str, Any],
+        query: Mapping[str, str] | None,
+        headers: dict[str, str],
     ) -> httpx.Response:
-        headers = {"Accept": accept}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         url = endpoint.path.format(**path)
         parameters = {name: path[name] for name in endpoint.query if path.get(name) is not None}
+        parameters |= query or {}
         request = self._http.build_request(
             endpoint.method, url, params=parameters, headers=headers, timeout=60.0
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 import attrs
@@ -54,6 +54,7 @@ class HoldingRow:
     Attributes:
         note: What to know about its price; empty otherwise.
         drift: Weight minus target, with its sign.
+        line: How current its price is; empty if that is not known.
     """
 
     symbol: str
@@ -64,6 +65,7 @@ class HoldingRow:
     drift: str
     note: str
     order: tuple[float, str, float]
+    line: str = ""
 
 
 @attrs.frozen
@@ -89,9 +91,22 @@ class PortfolioScreen:
 
 
 def portfolio_screen(
-    one: Portfolio, formats: Formats, texts: Texts, *, hidden: bool = False
+    one: Portfolio,
+    formats: Formats,
+    texts: Texts,
+    *,
+    hidden: bool = False,
+    lines: Mapping[str, str] | None = None,
 ) -> PortfolioScreen:
-    """Return what to show of a portfolio; ``hidden`` replaces amounts by dots."""
+    """Return what to show of a portfolio.
+
+    Args:
+        one: The portfolio.
+        formats: Formats of the region.
+        texts: Words of the language.
+        hidden: Whether dots replace amounts.
+        lines: How current the price of each holding is, by symbol.
+    """
 
     def money(amount: Decimal | None) -> str:
         return HIDDEN if hidden else formats.money(amount, one.currency)
@@ -114,7 +129,10 @@ def portfolio_screen(
         bars=bars,
         scale=scale,
         rows=tuple(
-            _row(symbol, position, one, formats, texts, money, hidden)
+            attrs.evolve(
+                _row(symbol, position, one, formats, texts, money, hidden),
+                line=(lines or {}).get(symbol, ""),
+            )
             for symbol, position in one.holdings.items()
         ),
         notes=tuple(one.notes),

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
+import attrs
 import flet as ft
 
 from rebalancer_app import theme
 from rebalancer_app.gateway import home, market, rebalance
+from rebalancer_app.gateway import live as live_gateway
+from rebalancer_app.gateway.live import Assets, Quote
 from rebalancer_app.gateway.market import Asset, Closes, Regime
+from rebalancer_app.model.live import live_price
 from rebalancer_app.model.market import (
     INDICATORS,
     PERIODS,
@@ -21,12 +25,14 @@ from rebalancer_app.model.market import (
 from rebalancer_app.state import AppState, use_app
 from rebalancer_app.views.charts import line_chart
 from rebalancer_app.views.frame import detail_view, go, tab_view
+from rebalancer_app.views.live import use_live
 from rebalancer_app.views.resources import Phase, use_resource
 from rebalancer_app.views.search import AssetSearch
 from rebalancer_app.views.widgets import (
     card,
     change_words,
     choices,
+    moving,
     quiet,
     secondary_button,
     shown,
@@ -132,14 +138,25 @@ def AssetPrice(symbol: str) -> ft.Control:
         lambda: app.client.call(market.ISSUES, query={"symbol": symbol, "limit": 20}), (symbol,)
     )
 
+    live = use_live(
+        live_gateway.MARKET, live_gateway.MARKET_EVENTS, key=symbol, query={"symbols": symbol}
+    )
+
     def content(data: Closes) -> Sequence[ft.Control]:
         found = issues.data.items if issues.data is not None else []
         screen = asset_screen(data, found, app.formats, text)
+        quoted = live_price(
+            live.found.get(Assets), live.found.get(Quote), live.link, app.formats, text, live.at
+        )
+        if quoted is not None:
+            screen = attrs.evolve(
+                screen, price=quoted.price, change=quoted.change, as_of=quoted.status
+            )
         colors = [app.colors.accent, *app.colors.series]
         return [
             ft.Column(
                 [
-                    words(screen.price, app, "figure", strong=True),
+                    moving(words(screen.price, app, "figure", strong=True), screen.price),
                     ft.Row([change_words(screen.change, app), quiet(screen.as_of, app)]),
                 ],
                 spacing=4,

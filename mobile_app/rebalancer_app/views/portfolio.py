@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
 import flet as ft
 
 from rebalancer_app import theme
+from rebalancer_app.gateway import live as live_gateway
 from rebalancer_app.gateway import portfolios as gateway
+from rebalancer_app.gateway.live import LivePortfolio
 from rebalancer_app.gateway.portfolios import Portfolio
+from rebalancer_app.model.live import LiveValue, live_value
 from rebalancer_app.model.portfolio import (
     SORTS,
     HoldingRow,
@@ -21,11 +25,14 @@ from rebalancer_app.state import AppState, use_app
 from rebalancer_app.views.bars import allocation_bars
 from rebalancer_app.views.frame import detail_view, go
 from rebalancer_app.views.groups import GroupAllocation
+from rebalancer_app.views.live import use_live
 from rebalancer_app.views.resources import use_resource
 from rebalancer_app.views.widgets import (
     card,
+    change_words,
     choices,
     content_width,
+    moving,
     primary_button,
     quiet,
     remark,
@@ -48,18 +55,27 @@ def PortfolioDetail() -> ft.View:
     search, set_search = ft.use_state("")
     found = use_resource(lambda: app.client.call(gateway.READ, portfolio_id=id), (id,))
     text = app.texts
+    live = use_live(live_gateway.PORTFOLIO, live_gateway.PORTFOLIO_EVENTS, key=id, portfolio_id=id)
+
+    def at_quotes(one: Portfolio) -> tuple[PortfolioScreen, LiveValue]:
+        latest = live.found.get(LivePortfolio)
+        value = live_value(one, latest, live.link, app.formats, text, live.at)
+        screen = portfolio_screen(
+            value.portfolio, app.formats, text, hidden=app.amounts_hidden, lines=value.lines
+        )
+        return attrs.evolve(screen, as_of=value.status), value
 
     def content(one: Portfolio) -> Sequence[ft.Control]:
-        screen = portfolio_screen(one, app.formats, text, hidden=app.amounts_hidden)
+        screen, value = at_quotes(one)
         return [
-            _value(screen, app),
+            _value(screen, value, app),
             _actions(id, app),
             *_allocations(one, screen, id, app),
             *[remark(note, app) for note in screen.notes],
         ]
 
     def aside(one: Portfolio) -> Sequence[ft.Control]:
-        screen = portfolio_screen(one, app.formats, text, hidden=app.amounts_hidden)
+        screen, _ = at_quotes(one)
         return [
             words(text("portfolio.holdings"), app, "lead", strong=True),
             *_holdings(screen, id, sort, choose_sort, search, set_search, app),
@@ -77,11 +93,17 @@ def PortfolioDetail() -> ft.View:
     )
 
 
-def _value(screen: PortfolioScreen, app: AppState) -> ft.Control:
+def _value(screen: PortfolioScreen, value: LiveValue, app: AppState) -> ft.Control:
     color = app.colors.quiet if screen.in_band else app.colors.caution
     lines: list[ft.Control] = [
-        words(screen.value, app, "hero", strong=True),
-        quiet(screen.as_of, app),
+        moving(words(screen.value, app, "hero", strong=True), screen.value),
+        ft.Row(
+            [
+                *([] if value.change is None else [change_words(value.change, app)]),
+                quiet(screen.as_of, app),
+            ],
+            wrap=True,
+        ),
     ]
     if screen.drift_badge:
         lines.append(words(screen.drift_badge, app, strong=True, color=color))
@@ -225,13 +247,15 @@ def _holding(row: HoldingRow, id: str, app: AppState) -> ft.Control:
     lines: list[ft.Control] = [words(row.symbol, app, "lead", strong=True), quiet(units, app)]
     if row.note:
         lines.append(words(row.note, app, "note", color=app.colors.caution))
+    elif row.line:  # always there, so that nothing moves when quotes come
+        lines.append(quiet(row.line, app))
     return card(
         ft.Row(
             [
                 ft.Column(lines, spacing=2, expand=True),
                 ft.Column(
                     [
-                        words(row.value, app, "lead", strong=True),
+                        moving(words(row.value, app, "lead", strong=True), row.value),
                         quiet(f"{row.weight} ({row.drift})", app),
                     ],
                     spacing=2,

@@ -421,3 +421,13 @@ def shown(
             alignment=ft.Alignment.CENTER,
         )
     ]
+
+
+def moving(content: ft.Control, value: str) -> ft.Control:
+    """Return a control that fades to its new value; systems with reduced motion show no fade."""
+    return ft.AnimatedSwitcher(
+        ft.Container(content, key=value),
+        duration=theme.FAST,
+        reverse_duration=0,
+        transition=ft.AnimatedSwitcherTransition.FADE,
+    )
