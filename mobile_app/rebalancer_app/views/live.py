@@ -59,7 +59,7 @@ def use_live(
     """
     app = use_app()
     page = ft.context.page
-    live, set_live = ft.use_state(cast("Live", Live()))
+    live, set_live = ft.use_state(Live())
     running = ft.use_ref(cast("Any", None))
 
     async def follow() -> None:
