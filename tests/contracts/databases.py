@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -39,6 +39,58 @@ def new_database(url: str, template: str | None = None) -> Iterator[str]:
     finally:
         with psycopg.connect(url, autocommit=True) as operator:
             operator.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+_EMPTY = """
+DO $$ DECLARE name text; BEGIN
+    FOR name IN SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
+        WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+    LOOP EXECUTE 'DELETE FROM ' || name; END LOOP;
+    FOR name IN SELECT format('%I.%I', schemaname, sequencename) FROM pg_sequences
+    LOOP EXECUTE 'ALTER SEQUENCE ' || name || ' RESTART'; END LOOP;
+END $$
+"""
+
+
+def empty_tables(url: str) -> None:
+    """Delete all rows, as the administrator and in the database of a URL; end its connections."""
+    with psycopg.connect(url, autocommit=True) as operator:
+        operator.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        operator.execute("SET session_replication_role = replica")  # no trigger objects
+        operator.execute(_EMPTY)
+
+
+class ReusedDatabases:
+    """Databases of Postgres that tests empty for later ones, as to create one takes longer.
+
+    Args:
+        create: Creates a database with empty tables; returns its URL for the administrator.
+    """
+
+    def __init__(self, create: Callable[[], str]) -> None:
+        self._create = create
+        self._free: list[str] = []
+        self._taken: list[str] | None = None
+
+    def take(self) -> str:
+        """Return the URL of an empty database; one that is taken within a test ends with it."""
+        url = self._free.pop() if self._free else self._create()
+        if self._taken is not None:
+            self._taken.append(url)
+        return as_role(url, APPLICATION)
+
+    @contextmanager
+    def test(self) -> Iterator[None]:
+        """Empty at the end what is taken meanwhile."""
+        self._taken = []
+        yield
+        for url in self._taken:
+            empty_tables(url)
+            self._free.append(url)
+        self._taken = None
 
 
 def create_roles(url: str) -> None:
