@@ -15,9 +15,11 @@ from rebalancer_app.views.backtests import BacktestDetail, Backtests
 from rebalancer_app.views.data import YourData
 from rebalancer_app.views.entrance import Confirm, SignIn
 from rebalancer_app.views.gains import EditGainRules, PortfolioGains
+from rebalancer_app.views.flows import EditFlow, PlannedFlows
 from rebalancer_app.views.home import Home
 from rebalancer_app.views.imports import ImportStatement, StatementImports
 from rebalancer_app.views.market import AssetDetail, HoldingDetail, Market
+from rebalancer_app.views.models import FollowModel, ModelDetailScreen, Models
 from rebalancer_app.views.money import Deposit, RecordFills, RecordTrade, Withdraw
 from rebalancer_app.views.notices import NoticeList, NoticeSettings, use_unread_count
 from rebalancer_app.views.opening import EditTargets, NewPortfolio
@@ -50,6 +52,12 @@ ROUTES = [
                     ft.Route(path="deposit", component=Deposit),
                     ft.Route(path="withdraw", component=Withdraw),
                     ft.Route(path="trade", component=RecordTrade),
+                    ft.Route(
+                        path="planned",
+                        component=PlannedFlows,
+                        children=[ft.Route(path=":flow", component=EditFlow)],
+                    ),
+                    ft.Route(path="model", component=FollowModel),
                     ft.Route(path="import", component=ImportStatement),
                     ft.Route(path="imports", component=StatementImports),
                     ft.Route(path="activity", component=PortfolioActivity),
@@ -80,6 +88,11 @@ ROUTES = [
             ),
             ft.Route(path="notices", component=NoticeList),
             ft.Route(path="shares", component=ReceivedShares),
+            ft.Route(
+                path="models",
+                component=Models,
+                children=[ft.Route(path=":model", component=ModelDetailScreen)],
+            ),
             ft.Route(path="confirm", component=Confirm),
             ft.Route(
                 path="market",

@@ -99,6 +99,7 @@ class TestHome:
         [
             ("proposal_waits", f"/portfolios/{ONE}/proposals/{TWO}"),
             ("trades_expected", f"/portfolios/{ONE}/proposals/{TWO}"),
+            ("flow_due", f"/portfolios/{ONE}/planned"),
             ("deposit_uninvested", f"/portfolios/{ONE}/rebalance"),
             ("outside_band", f"/portfolios/{ONE}/rebalance"),
             ("no_value", f"/portfolios/{ONE}"),

@@ -28,6 +28,7 @@ from rebalancer.application.rebalance import BuildContext, ProposalRequest, Prop
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound
 from rebalancer.domain.market.asset_classes import AssetClass
 from rebalancer.domain.portfolio.costs import CostModel
+from rebalancer.domain.portfolio.lots.model import LotMethod
 from rebalancer.domain.portfolio.mandate import AcceptedVersions, Mandate, PortfolioChanged
 from rebalancer.domain.portfolio.models import ModelChanged, ModelContent
 from rebalancer.domain.portfolio.owner import User
@@ -43,6 +44,7 @@ OWNER, OTHER, MODEL = UUID(int=1), UUID(int=2), UUID(int=3)
 HALVES = ModelContent({"C": 0.5, "F": 0.5})
 BONDS = ModelContent({"C": 0.2, "F": 0.8})
 COSTS = CostModel.flat(10)
+_ONE = Decimal(1)
 PRICES, LISTED = MemoryPrices(varied_prices()), MemoryInstruments(CLASSES)
 
 
@@ -60,10 +62,10 @@ class Desk:
         self.follow_model = FollowModel(self.work, PRICES, LISTED)
 
     def open(self, **others: Any) -> UUID:
-        id = uuid4()
+        id, holdings = uuid4(), others.pop("holdings", {})
         mandate = Mandate("Mine", USD, {"A": 1.0}, **others)
         OpenPortfolio(self.work, PRICES, LISTED)(
-            mandate, cash=Decimal(10_000), id=id, owner=OWNER, now=NOW
+            mandate, cash=Decimal(10_000), holdings=holdings, id=id, owner=OWNER, now=NOW
         )
         return id
 
@@ -148,7 +150,12 @@ def test_preview_equals_the_proposals_after_publishing(desk: Desk) -> None:
         desk.follower(),
         desk.follower(preferences=Preferences(cash_reserve=Decimal(500), max_turnover=0.2)),
         desk.follower(risk_profile=RISK_PROFILES["aggressive"], acknowledge_limits=True),
+        desk.open(
+            preferences=Preferences(lot_method=LotMethod.HIGHEST_COST, max_realised_gain=_ONE),
+            holdings={"A": Decimal(300_000), "C": Decimal(900)},
+        ),
     ]
+    desk.follow(ids[3])
     flow = PlannedFlow(
         uuid4(), FlowKind.WITHDRAWAL, Decimal(900), Every.MONTH, 9, NOW.date(), NOW.date()
     )

@@ -19,7 +19,7 @@ from rebalancer.domain.portfolio.target_groups import TargetGroup, TargetTree
 from tests.contracts.stores import NOW, stored_portfolio, stored_user
 
 TREE = TargetTree((TargetGroup("Bonds", 0.9, assets={"F": 1.0}, asset_class=AssetClass.BOND),))
-CONTENT = ModelContent({}, TREE, {"F": {AssetClass.BOND: 0.5}}, band=0.1)
+CONTENT = ModelContent({}, TREE, {"F": {AssetClass.BOND: 0.5, AssetClass.GOLD: 0.5}}, band=0.1)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.costs import CostModel, Rates
 from rebalancer.domain.portfolio.lots.model import LotMethod
 from rebalancer.domain.portfolio.lots.sellable import SellableLot
-from rebalancer.domain.portfolio.portfolio import Conversions, Portfolio, Preferences
+from rebalancer.domain.portfolio.portfolio import Conversions, ExpectedFlow, Portfolio, Preferences
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
 from rebalancer.domain.portfolio.target_groups import TargetGroup, TargetTree
 from rebalancer.domain.rebalancing.model import Failure, Order, Proposal
@@ -629,6 +629,7 @@ OTHERWISE = {
     "look_through": {"C": {AssetClass.EQUITY: 0.5, AssetClass.BOND: 0.5}},
     "lots": {"C": (SellableLot(Decimal(10), Decimal(50)),)},
     "gain_this_year": Decimal(7),
+    "expected": (ExpectedFlow(date(2023, 1, 5), Decimal(-5), "USD", Decimal(-5)),),
 }
 
 

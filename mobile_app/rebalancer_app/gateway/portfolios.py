@@ -40,6 +40,15 @@ class Preferences:
 
 
 @attrs.frozen
+class Following:
+    """The model that a portfolio follows."""
+
+    model_id: UUID
+    version: int
+    pinned: bool
+
+
+@attrs.frozen
 class Portfolio:
     """A portfolio at the last close; ``target_groups`` is the tree as the server states it."""
 
@@ -60,6 +69,7 @@ class Portfolio:
     created: datetime
     changed: datetime
     target_groups: dict[str, Any] | None = None
+    following: Following | None = None
 
 
 LIST = Endpoint("GET", "/api/portfolios", Page[Portfolio], query=("limit", "after"))

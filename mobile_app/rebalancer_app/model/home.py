@@ -17,6 +17,7 @@ PERIODS = ("1D", "1M", "YTD", "1Y", "max")
 _ROUTES = {
     "proposal_waits": "/portfolios/{portfolio}/proposals/{proposal}",
     "trades_expected": "/portfolios/{portfolio}/proposals/{proposal}",
+    "flow_due": "/portfolios/{portfolio}/planned",
     "deposit_uninvested": "/portfolios/{portfolio}/rebalance",
     "outside_band": "/portfolios/{portfolio}/rebalance",
     "no_value": "/portfolios/{portfolio}",

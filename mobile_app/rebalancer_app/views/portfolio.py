@@ -70,6 +70,7 @@ def PortfolioDetail() -> ft.View:
         return [
             _value(screen, value, app),
             _actions(id, app),
+            *_model_line(one, app),
             *_allocations(one, screen, id, app),
             *[remark(note, app) for note in screen.notes],
         ]
@@ -170,11 +171,28 @@ def _actions(id: str, app: AppState) -> ft.Control:
                 ],
                 wrap=True,
                 spacing=theme.GRID,
+                    small("planned", ft.Icons.EVENT_REPEAT, f"{base}/planned"),
+                    small("model", ft.Icons.ACCOUNT_TREE_OUTLINED, f"{base}/model"),
+                ],
+                **same_height,
+            ),
+            secondary_button(
+                text("portfolio.import"),
+                lambda _: go(f"{base}/import"),
+                app,
+                icon=ft.Icons.UPLOAD_FILE,
             ),
         ],
         spacing=theme.GRID,
         horizontal_alignment=ft.CrossAxisAlignment.STRETCH,
     )
+
+
+def _model_line(one: Portfolio, app: AppState) -> list[ft.Control]:
+    """Return which version of a model states the targets, if one does."""
+    if one.following is None:
+        return []
+    return [quiet(app.texts("models.current", number=one.following.version), app)]
 
 
 def _allocations(

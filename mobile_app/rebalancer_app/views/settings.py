@@ -76,6 +76,7 @@ def Settings() -> ft.View:
         words(text("settings.more"), app, "lead", strong=True),
         _link("notices", "/settings/notices", ft.Icons.NOTIFICATIONS_NONE, app),
         _link("backtests", "/backtests", ft.Icons.HISTORY, app),
+        _link("models", "/models", ft.Icons.ACCOUNT_TREE_OUTLINED, app),
         _link("shares", "/shares", ft.Icons.GROUP_OUTLINED, app),
         _link("data", "/settings/data", ft.Icons.DOWNLOAD, app),
         secondary_button(text("settings.sign_out"), lambda _: sign_out(app), app),

@@ -14,7 +14,7 @@ from uuid import UUID
 import attrs
 
 from rebalancer.application.audit import record
-from rebalancer.application.corporate_actions import BookActions
+from rebalancer.application.corporate_actions import BookActions, BookedPortfolio
 from rebalancer.application.idempotency import add_key, find_earlier_result, fingerprint
 from rebalancer.application.portfolios import check_targets_of
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
@@ -257,7 +257,7 @@ class PreviewModel:
             decided = tx.flow_decisions.of_portfolios([one.id for one in followers if one.plan])
         draft = ModelVersion(id, owner, model.latest + 1, content, now)
         found: dict[UUID, FollowerPreview] = {}
-        books: list[tuple[RebalanceContext, list[tuple[ManagedPortfolio, Portfolio]]]] = []
+        books: list[tuple[RebalanceContext, list[tuple[BookedPortfolio, Portfolio]]]] = []
         for booked in self.book.many(followers, latest):
             portfolio = booked.portfolio
             moved, problem = self._move(portfolio, draft, portfolio.id in acknowledged, now)
@@ -283,23 +283,25 @@ class PreviewModel:
                 )
                 booked.check_units(context.market.last_date)
                 snapshot = with_lots(snapshot, moved, context, latest, self.work, now)
+                snapshot = with_lots(snapshot, moved, own, latest, self.work, now)
             except (InvalidRequest, Conflict) as error:
                 found[portfolio.id] = FollowerPreview(portfolio, (*problems, error))
                 continue
-            row = (portfolio, snapshot)
+            row = (booked, snapshot)
             place = next((at for at, (of, _) in enumerate(books) if of is own), len(books))
             if place == len(books):
                 books.append((own, []))
             books[place][1].append(row)
         for own, rows in books:
             results = propose_book([snapshot for _, snapshot in rows], own)
-            for (portfolio, _), made in zip(rows, results, strict=True):
-                known = found[portfolio.id]
-                found[portfolio.id] = (
-                    attrs.evolve(known, problems=(*known.problems, made.error))
-                    if isinstance(made, Failure)
-                    else attrs.evolve(known, proposal=made)
-                )
+            for (booked, _), made in zip(rows, results, strict=True):
+                known = found[booked.portfolio.id]
+                if isinstance(made, Failure):
+                    known = attrs.evolve(known, problems=(*known.problems, made.error))
+                else:
+                    made = attrs.evolve(made, notes=(*made.notes, *booked.notes))
+                    known = attrs.evolve(known, proposal=made)
+                found[booked.portfolio.id] = known
         return model, [found[one] for one in sorted(found)]
 
     def _move(
