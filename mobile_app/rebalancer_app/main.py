@@ -14,8 +14,8 @@ from rebalancer_app.views.activity import Activity, PortfolioActivity
 from rebalancer_app.views.backtests import BacktestDetail, Backtests
 from rebalancer_app.views.data import YourData
 from rebalancer_app.views.entrance import Confirm, SignIn
-from rebalancer_app.views.gains import EditGainRules, PortfolioGains
 from rebalancer_app.views.flows import EditFlow, PlannedFlows
+from rebalancer_app.views.gains import EditGainRules, PortfolioGains
 from rebalancer_app.views.home import Home
 from rebalancer_app.views.imports import ImportStatement, StatementImports
 from rebalancer_app.views.market import AssetDetail, HoldingDetail, Market

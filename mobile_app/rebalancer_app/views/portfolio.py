@@ -156,6 +156,13 @@ def _actions(id: str, app: AppState) -> ft.Control:
             ),
             ft.Row(
                 [
+                    small("planned", ft.Icons.EVENT_REPEAT, f"{base}/planned"),
+                    small("model", ft.Icons.ACCOUNT_TREE_OUTLINED, f"{base}/model"),
+                ],
+                **same_height,
+            ),
+            ft.Row(
+                [
                     secondary_button(
                         text("portfolio.gains"),
                         lambda _: go(f"{base}/gains"),
@@ -171,16 +178,6 @@ def _actions(id: str, app: AppState) -> ft.Control:
                 ],
                 wrap=True,
                 spacing=theme.GRID,
-                    small("planned", ft.Icons.EVENT_REPEAT, f"{base}/planned"),
-                    small("model", ft.Icons.ACCOUNT_TREE_OUTLINED, f"{base}/model"),
-                ],
-                **same_height,
-            ),
-            secondary_button(
-                text("portfolio.import"),
-                lambda _: go(f"{base}/import"),
-                app,
-                icon=ft.Icons.UPLOAD_FILE,
             ),
         ],
         spacing=theme.GRID,

@@ -282,7 +282,6 @@ class PreviewModel:
                     today=as_of or now.date(),
                 )
                 booked.check_units(context.market.last_date)
-                snapshot = with_lots(snapshot, moved, context, latest, self.work, now)
                 snapshot = with_lots(snapshot, moved, own, latest, self.work, now)
             except (InvalidRequest, Conflict) as error:
                 found[portfolio.id] = FollowerPreview(portfolio, (*problems, error))
