@@ -193,6 +193,19 @@ def test_accepted_message_is_not_sent_again_when_the_store_fails(world):
     assert len(world.other.mails) == 1
 
 
+def test_message_that_cannot_be_written_keeps_no_other_waiting(world):
+    world.notify("broken", parameters={})
+    bob = a_user()
+    with world.work.begin() as tx:
+        tx.users.add(bob)
+        raise_notice(tx, a_notice(bob.id, created=NOW))
+    assert world.deliver() == 1
+    assert [mail.to for mail in world.other.mails] == [bob.email]
+    (message,) = world.messages()
+    assert (message.state, message.attempts) == (DeliveryState.WAITING, 1)
+    assert message.fault == "the message could not be written"
+
+
 def test_refused_message_has_failed_until_its_owner_retries(world):
     target = world.add_target()
     world.choose(NoticeChoices().switched(EMAIL, {KIND: False}))

@@ -17,12 +17,11 @@ from rebalancer.application.ports.mail import (
     Delivery,
     MailServer,
     MailServerDown,
-    Message,
     Outcome,
 )
 from rebalancer.application.ports.notices import PushServices, Webhooks
 from rebalancer.application.ports.store import Transaction, UnitOfWork
-from rebalancer.domain.errors import NotFound, RebalancerError
+from rebalancer.domain.errors import NotFound, RebalancerError, Unavailable
 from rebalancer.domain.notices.choices import EMAIL, NoticeChoices
 from rebalancer.domain.notices.deliveries import (
     FIRST_PAUSE,
@@ -33,6 +32,7 @@ from rebalancer.domain.notices.deliveries import (
 )
 from rebalancer.domain.notices.notice import Notice
 from rebalancer.domain.notices.targets import Target, TargetKind
+from rebalancer.domain.portfolio.owner import User
 
 log = logging.getLogger("rebalancer.notices")
 
@@ -49,14 +49,14 @@ class _Prepared:
 
     Attributes:
         target: None for a mail.
-        mail: None for a target.
+        email: Address of the owner.
     """
 
     delivery: NoticeDelivery
     notices: list[Notice]
     choices: NoticeChoices
     target: Target | None
-    mail: Message | None
+    email: str = attrs.field(repr=False)
 
 
 @attrs.frozen
@@ -138,77 +138,86 @@ class DeliverNotices:
         while not should_stop():
             now = self.clock()
             with self.work.begin() as tx:
-                claimed = tx.notice_deliveries.claim(
-                    now, until=now + LEASE, without=[EMAIL] if down else []
-                )
-                prepared = None if claimed is None else self._prepare(tx, claimed, now)
+                without = [EMAIL] if down else []
+                claimed = tx.notice_deliveries.claim(now, until=now + LEASE, without=without)
             if claimed is None:
                 break
-            if prepared is not None:
-                sent += self._deliver(prepared, now, down)
+            sent += self._deliver(claimed, now, down)
         return sent
 
-    def _prepare(
-        self, tx: Transaction, delivery: NoticeDelivery, now: datetime
-    ) -> _Prepared | None:
-        """Return what is to be sent; None if nothing is, or not now."""
-        choices = tx.notice_choices.get(delivery.owner)
-        later = choices.after_quiet(now)
-        if later > now:
-            attempts = delivery.attempts
-            tx.notice_deliveries.defer(delivery.id, later, rest=later, attempts=attempts)
-            return None
-        notices = [
-            notice
-            for notice in tx.notices.of(delivery.notices)
-            if choices.is_on(notice.kind, delivery.channel)
-        ]
-        target, mail = None, None
-        wanted = bool(notices) and not choices.is_paused(now)
-        try:
-            user = tx.users.get(delivery.owner)
-            leaving = tx.deletions.find(delivery.owner) is not None
-            wanted = wanted and user.disabled is None and not leaving
-            if delivery.channel != EMAIL:
-                target = tx.notice_targets.get(UUID(delivery.channel), owner=delivery.owner)
-            elif self.mail is None:
-                wanted = False
-            elif wanted:
-                mail = self.send.writer.mail(delivery, notices, user.email, choices)
-        except NotFound:
-            wanted = False
-        if not wanted:
-            tx.notice_deliveries.close(delivery.id, DeliveryState.DROPPED, now)
-            return None
-        return _Prepared(delivery, notices, choices, target, mail)
-
-    def _deliver(self, prepared: _Prepared, begun: datetime, down: list[MailServerDown]) -> bool:
+    def _deliver(
+        self, delivery: NoticeDelivery, begun: datetime, down: list[MailServerDown]
+    ) -> bool:
         """Return whether a claimed message was sent."""
-        delivery = prepared.delivery
-        if self.clock() >= begun + LEASE:  # this process stood still, and lost its claim
-            return False
         with self._lock:
             earlier = self._unrecorded.get(delivery.id)
         if earlier is not None:
             self._record(delivery, earlier[1])
             return False
         try:
+            prepared = self._prepare(delivery, begun)
+            if prepared is None or self.clock() >= begun + LEASE:  # it stood still, or is not due
+                return False
             answer = self._send(prepared)
         except MailServerDown as error:
             down.append(error)
             answer = Delivery(Outcome.DEFERRED, "the mail server does not answer")
+        except Unavailable:  # the store; another attempt follows after the lease
+            raise
+        except Exception:
+            # Such as a notice of a newer version: it must not keep all others waiting.
+            log.exception("message %s cannot be written", delivery.id)
+            answer = Delivery(Outcome.DEFERRED, "the message could not be written")
         with self._lock:
             self._unrecorded[delivery.id] = (delivery, answer)
         self._record(delivery, answer)
         return answer.outcome is Outcome.SENT
 
+    def _prepare(self, delivery: NoticeDelivery, now: datetime) -> _Prepared | None:
+        """Return what is to be sent; None if nothing is, or not now."""
+        with self.work.begin() as tx:
+            choices = tx.notice_choices.get(delivery.owner)
+            later = choices.after_quiet(now)
+            if later > now:
+                attempts = delivery.attempts
+                tx.notice_deliveries.defer(delivery.id, later, rest=later, attempts=attempts)
+                return None
+            found = tx.notices.of(delivery.notices)
+            notices = [one for one in found if choices.is_on(one.kind, delivery.channel)]
+            user = None if choices.is_paused(now) else self._recipient(tx, delivery.owner)
+            target = None
+            if delivery.channel != EMAIL:
+                target = self._target(tx, delivery)
+            if not notices or user is None or (target is None and not self._mails(delivery)):
+                tx.notice_deliveries.close(delivery.id, DeliveryState.DROPPED, now)
+                return None
+            return _Prepared(delivery, notices, choices, target, user.email)
+
+    def _mails(self, delivery: NoticeDelivery) -> bool:
+        return delivery.channel == EMAIL and self.mail is not None
+
+    def _recipient(self, tx: Transaction, owner: UUID) -> User | None:
+        """Return the owner of an account; None if it is locked, or will be deleted."""
+        try:
+            user = tx.users.get(owner)
+        except NotFound:
+            return None
+        leaves = user.disabled is not None or tx.deletions.find(owner) is not None
+        return None if leaves else user
+
+    def _target(self, tx: Transaction, delivery: NoticeDelivery) -> Target | None:
+        try:
+            return tx.notice_targets.get(UUID(delivery.channel), owner=delivery.owner)
+        except NotFound:
+            return None
+
     def _send(self, prepared: _Prepared) -> Delivery:
-        if prepared.mail is not None:
-            assert self.mail is not None  # a mail was written
-            return self.mail.send(prepared.mail)
-        assert prepared.target is not None
-        id, notices = prepared.delivery.id, prepared.notices
-        return self.send(prepared.target, id, notices, prepared.choices)
+        delivery, notices, choices = prepared.delivery, prepared.notices, prepared.choices
+        if prepared.target is not None:
+            return self.send(prepared.target, delivery.id, notices, choices)
+        assert self.mail is not None  # otherwise nothing is prepared
+        message = self.send.writer.mail(delivery, notices, prepared.email, choices)
+        return self.mail.send(message)
 
     def _record(self, delivery: NoticeDelivery, answer: Delivery) -> None:
         """Store what became of an attempt; it stays in memory until that has succeeded."""
