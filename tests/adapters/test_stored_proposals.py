@@ -42,6 +42,7 @@ def load(stored: dict[str, Any]) -> ProposalRecord:
         run=None,
         cancelled=None,
         actor=None,
+        origin=None,
     )
     return PROPOSALS.from_row(row)
 
