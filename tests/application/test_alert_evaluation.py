@@ -120,9 +120,14 @@ def test_lease_of_a_dead_worker_is_taken_over_with_the_same_alert(desk: Desk) ->
     desk.look()
     desk.move(TUESDAY, 130.0)
     with desk.work.begin() as tx:  # it dies after this
-        market = desk.prices.closes().digest
-        until = desk.now + LEASE
-        assert tx.alerts.claim(desk.now, worker=uuid4(), until=until, market=market, limit=9)
+        assert tx.alerts.claim(
+            desk.now,
+            worker=uuid4(),
+            until=desk.now + LEASE,
+            market="2026-01-06 x",
+            settled=desk.now,
+            limit=9,
+        )
 
     assert desk.look().portfolios == 0
     desk.now += LEASE

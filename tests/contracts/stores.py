@@ -217,7 +217,7 @@ def an_alert_record(portfolio: ManagedPortfolio, **others: Any) -> AlertRecord:
             DAY, Trigger(ProposalOrigin.ALERT, "x"), uuid4(), uuid4(), NOW, "proposed"
         ),
         version=portfolio.version,
-        market="m",
+        market="2022-12-30 m",
     )
     return attrs.evolve(plain, **others)
 

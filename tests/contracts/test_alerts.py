@@ -59,10 +59,19 @@ def portfolio(work, owner):
     return found
 
 
-def claim(work, *, worker=ME, now=NOW, market="m", portfolio=None, limit=10):
+PRICES = "2022-12-30 m"
+
+
+def claim(work, *, worker=ME, now=NOW, market=PRICES, portfolio=None):
     with work.begin() as tx:
         return tx.alerts.claim(
-            now, worker=worker, until=now + HOUR, market=market, limit=limit, portfolio=portfolio
+            now,
+            worker=worker,
+            until=now + HOUR,
+            market=market,
+            settled=now + HOUR,
+            limit=10,
+            portfolio=portfolio,
         )
 
 
@@ -96,11 +105,15 @@ def test_new_settings_leave_the_state_and_end_a_lease(work, portfolio):
 @pytest.mark.parametrize(
     ("record", "market", "claimed"),
     [
-        ({}, "m", True),
-        ({"due": NOW + HOUR}, "m", False),
-        ({"due": NOW + HOUR}, "newer", True),
-        ({"due": NOW + HOUR, "version": 7}, "m", True),
-        ({"due": NOW + HOUR, "version": None}, "m", True),
+        ({}, PRICES, True),
+        ({"due": NOW + HOUR}, PRICES, False),
+        ({"due": NOW + HOUR}, "2022-12-30 other", True),
+        ({"due": NOW + 2 * HOUR}, "2022-12-30 other", False),
+        ({"due": NOW + 2 * HOUR}, "2023-01-02 m", True),
+        ({"due": NOW + HOUR}, "2022-12-29 m", False),
+        ({"due": NOW + HOUR, "market": None}, PRICES, True),
+        ({"due": NOW + HOUR, "version": 7}, PRICES, True),
+        ({"due": NOW + HOUR, "version": None}, PRICES, True),
     ],
 )
 def test_record_is_claimed_when_due_or_when_something_changed(

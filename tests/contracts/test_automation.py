@@ -195,7 +195,13 @@ def test_two_acceptances_together_stay_within_the_limits_of_a_day(desk):
     with desk.work.begin() as tx:
         tx.proposals.add([other])
         tx.alerts.claim(
-            desk.now, worker=worker, until=desk.now + LEASE, market="", limit=1, portfolio=id
+            desk.now,
+            worker=worker,
+            until=desk.now + LEASE,
+            market="",
+            settled=desk.now,
+            limit=1,
+            portfolio=id,
         )
 
     def accept(proposal):

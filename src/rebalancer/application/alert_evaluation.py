@@ -51,6 +51,9 @@ log = logging.getLogger("rebalancer.alerts")
 CHECK = timedelta(minutes=15)
 """Time after which a portfolio is evaluated again though nothing changed: hours and days pass."""
 
+SETTLED = timedelta(minutes=2)
+"""Time after an evaluation until other prices of the same day count."""
+
 LEASE = timedelta(minutes=10)
 """Time after which another worker takes over."""
 
@@ -132,7 +135,8 @@ class EvaluateAlerts:
                     now,
                     worker=worker,
                     until=now + LEASE,
-                    market=market.digest,
+                    market=_version(market),
+                    settled=now + CHECK - SETTLED,
                     limit=CHUNK,
                     portfolio=portfolio,
                 )
@@ -254,7 +258,7 @@ class EvaluateAlerts:
             progress=progress,
             due=now + CHECK,
             version=portfolio.version,
-            market=market.digest,
+            market=_version(market),
         )
         facts = _Facts(due, evaluated, row, watched, measures, market)
         notices = tuple(facts.notice(one) for one in evaluated.began)
@@ -339,6 +343,11 @@ class _Found:
         for notice in self.notices:
             raise_notice(tx, notice)
         return True
+
+
+def _version(market: PriceHistory) -> str:
+    """Return the version of prices, see `Alerts.claim`."""
+    return f"{market.last_date} {market.digest}"
 
 
 def _is_stale(proposal: ProposalRecord, portfolio: ManagedPortfolio, market: PriceHistory) -> bool:

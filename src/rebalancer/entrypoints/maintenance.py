@@ -10,6 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from rebalancer.application.account_deletion import EraseAccounts
+from rebalancer.application.alert_evaluation import EvaluateAlerts
 from rebalancer.application.audit_trail import ExpireAuditTrail, SealAuditTrail
 from rebalancer.application.decisions import CollectFills
 from rebalancer.application.job_worker import RecoverJobs
@@ -32,6 +33,10 @@ NOTICE_INTERVAL = 2.0
 
 SCHEDULE_INTERVAL = 20.0
 """Seconds between two looks at the schedule."""
+
+
+ALERTS_INTERVAL = 10.0
+"""Seconds between two looks at the alerts that are due."""
 
 
 class _Interruptible(Protocol):
@@ -160,6 +165,14 @@ class MarketSchedule(InterruptibleTask):
     def __init__(self, run: RunSchedule, *, interval: float = SCHEDULE_INTERVAL) -> None:
         """Start the thread, which looks at the schedule at this interval, in seconds."""
         super().__init__("schedule", "run the schedule", run, interval=interval)
+
+
+class AlertEvaluation(InterruptibleTask):
+    """A thread that evaluates the alerts that are due, and runs automation."""
+
+    def __init__(self, evaluate: EvaluateAlerts, *, interval: float = ALERTS_INTERVAL) -> None:
+        """Start the thread, which looks for what is due at this interval, in seconds."""
+        super().__init__("alerts", "evaluate alerts", evaluate, interval=interval)
 
 
 class MailDelivery(InterruptibleTask):

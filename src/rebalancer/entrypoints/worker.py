@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rebalancer.application.account_deletion import EraseAccounts
+from rebalancer.application.alert_evaluation import EvaluateAlerts
 from rebalancer.application.audit import current_origin
 from rebalancer.application.audit_trail import ExpireAuditTrail, SealAuditTrail
 from rebalancer.application.decisions import CollectFills
@@ -31,6 +32,7 @@ from rebalancer.application.quote_subscription import (
 from rebalancer.config import Settings
 from rebalancer.domain.audit.events import Origin
 from rebalancer.entrypoints.maintenance import (
+    AlertEvaluation,
     MailDelivery,
     Maintenance,
     MarketSchedule,
@@ -103,6 +105,7 @@ def work(
             wired.get(QuoteSource).create,
         )
     notices = NoticeDelivery(wired.get(DeliverNotices))
+    alerts = AlertEvaluation(wired.get(EvaluateAlerts))
     log.info("working")
     started()
     try:
@@ -110,6 +113,7 @@ def work(
     finally:
         if quotes is not None:
             quotes.stop()
+        alerts.stop()
         notices.stop()
         if mail is not None:
             mail.stop()

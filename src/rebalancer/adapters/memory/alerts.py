@@ -84,6 +84,7 @@ class MemoryAlerts:
         worker: UUID,
         until: datetime,
         market: str,
+        settled: datetime,
         limit: int,
         portfolio: UUID | None = None,
     ) -> list[AlertRecord]:
@@ -99,7 +100,11 @@ class MemoryAlerts:
                 return False
             if portfolio is not None:
                 return row.portfolio == portfolio
-            return row.due <= now or row.version != stored.version or row.market != market
+            if row.due <= now or row.version != stored.version or row.market is None:
+                return True
+            if row.market[:10] != market[:10]:
+                return row.market[:10] < market[:10]
+            return row.market != market and row.due <= settled
 
         due = sorted(filter(is_due, self.rows.values()), key=lambda row: (row.due, row.portfolio))
         for row in due[:limit]:

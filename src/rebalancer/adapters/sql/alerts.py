@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Row, insert, or_, select, update
+from sqlalchemy import Row, and_, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -40,6 +40,7 @@ _RECORDS = Converter(
     progress=msgspec.json.Decoder(AutomationProgress).decode,
 )
 _SPENDING = msgspec.json.Decoder(DaySpending)
+_DAY = len("2026-01-05")
 _SETTINGS = ("settings", "automation", "changed", "due")
 _OUTCOME = ("state", "progress", "due", "version", "market")
 
@@ -76,14 +77,18 @@ class SqlAlerts(SqlStore):
         worker: UUID,
         until: datetime,
         market: str,
+        settled: datetime,
         limit: int,
         portfolio: UUID | None = None,
     ) -> list[AlertRecord]:
         table = portfolio_alerts.c
+        day = func.substr(table.market, 1, _DAY)
         is_due = or_(
             table.due <= now,
             table.version.is_distinct_from(portfolios.c.version),
-            table.market.is_distinct_from(market),
+            table.market.is_(None),
+            day < market[:_DAY],
+            and_(day == market[:_DAY], table.market != market, table.due <= settled),
         )
         query = (
             select(portfolio_alerts)

@@ -42,6 +42,7 @@ class Alerts(Protocol):
         worker: UUID,
         until: datetime,
         market: str,
+        settled: datetime,
         limit: int,
         portfolio: UUID | None = None,
     ) -> list[AlertRecord]:
@@ -54,7 +55,10 @@ class Alerts(Protocol):
             now: Current time.
             worker: Who gets the lease.
             until: End of the lease.
-            market: Digest of the present prices.
+            market: Version of the present prices, which begins with the day of the last close.
+                Those of a later day count at once, and those of an earlier day do not count.
+            settled: Other prices of the same day count for records that are due at this time, so
+                that processes with different prices do not evaluate them again and again.
             limit: Most records.
             portfolio: The only portfolio to lease, which then counts as due; None: any.
         """

@@ -69,7 +69,8 @@ class AlertRecord:
         changed: When the owner last changed the settings.
         due: When the portfolio is evaluated again at the latest.
         version: Version of the portfolio at the last evaluation; None before the first.
-        market: Digest of the prices at the last evaluation; None before the first.
+        market: Version of the prices at the last evaluation: the day of the last close, and a
+            digest; None before the first.
     """
 
     portfolio: UUID

@@ -25,6 +25,7 @@ from litestar.response import Redirect
 from litestar.static_files import create_static_files_router
 
 from rebalancer.application.account_deletion import EraseAccounts
+from rebalancer.application.alert_evaluation import EvaluateAlerts
 from rebalancer.application.audit_trail import ExpireAuditTrail, SealAuditTrail
 from rebalancer.application.decisions import CollectFills
 from rebalancer.application.health import CheckHealth
@@ -91,6 +92,7 @@ from rebalancer.entrypoints.http.security_headers import add_security_headers
 from rebalancer.entrypoints.http.threads import READS, run_in, share_connections
 from rebalancer.entrypoints.maintenance import (
     SCHEDULE_INTERVAL,
+    AlertEvaluation,
     MailDelivery,
     Maintenance,
     MarketSchedule,
@@ -192,6 +194,7 @@ def application(
                 assets, post = await container.get(ListQuotedAssets), await container.get(PostTicks)
                 background.append(QuoteSubscriber(hold, assets, post, source.create))
             background.append(NoticeDelivery(await container.get(DeliverNotices)))
+            background.append(AlertEvaluation(await container.get(EvaluateAlerts)))
         yield
         await hub.stop()
         for thread in reversed(background):

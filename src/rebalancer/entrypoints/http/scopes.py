@@ -14,6 +14,7 @@ from rebalancer.domain.accounts.api_keys import Scope
 _LOGIN_ONLY = re.compile(
     r"/api/(users|operators|shares|risk|stream-tickets)(/.*)?|/api/portfolios/[^/]+/shares(/.*)?"
     r"|/api/notices/(?!unread$).*"
+    r"|/api/automation/resume"
 )
 _PROPOSING = re.compile(
     r"/api/rebalance/predict|/api/backtest|/api/jobs/[^/]+/(cancel|requeue)|/api/market/assets"

@@ -25,6 +25,7 @@ from rebalancer.entrypoints.cli.options import (
     settings,
 )
 from rebalancer.entrypoints.cli.portfolio_actions import actions
+from rebalancer.entrypoints.cli.portfolio_alerts import alerts
 from rebalancer.entrypoints.cli.portfolio_flows import flows
 from rebalancer.entrypoints.cli.portfolio_statements import (
     import_statement,
@@ -56,7 +57,7 @@ def portfolio() -> None:
 
 
 portfolio.add_command(actions)
-for command in (flows, import_statement, imports, undo_import):
+for command in (alerts, flows, import_statement, imports, undo_import):
     portfolio.add_command(command)
 
 

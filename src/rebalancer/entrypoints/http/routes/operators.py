@@ -12,6 +12,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, JSONBody, QueryParameter
 
+from rebalancer.application.automatic_stop import ReadStops, ResumeAutomation, StopAutomation
 from rebalancer.application.operators import (
     ChangeRole,
     CheckOperator,
@@ -32,6 +33,7 @@ from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.idempotency import WITHOUT_KEY
 from rebalancer.entrypoints.http.parameters import Cursor, Limit
 from rebalancer.entrypoints.http.threads import READS, WRITES, run_in
+from rebalancer.entrypoints.schemas.alerts import StopView, stop_view
 from rebalancer.entrypoints.schemas.operators import (
     AccountStatusView,
     AccountView,
@@ -202,6 +204,32 @@ async def change_role(
     )
 
 
+@get("/automation", summary="Get the kill switch of the deployment")
+async def show_automation(bearer: CurrentBearer, use: FromDishka[ReadStops]) -> StopView:
+    """Get whether automation is stopped for all accounts."""
+    return stop_view(await run_in(WRITES, use.of_deployment, bearer))
+
+
+@post("/automation/stop", status_code=200, summary="Stop all automation", opt=_TWICE)
+async def stop_all_automation(
+    bearer: CurrentBearer, use: FromDishka[StopAutomation], clock: FromDishka[Clock]
+) -> StopView:
+    """Stop automatic proposals and acceptances for all accounts, at once.
+
+    It needs no recent proof of identity.
+    """
+    return stop_view(await run_in(WRITES, use.everywhere, bearer, now=clock()))
+
+
+@post("/automation/resume", status_code=200, summary="Resume automation", opt=_TWICE)
+async def resume_all_automation(
+    bearer: CurrentBearer, use: FromDishka[ResumeAutomation], clock: FromDishka[Clock]
+) -> StopView:
+    """Let automation run again, except for accounts whose owners have stopped it."""
+    await run_in(WRITES, use.everywhere, bearer, now=clock())
+    return stop_view(None)
+
+
 router = owner_router(
     "/operators",
     [
@@ -213,6 +241,9 @@ router = owner_router(
         end_account_sessions,
         reset_user_password,
         change_role,
+        show_automation,
+        stop_all_automation,
+        resume_all_automation,
     ],
     tag="operators",
     guards=[require_operator],
