@@ -19,13 +19,14 @@ from hypothesis import strategies as st
 from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.application.account_records import ImportAccount, read_records
 from rebalancer.application.valuation import value_portfolio
+from rebalancer.domain.alerts.evaluation import AlertState
 from rebalancer.domain.backtest.track_record import measure_track_record
 from rebalancer.domain.errors import Conflict, InvalidRequest
 from rebalancer.domain.portfolio.ledger import EntryKind
 from rebalancer.domain.portfolio.mandate import Mandate
 from rebalancer.domain.portfolio.questions import load_questionnaire
 from rebalancer.domain.portfolio.statement_imports import StatementImport
-from rebalancer.domain.rebalancing.lifecycle import Stage
+from rebalancer.domain.rebalancing.lifecycle import ProposalOrigin, Stage
 from rebalancer.entrypoints.account_file import account_lines, read_account
 from tests import builders
 from tests.builders import USD
@@ -38,6 +39,7 @@ from tests.contracts.stores import (
     a_proposal,
     a_saved_profile,
     a_share,
+    an_alert_record,
     stored_portfolio,
     stored_user,
     with_entries,
@@ -81,7 +83,9 @@ def fill_account(work):
     )
     adviser = stored_user(work)
     first = stored_portfolio(work, ada, a_deposit("1000.00", note="=HYPERLINK(1)"))
-    record = a_proposal(first, stage=Stage.ACCEPTED, decided=NOW, actor=ada.id)
+    record = a_proposal(
+        first, stage=Stage.ACCEPTED, decided=NOW, actor=ada.id, origin=ProposalOrigin.ALERT
+    )
     rejected = a_proposal(
         first, stage=Stage.REJECTED, decided=NOW, remark="Too much", actor=adviser.id
     )
@@ -109,6 +113,9 @@ def fill_account(work):
         )
         tx.imports.add(read, [dividend.id])
         tx.profiles.save(a_saved_profile(ada.id))
+        alerts = an_alert_record(first)
+        waits = attrs.evolve(alerts.automation, auto_accept=None)
+        tx.alerts.save_settings(attrs.evolve(alerts, automation=waits))
         tx.portfolios.close(closed.id, owner=ada.id, version=1, now=NOW)
     return ada
 
@@ -135,6 +142,7 @@ def content(work, owner: UUID):
                 for one in tx.imports.page(p.id, limit=99)
             ],
             [(one.profile, one.changed) for one in tx.profiles.of_owner(owner)],
+            [(one.portfolio, one.settings, one.automation) for one in tx.alerts.of_owner(owner)],
             tx.portfolios.closings(owner),
             tx.users.get(owner).assessment,
         )
@@ -155,6 +163,21 @@ def test_account_is_the_same_in_another_installation(make, tmp_path):
         (share,) = tx.shares.of_portfolio(records.portfolios[0].portfolio.id)
         assert (share.accepted, share.recipient) == (None, None)
         assert [one.action for one in tx.audit.page(there.id, limit=9)] == ["account_imported"]
+
+
+def test_automatic_acceptance_is_off_after_a_move(make, tmp_path):
+    work, other = make(), make()
+    ada = fill_account(work)
+    with work.begin() as tx:
+        (known,) = tx.alerts.of_owner(ada.id)
+        limits = an_alert_record(tx.portfolios.get(known.portfolio)).automation
+        tx.alerts.save_settings(attrs.evolve(known, automation=limits))
+    there = stored_user(other, email=ada.email, name="")
+    imported(other, exported(work, ada.id), tmp_path / "account.jsonl", owner=there.id)
+    with other.read() as tx:
+        (found,) = tx.alerts.of_owner(there.id)
+    assert found.automation == attrs.evolve(limits, auto_accept=None)
+    assert (found.state, found.version) == (AlertState(), None)
 
 
 def test_second_import_changes_nothing(make, tmp_path):

@@ -15,6 +15,7 @@ from uuid import UUID
 import attrs
 
 from rebalancer.application.account_records import (
+    ALERTS,
     FLOW_DECISION,
     MODEL,
     MODEL_VERSION,
@@ -22,6 +23,7 @@ from rebalancer.application.account_records import (
     Row,
     all_pages,
     entries_of,
+    episodes_of,
     imports_of,
     models_of,
     pick,
@@ -117,7 +119,7 @@ def _sections(tx: Transaction, owner: UUID, now: datetime) -> tuple[Section, ...
     entries = tuple(field.name for field in attrs.fields(Entry))
     proposals = (
         *("id", "portfolio_id", "stage", "proposed", "expires", "decided", "executed", "cancelled"),
-        *("remark", "run", "actor", "proposal", "inputs"),
+        *("remark", "run", "actor", "origin", "proposal", "inputs"),
     )
     jobs = (
         *("id", "kind", "state", "request", "result", "error", "progress", "attempts", "created"),
@@ -180,6 +182,14 @@ def _sections(tx: Transaction, owner: UUID, now: datetime) -> tuple[Section, ...
             "mapping_profiles",
             ("name", "profile", "changed"),
             lambda: (profile_row(one) for one in tx.profiles.of_owner(owner)),
+        ),
+        _listed("alerts", (*ALERTS, "state", "progress"), lambda: tx.alerts.of_owner(owner)),
+        _listed(
+            "alert_episodes",
+            ("portfolio", "kind", "subject", "number", "began", "ended", "value", "limit"),
+            lambda: (
+                found for one in portfolios_of(tx, owner) for found in episodes_of(tx, one.id)
+            ),
         ),
         _listed(
             "shares",

@@ -18,6 +18,8 @@ from rebalancer.application.accounts import find_by_email, load_account
 from rebalancer.application.audit import record
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.domain.accounts.shares import Right, Share
+from rebalancer.domain.alerts.record import AlertRecord
+from rebalancer.domain.alerts.watches import Episode
 from rebalancer.domain.audit.events import Action
 from rebalancer.domain.errors import Conflict
 from rebalancer.domain.portfolio.ledger import EMPTY, Entry
@@ -106,6 +108,7 @@ class AccountRecords:
     imports: tuple[ImportRecord, ...] = ()
     models: tuple[ModelRecord, ...] = ()
     profiles: tuple[SavedProfile, ...] = ()
+    alerts: tuple[AlertRecord, ...] = ()
 
     @property
     def entries(self) -> int:
@@ -124,6 +127,7 @@ class ImportAccount:
 
         The account keeps its name, its risk assessment and its mapping profiles; what it lacks is
         taken from the records.
+        Automatic acceptance is off until the owner switches it on here.
         Shares become invitations, which their recipients accept again.
 
         Raises:
@@ -160,6 +164,8 @@ class ImportAccount:
             for stored in records.portfolios:
                 for decision in stored.decisions:
                     tx.flow_decisions.put(decision)
+            for chosen in records.alerts:
+                tx.alerts.save_settings(chosen)
             for imported in records.imports:
                 tx.imports.add(imported.record, imported.entries)
             for profile in records.profiles:
@@ -226,6 +232,9 @@ def read_records(tx: Transaction, owner: UUID) -> Iterator[Row]:
             yield {"record": "entry", "portfolio": str(portfolio.id), **pick(entry, *entries)}
         for decision in tx.flow_decisions.of_portfolios([portfolio.id])[portfolio.id]:
             yield {"record": "flow_decision", **pick(decision, *FLOW_DECISION)}
+        alerts = tx.alerts.find(portfolio.id)
+        if alerts is not None:
+            yield {"record": "alerts", **pick(alerts, *ALERTS)}
         for share in tx.shares.of_portfolio(portfolio.id):
             yield {"record": "share", **pick(share, "id", "portfolio", "email", "right", "created")}
         for imported in imports_of(tx, portfolio.id):
@@ -239,7 +248,12 @@ def read_records(tx: Transaction, owner: UUID) -> Iterator[Row]:
     )
     for one in proposals_of(tx, owner):
         actor = OWNER if one.actor == owner else plain(one.actor)
-        yield {"record": "proposal", **pick(one, *proposals), "actor": actor}
+        origin = {} if one.origin is None else pick(one, "origin")
+        yield {"record": "proposal", **pick(one, *proposals), "actor": actor, **origin}
+
+
+ALERTS = ("portfolio", "changed", "settings", "automation")
+"""Fields of the alerts and the automation of a portfolio."""
 
 
 FLOW_DECISION = ("portfolio", "flow", "scheduled", "outcome", "decided", "entry")
@@ -274,6 +288,11 @@ def models_of(tx: Transaction, owner: UUID) -> Iterator[PortfolioModel]:
 def entries_of(tx: Transaction, portfolio: UUID) -> Iterator[Entry]:
     """Yield the entries of a ledger, latest recorded first."""
     return all_pages(lambda last: tx.portfolios.entries(portfolio, before=last, limit=PAGE))
+
+
+def episodes_of(tx: Transaction, portfolio: UUID) -> Iterator[Episode]:
+    """Yield past and present alerts of a portfolio, latest first."""
+    return all_pages(lambda last: tx.alerts.episodes(portfolio, before=last, limit=PAGE))
 
 
 def imports_of(tx: Transaction, portfolio: UUID) -> Iterator[StatementImport]:

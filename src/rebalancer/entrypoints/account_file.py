@@ -31,6 +31,9 @@ from rebalancer.application.account_records import (
     Row,
     plain,
 )
+from rebalancer.domain.alerts.automation import AutomationSettings
+from rebalancer.domain.alerts.record import AlertRecord
+from rebalancer.domain.alerts.settings import AlertSettings
 from rebalancer.domain.errors import InvalidRequest, RebalancerError
 from rebalancer.domain.portfolio.following import Following
 from rebalancer.domain.portfolio.goals import SavingsGoal
@@ -44,6 +47,7 @@ from rebalancer.domain.portfolio.statement_imports import StatementImport
 from rebalancer.domain.rebalancing.lifecycle import (
     UNACCEPTED,
     ProposalInputs,
+    ProposalOrigin,
     ProposalRecord,
     Stage,
 )
@@ -182,6 +186,15 @@ class _ProposalLine:
     proposal: Proposal
     inputs: ProposalInputs
     actor: str | None
+    origin: ProposalOrigin | None = None
+
+
+@attrs.frozen
+class _AlertsLine:
+    portfolio: UUID
+    changed: datetime
+    settings: AlertSettings
+    automation: AutomationSettings
 
 
 @attrs.frozen
@@ -227,6 +240,7 @@ class _Reader:
         self._ledgers: dict[UUID, _Ledger] = {}
         self._invitations: dict[UUID, Invitation] = {}
         self._models: dict[UUID, ModelRecord] = {}
+        self._alerts: dict[UUID, AlertRecord] = {}
         self._imports: dict[UUID, ImportRecord] = {}
         self._proposals: dict[UUID, ProposalRecord] = {}
         self._profiles: dict[UUID, SavedProfile] = {}
@@ -249,6 +263,7 @@ class _Reader:
             tuple(self._imports.values()),
             tuple(self._models.values()),
             tuple(self._profiles.values()),
+            tuple(self._alerts.values()),
         )
 
     def _take(self, line: bytes) -> None:
@@ -359,6 +374,20 @@ class _Reader:
         self._ledger(found.portfolio)
         self._check_new(found.id, self._invitations, "share")
         self._invitations[found.id] = found
+
+    def _alerts_line(self, row: Any) -> None:
+        found = self._convert(row, _AlertsLine)
+        self._ledger(found.portfolio)
+        self._check_new(found.portfolio, self._alerts, "alerts of portfolio")
+        automation = attrs.evolve(found.automation, auto_accept=None)  # it needs a proof here
+        self._alerts[found.portfolio] = AlertRecord(
+            found.portfolio,
+            self._owner,
+            changed=found.changed,
+            due=found.changed,
+            settings=found.settings,
+            automation=automation,
+        )
 
     def _import_line(self, row: Any) -> None:
         found = self._convert(row, _ImportLine)
@@ -517,6 +546,7 @@ _HANDLERS: dict[str, Callable[[_Reader, Any], None]] = {
     "owner": _Reader._owner_line,
     "portfolio": _Reader._portfolio_line,
     "entry": _Reader._entry_line,
+    "alerts": _Reader._alerts_line,
     "share": _Reader._share_line,
     "model": _Reader._model_line,
     "flow_decision": _Reader._flow_decision_line,

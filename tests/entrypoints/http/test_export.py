@@ -27,6 +27,7 @@ SECTIONS = (
     *("actions", "imports", "mapping_profiles", "shares", "received_shares", "proposals"),
     *("jobs", "notices", "notice_choices", "notice_targets", "notice_messages", "audit"),
     *("flow_decisions", "models", "model_versions"),
+    *("alerts", "alert_episodes"),
 )
 
 

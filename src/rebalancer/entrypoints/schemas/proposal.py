@@ -17,7 +17,7 @@ from msgspec import UNSET, Meta, UnsetType, field
 from rebalancer.domain.portfolio.costs import CostModel, cost_model
 from rebalancer.domain.portfolio.lots.model import LotMethod
 from rebalancer.domain.rebalancing.group_outcomes import GroupState
-from rebalancer.domain.rebalancing.lifecycle import Stage
+from rebalancer.domain.rebalancing.lifecycle import ProposalOrigin, Stage
 from rebalancer.domain.rebalancing.model import ReasonCode
 from rebalancer.entrypoints.schemas import examples
 from rebalancer.entrypoints.schemas.parameters import CostBps, CostPreset, FxSpread, PolicyName
@@ -249,7 +249,14 @@ class ProposalView(View, frozen=True, kw_only=True):
     portfolio_id: UUID
     actor: Annotated[
         UUID | None,
-        about("User who requested it: the owner, or an adviser; null for a batch run."),
+        about(
+            "User who requested it: the owner, or an adviser; null for a batch run or an automatic "
+            "one."
+        ),
+    ]
+    origin: Annotated[
+        ProposalOrigin | None,
+        about("Why it was made automatically; null: it was requested, or is of a batch run."),
     ]
     stage: Stage
     stale: Annotated[
