@@ -135,6 +135,15 @@ def test_stop_that_is_set_after_the_proposal_prevents_its_acceptance(desk):
         assert tx.automation.spent(id, TUESDAY) == []
 
 
+def test_real_broker_executes_nothing_automatically(desk):
+    id = ready(desk)
+    desk.broker = StoppingBroker(desk, is_simulated=False, stops=False)
+    desk.look()
+
+    assert stages(desk, id) == [Stage.PROPOSED]
+    assert ("automation_refused", "refused", "auto_accept_not_paper") in desk.events()
+
+
 def test_acceptance_that_began_before_a_stop_is_finished_before_the_stop_returns(desk):
     """The accepting transaction has read the switch when the stop begins."""
     id = ready(desk, max_order=Decimal(100))  # it is proposed, and not accepted
@@ -260,14 +269,16 @@ class DyingWork:
 
 @attrs.define
 class StoppingBroker:
-    """Paper broker; while an acceptance prepares its orders, the owner stops automation."""
+    """Paper broker; if it stops, the owner stops automation while orders are prepared."""
 
     desk: Desk
     fills_at_once: bool = True
     is_simulated: bool = True
+    stops: bool = True
 
     def submit(self, record):
-        StopAutomation(self.desk.work)(self.desk.owner, now=self.desk.now)
+        if self.stops:
+            StopAutomation(self.desk.work)(self.desk.owner, now=self.desk.now)
 
     def fills(self, record):
         return PaperBroker().fills(record)
