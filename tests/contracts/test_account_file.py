@@ -216,7 +216,7 @@ def test_failure_within_an_import_leaves_nothing(make, tmp_path):
     records = attrs.evolve(records, portfolios=(*records.portfolios[1:], broken))
     with pytest.raises(RuntimeError, match="does not agree with its ledger"):
         ImportAccount(other)(records, owner=there.id, now=LATER)
-    assert content(other, there.id) == ([], [], [], [], [], [], {}, None)
+    assert content(other, there.id) == ([], [], [], [], [], [], [], {}, None)
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
