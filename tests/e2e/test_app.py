@@ -190,6 +190,32 @@ def test_a_statement_is_reviewed_mapped_and_added(server, device, browser, tmp_p
     assert (held["cash"], held["holdings"]["KO"]["quantity"]) == ("880.00", "2")
 
 
+def test_a_table_is_described_and_its_import_undone(server, device, browser) -> None:
+    opened = device.post("/api/portfolios", json={"name": "Bank", "targets": {"KO": 0.9}})
+    portfolio = f"/portfolios/{opened.raise_for_status().json()['id']}"
+    table = "When;Was;Betrag\n03.01.2022;Einzahlung;1.000,50\n31.01.2022;Einzahlung;20,00\n"
+    with open_window(browser, server.address) as window:
+        window.sign_in(EMAIL, PASSWORD, f"{portfolio}/import")
+        with window.page.expect_file_chooser() as chooser:
+            window.tap("Choose a file")
+        file = {"name": "table.csv", "mimeType": "text/csv", "buffer": table.encode()}
+        chooser.value.set_files(file)
+        window.tap("Describe the columns of this table")
+        window.see("When: 03.01.2022")
+        window.tap("Save and check")
+        window.see("2 new entries")
+        window.tap("Add to the ledger")
+        window.wait_for_route(r"/activity$")
+        window.tap("Imports")
+        window.tap("Undo: table.csv")
+        window.tap("Undo the import")
+        window.see("undone")
+        assert window.complaints == []
+    assert device.get(f"/api{portfolio}").json()["cash"] == "0.00"
+    (profile,) = device.get("/api/mapping-profiles").json()["items"]
+    assert profile["profile"]["columns"] == {"date": "When", "kind": "Was", "amount": "Betrag"}
+
+
 def test_silly_input_gets_a_sentence(server, browser) -> None:
     with open_window(browser, server.address) as window:
         window.open()

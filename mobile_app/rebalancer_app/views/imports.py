@@ -195,7 +195,7 @@ def StatementImports() -> ft.View:
         if asking is None
         else question(
             text("imports.undo_question"),
-            words(text("imports.undo_text", count=asking.entries), app),
+            words(text("imports.undo_text", number=asking.entries), app),
             text("imports.undo_now"),
             undoing.run,
             lambda: ask(None),
