@@ -23,7 +23,9 @@ from rebalancer_app.views.models import FollowModel, ModelDetailScreen, Models
 from rebalancer_app.views.money import Deposit, RecordFills, RecordTrade, Withdraw
 from rebalancer_app.views.notices import NoticeList, NoticeSettings, use_unread_count
 from rebalancer_app.views.opening import EditTargets, NewPortfolio
+from rebalancer_app.views.goals import EditGoals
 from rebalancer_app.views.performance import PortfolioPerformance
+from rebalancer_app.views.projection import LookAhead
 from rebalancer_app.views.portfolio import PortfolioDetail
 from rebalancer_app.views.preferences import load
 from rebalancer_app.views.proposal import ProposalDetail
@@ -65,6 +67,8 @@ ROUTES = [
                     ft.Route(path="targets", component=EditTargets),
                     ft.Route(path="holdings/:symbol", component=HoldingDetail),
                     ft.Route(path="performance", component=PortfolioPerformance),
+                    ft.Route(path="future", component=LookAhead),
+                    ft.Route(path="goals", component=EditGoals),
                     ft.Route(
                         path="gains",
                         component=PortfolioGains,
