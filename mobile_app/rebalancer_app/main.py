@@ -16,6 +16,7 @@ from rebalancer_app.views.data import YourData
 from rebalancer_app.views.entrance import Confirm, SignIn
 from rebalancer_app.views.flows import EditFlow, PlannedFlows
 from rebalancer_app.views.gains import EditGainRules, PortfolioGains
+from rebalancer_app.views.goals import EditGoals
 from rebalancer_app.views.home import Home
 from rebalancer_app.views.imports import ImportStatement, StatementImports
 from rebalancer_app.views.market import AssetDetail, HoldingDetail, Market
@@ -23,11 +24,10 @@ from rebalancer_app.views.models import FollowModel, ModelDetailScreen, Models
 from rebalancer_app.views.money import Deposit, RecordFills, RecordTrade, Withdraw
 from rebalancer_app.views.notices import NoticeList, NoticeSettings, use_unread_count
 from rebalancer_app.views.opening import EditTargets, NewPortfolio
-from rebalancer_app.views.goals import EditGoals
 from rebalancer_app.views.performance import PortfolioPerformance
-from rebalancer_app.views.projection import LookAhead
 from rebalancer_app.views.portfolio import PortfolioDetail
 from rebalancer_app.views.preferences import load
+from rebalancer_app.views.projection import LookAhead
 from rebalancer_app.views.proposal import ProposalDetail
 from rebalancer_app.views.rebalance import Rebalance
 from rebalancer_app.views.risk import Questions, Risk

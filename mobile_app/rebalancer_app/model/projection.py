@@ -80,7 +80,9 @@ def projection_screen(
         goals.append(_goal_line(name, result.goal.probability, formats, texts))
     goals += [
         _goal_line(
-            texts("future.own_goal", name=one.name, amount=money(one.amount), day=formats.day(one.by)),
+            texts(
+                "future.own_goal", name=one.name, amount=money(one.amount), day=formats.day(one.by)
+            ),
             one.probability,
             formats,
             texts,
@@ -142,6 +144,4 @@ def _fan(result: Result, formats: Formats, texts: Texts) -> Chart | None:
 
     lines = [(texts(f"future.{name}"), at(result.real_fan[name])) for name in _CURVES]
     lines.append((texts("future.paid_in"), at(paid)))
-    return money_chart(
-        [result.dates[row] for row in rows], lines, result.currency, formats, texts
-    )
+    return money_chart([result.dates[row] for row in rows], lines, result.currency, formats, texts)

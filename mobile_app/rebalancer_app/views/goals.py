@@ -59,10 +59,14 @@ def EditGoals() -> ft.View:
                 clear("")
 
     adding = use_action(add)
+
     def content(one: Goals) -> Sequence[ft.Control]:
         return [
             quiet(text("goals.about"), app, "body"),
-            *[GoalCard(id, one, goal, found.reload, key=goal.name) for goal in one.goals],
+            *[
+                GoalCard(id, one, goal, found.reload, key=goal.name)  # type: ignore[call-arg]  # of the decorator
+                for goal in one.goals
+            ],
             *([] if one.goals else [quiet(text("goals.none"), app, "body")]),
             words(text("goals.new"), app, "lead", strong=True),
             text_field(
@@ -95,9 +99,7 @@ def EditGoals() -> ft.View:
                 else field_problem(adding, "by", app),
             ),
             *failure(adding, app, "name", "amount", "by"),
-            primary_button(
-                text("goals.add"), lambda _: adding.run(), app, disabled=adding.running
-            ),
+            primary_button(text("goals.add"), lambda _: adding.run(), app, disabled=adding.running),
         ]
 
     return detail_view(
@@ -110,9 +112,7 @@ def EditGoals() -> ft.View:
 
 
 @ft.component
-def GoalCard(
-    id: str, every: Goals, goal: SavingsGoal, reload: Callable[[], None]
-) -> ft.Control:
+def GoalCard(id: str, every: Goals, goal: SavingsGoal, reload: Callable[[], None]) -> ft.Control:
     """Show a goal, which can be removed."""
     app = use_app()
     money = app.formats.money(goal.amount, every.currency, whole=True)

@@ -164,6 +164,12 @@ def _actions(id: str, app: AppState) -> ft.Control:
             ft.Row(
                 [
                     secondary_button(
+                        text("portfolio.future"),
+                        lambda _: go(f"{base}/future"),
+                        app,
+                        icon=ft.Icons.TIMELINE,
+                    ),
+                    secondary_button(
                         text("portfolio.gains"),
                         lambda _: go(f"{base}/gains"),
                         app,
