@@ -172,8 +172,8 @@ def test_minimum_holds_although_one_member_is_not_bought() -> None:
     limited = attrs.evolve(BONDS, min_weight=0.35)
     portfolio = grouped({"VTI": 50, "VXUS": 50}, EQUITIES, limited, do_not_buy=["AGG"])
     proposal = propose(portfolio, context())
-    assert outcome(proposal, "Bonds").weight_after == pytest.approx(0.35)
-    assert traded(proposal)["BND"] == 35
+    assert outcome(proposal, "Bonds").weight_after == pytest.approx(0.4)
+    assert traded(proposal)["BND"] == 40
 
 
 def test_class_that_cannot_be_met_is_noted() -> None:
@@ -238,3 +238,37 @@ def test_groups_stay_within_their_limits(
     after = outcome(proposal, "Bonds").weight_after
     step = 0.05 / total + 1e-8  # steps, and cents of costs
     assert least - step <= after <= most + step
+
+
+def test_other_members_give_way_around_an_asset_that_is_not_sold() -> None:
+    # BND stays at 30%; AGG takes the rest of the 40% of bonds, and equities keep their 60%.
+    portfolio = grouped(
+        {"VTI": 30, "VXUS": 20, "BND": 30, "AGG": 20}, EQUITIES, BONDS, do_not_sell=["BND"]
+    )
+    proposal = propose(portfolio, context())
+    assert proposal.weights_after == pytest.approx(
+        {"VTI": 0.3, "VXUS": 0.3, "BND": 0.3, "AGG": 0.1}
+    )
+
+
+def test_other_members_fill_a_group_of_which_one_is_not_bought() -> None:
+    # AGG stays at 10%, half of its target; BND has 30% instead of 20%.
+    portfolio = grouped({"VTI": 45, "VXUS": 45, "AGG": 10}, EQUITIES, BONDS, do_not_buy=["AGG"])
+    proposal = propose(portfolio, context())
+    assert proposal.weights_after == pytest.approx(
+        {"VTI": 0.3, "VXUS": 0.3, "BND": 0.3, "AGG": 0.1}
+    )
+
+
+def test_member_that_may_not_be_traded_keeps_its_current_group_in_place() -> None:
+    bonds = TargetGroup("Bonds", 0.4, asset_class=AssetClass.BOND, inside=Inside.CURRENT)
+    portfolio = grouped(
+        {"VTI": 25, "VXUS": 25, "BND": 40, "AGG": 10},
+        EQUITIES,
+        bonds,
+        do_not_sell=["BND"],
+        do_not_buy=["BND"],
+    )
+    proposal = propose(portfolio, context())
+    assert outcome(proposal, "Bonds").weight_after == pytest.approx(0.4)
+    assert traded(proposal) == {"VTI": 5, "VXUS": 5, "AGG": -10}

@@ -1,4 +1,4 @@
-"""Groups of a book's assets as arrays: their bands and limits."""
+"""Groups of a book's assets as arrays, with their bands and limits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rebalancer.domain.portfolio.target_resolution import ResolvedGroup
 
 @attrs.frozen(eq=False)
 class BookGroups:
-    """Groups with a band or limits in B portfolios, at most G in each; weights are of value.
+    """Groups of B portfolios, at most G in each; weights are of value.
 
     Attributes:
         shares: (B, G, K) share of each asset that counts for the group; 0 for others.
@@ -36,18 +36,17 @@ class BookGroups:
     def of(
         cls, groups: Sequence[Sequence[ResolvedGroup]], symbols: Sequence[Sequence[str]], slots: int
     ) -> Self | None:
-        """Convert the groups of portfolios; None if no group has a band or a limit.
+        """Convert the groups of portfolios; None if none of them has any.
 
         Args:
             groups: Groups of each portfolio.
             symbols: Symbols of each portfolio in the order of its slots.
             slots: Number of slots of the book, K.
         """
-        listed = [[one for one in each if _matters(one)] for each in groups]
-        widest = max(map(len, listed), default=0)
+        widest = max(map(len, groups), default=0)
         if not widest:
             return None
-        shape = (len(listed), widest)
+        shape = (len(groups), widest)
         found = cls(
             shares=np.zeros((*shape, slots)),
             band=np.full(shape, np.inf),
@@ -55,7 +54,7 @@ class BookGroups:
             most=np.full(shape, np.inf),
             replaces=np.zeros(shape, dtype=bool),
         )
-        for row, each in enumerate(listed):
+        for row, each in enumerate(groups):
             for at, one in enumerate(each):
                 group, names = one.group, symbols[row]
                 found.shares[row, at, : len(names)] = [one.members.get(name, 0) for name in names]
@@ -87,8 +86,3 @@ class BookGroups:
         """(B, K) assets that count for any of some groups, (B, G)."""
         members: Bools = np.any((self.shares > 0) & groups[:, :, None], axis=1, keepdims=False)
         return members
-
-
-def _matters(one: ResolvedGroup) -> bool:
-    group = one.group
-    return any(limit is not None for limit in (group.band, group.min_weight, group.max_weight))

@@ -84,47 +84,65 @@ def find_rounded_above(book: Book, wanted: Floats, rounded: Floats) -> Bools:
     return rows
 
 
-def limit_group_aims(aims: Floats, invest: Floats, book: Book) -> Floats:
-    """(B, K) values to aim at, with groups brought within their limits around locked assets.
+def limit_group_aims(aims: Floats, wanted: Floats, invest: Floats, book: Book) -> Floats:
+    """(B, K) values to aim at, with groups at their weights and within limits around locked assets.
 
-    A group above its maximum shrinks in proportion, and the money stays in cash. A group below its
-    minimum grows in proportion, from idle money and then from the assets outside.
+    Around an asset that is not sold or not bought, the other members of its group give way, inner
+    groups first: so the group keeps its weight, and other groups keep theirs. What they leave stays
+    in cash; what they need comes from idle money, and up to a minimum from the assets outside.
 
     Args:
-        aims: (B, K) values without the limits of groups.
+        aims: (B, K) values without groups.
+        wanted: (B, K) values that the targets ask for.
         invest: (B,) money that may be invested.
         book: The portfolios.
     """
     limits, groups = book.limits, book.limits.groups
     assert groups is not None
     total = np.maximum(book.total, np.finfo(np.float64).tiny)
-    for at in range(groups.least.shape[1]):
+    goals = groups.sums(wanted) * np.minimum(1.0, safe_divide(invest, wanted.sum(axis=1)))[:, None]
+    locked: Bools = np.any(limits.no_sell | limits.no_buy, axis=1, keepdims=True)
+    most = groups.most * total[:, None]
+    most = np.where(locked, np.minimum(goals, most), most)
+    inner_first = range(goals.shape[1] - 1, -1, -1)
+    for at in inner_first:
+        aims = _shrink_group(aims, groups.shares[:, at], most[:, at], book)
+    for at in inner_first:
         share = groups.shares[:, at]
-        inside = share > 0
-        loose = inside & ~limits.no_sell
-        counted = (share * aims).sum(axis=1)
-        free = np.where(loose, share * aims, 0.0).sum(axis=1)
-        room = np.maximum(groups.most[:, at] * total - (counted - free), 0.0)
-        factor = np.where(free > room, room / positive_or_one(free), 1.0)
-        aims = np.where(loose, aims * factor[:, None], aims)
-        lacks = np.maximum(groups.least[:, at] * total - (share * aims).sum(axis=1), 0.0)
-        if (lacks > 0).any():
-            aims = _raise_group(aims, share, lacks, invest, book)
+        if locked.any():
+            lacks = np.where(locked[:, 0], goals[:, at] - (share * aims).sum(axis=1), 0.0)
+            aims = _raise_group(aims, share, lacks, invest, book, from_others=False)
+        lacks = groups.least[:, at] * total - (share * aims).sum(axis=1)
+        aims = _raise_group(aims, share, lacks, invest, book, from_others=True)
     return aims
 
 
-def _raise_group(aims: Floats, share: Floats, lacks: Floats, invest: Floats, book: Book) -> Floats:
-    """(B, K) aims with a group that has as much more as it lacks, (B,), or as others can give."""
+def _shrink_group(aims: Floats, share: Floats, most: Floats, book: Book) -> Floats:
+    """(B, K) aims with a group of at most so much, (B,), as far as its assets may be sold."""
+    loose = (share > 0) & ~book.limits.no_sell
+    free = np.where(loose, share * aims, 0.0).sum(axis=1)
+    room = np.maximum(most - ((share * aims).sum(axis=1) - free), 0.0)
+    over = free > room * (1 + _EDGE)
+    factor = np.where(over, room / positive_or_one(free), 1.0)
+    return np.where(loose, aims * factor[:, None], aims)
+
+
+def _raise_group(
+    aims: Floats, share: Floats, lacks: Floats, invest: Floats, book: Book, *, from_others: bool
+) -> Floats:
+    """(B, K) aims with a group that has as much more as it lacks, (B,), as far as money allows."""
     limits = book.limits
+    lacks = np.where(lacks > _EDGE * np.abs(book.total), lacks, 0.0)
+    if not lacks.any():
+        return aims
     grows = np.where((share > 0) & ~limits.no_buy & book.present, np.maximum(aims, 0.0), 0.0)
     unit = (share * grows).sum(axis=1)
     extra = grows * safe_divide(lacks, unit)[:, None]
+    asked = extra.sum(axis=1)
     idle = np.maximum(invest - aims.sum(axis=1), 0.0)
     others = np.where((share > 0) | limits.no_sell, 0.0, aims)
-    asked = np.maximum(extra.sum(axis=1) - idle, 0.0)
-    given = np.minimum(asked, others.sum(axis=1))
-    affordable = np.where(asked > given, idle + given, extra.sum(axis=1))
-    extra = extra * safe_divide(affordable, extra.sum(axis=1))[:, None]
+    given = np.minimum(np.maximum(asked - idle, 0.0), others.sum(axis=1) * from_others)
+    extra = extra * safe_divide(np.minimum(asked, idle + given), asked)[:, None]
     taken: Floats = others * safe_divide(given, others.sum(axis=1))[:, None]
     raised: Floats = aims + extra - taken
     return raised

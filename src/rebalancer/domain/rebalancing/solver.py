@@ -447,7 +447,7 @@ class _Constrained:
         invest = np.minimum(self._wanted.sum(axis=1), total - paid - least_cash)
         aims = self._limit(self._fit(np.maximum(invest, 0.0)))
         if limits.groups is not None:
-            aims = limit_group_aims(aims, np.maximum(invest, 0.0), book)
+            aims = limit_group_aims(aims, self._wanted, np.maximum(invest, 0.0), book)
         held = book.values
         sellable, buyable = ~limits.no_sell, ~limits.no_buy
 
