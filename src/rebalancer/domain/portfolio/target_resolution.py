@@ -206,7 +206,7 @@ class _Resolver:
     def _class_members(self, group: TargetGroup) -> list[str]:
         """Return the held assets of a group's class that no group lists.
 
-        A fund of several classes belongs to the group of its largest class among the groups.
+        A fund of several classes belongs to the group of its largest class.
         """
         if group.asset_class is None:
             return []
@@ -218,9 +218,7 @@ class _Resolver:
 
     def _main_class(self, symbol: str) -> AssetClass | None:
         shares = class_shares(symbol, self._look_through, self._class_of)
-        named = {one.asset_class for one in self._tree.walk()}
-        known = [(-share, one.value, one) for one, share in shares.items() if one in named]
-        return min(known)[2] if known else None
+        return min(shares, key=lambda one: (-shares[one], one.value), default=None)
 
     # Funds of several classes.
 
