@@ -16,8 +16,9 @@ from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.asset_classes import AssetClass
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.symbols import unknown_symbols
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
-from rebalancer.domain.portfolio.target_groups import TargetTree, class_shares
+from rebalancer.domain.portfolio.target_groups import LookThrough, TargetTree, class_shares
 from rebalancer.domain.portfolio.target_resolution import (
     ResolvedGroup,
     ResolvedTargets,
@@ -56,18 +57,40 @@ class ReadTargets:
     instruments: InstrumentSource
     book: BookActions
 
-    def __call__(self, id: UUID, *, actor: UUID | None) -> TargetsNow:
-        """Return the targets of a portfolio; of any owner's when ``actor`` is None.
+    def __call__(self, id: UUID, *, actor: UUID) -> TargetsNow:
+        """Return the targets of a portfolio.
 
         Raises:
             NotFound: the portfolio does not exist, or is not shared with the actor.
             InvalidRequest: a class group has no member.
         """
+        return targets_now(self._value(id, actor), self.instruments.instruments())
+
+    def preview(
+        self, id: UUID, tree: TargetTree, look_through: LookThrough, *, actor: UUID
+    ) -> TargetsNow:
+        """Return what other targets by groups would mean for a portfolio; nothing is stored.
+
+        Raises:
+            NotFound: the portfolio does not exist, or is not shared with the actor.
+            InvalidRequest: a class group has no member, or a symbol is unknown.
+        """
+        valued = self._value(id, actor)
+        known = self.prices.closes().symbols
+        unknown = sorted(tree.symbols - {*known, *valued.portfolio.positions.holdings})
+        if unknown:
+            raise unknown_symbols(unknown, known, field="target_groups")
+        mandate = attrs.evolve(
+            valued.portfolio.mandate, targets={}, target_groups=tree, look_through=look_through
+        )
+        other = attrs.evolve(valued, portfolio=attrs.evolve(valued.portfolio, mandate=mandate))
+        return targets_now(other, self.instruments.instruments())
+
+    def _value(self, id: UUID, actor: UUID) -> ValuedPortfolio:
         with self.work.read() as tx:
-            found = tx.portfolios.get(id) if actor is None else tx.portfolios.get_for(id, actor)
+            found = tx.portfolios.get_for(id, actor)
         market = self.prices.closes()
-        valued = value_booked(self.book(found, market), market, self.work)
-        return targets_now(valued, self.instruments.instruments())
+        return value_booked(self.book(found, market), market, self.work)
 
 
 def targets_now(valued: ValuedPortfolio, instruments: Instruments) -> TargetsNow:

@@ -155,6 +155,9 @@ ROUTES = {
     "GET /api/portfolios/{portfolio_id}/performance": Route("read"),
     "GET /api/portfolios/{portfolio_id}/statement": Route("read"),
     "GET /api/portfolios/{portfolio_id}/targets": Route("read"),
+    "POST /api/portfolios/{portfolio_id}/targets": Route(
+        "read", 200, {"target_groups": {"assets": {"C": 1}}}
+    ),
     "GET /api/portfolios/{portfolio_id}/transactions": Route("read"),
     "POST /api/portfolios/{portfolio_id}/transactions": Route("change", 201, {"trades": [_TRADE]}),
     "POST /api/portfolios/{portfolio_id}/transactions/{entry_id}/void": Route("change", 201, {}),
@@ -313,6 +316,7 @@ SCOPES = {
         "POST /api/market/assets",
         "POST /api/portfolios/{portfolio_id}/projection",
         "POST /api/table-sketches",
+        "POST /api/portfolios/{portfolio_id}/targets",
     ),
     "trade": (
         "POST /api/models",

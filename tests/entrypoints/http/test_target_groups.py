@@ -110,3 +110,14 @@ def test_faults_name_the_place_in_the_tree(ada: ApiUser, opened: dict[str, Any])
     assert "holds none of the class bond" in detail
     missing = ada.post("/api/portfolios", {"name": "X", "cash": "1"})
     expect_problem(missing, 422, "targets")
+
+
+def test_other_groups_are_previewed_and_not_stored(ada: ApiUser, opened: dict[str, Any]) -> None:
+    path = f"/api/portfolios/{opened['id']}/targets"
+    groups = {"groups": [{"name": "All", "weight": 0.8, "assets": {"C": 0.25, "G": 0.75}}]}
+    shown = ada.post(path, {"target_groups": groups})
+    assert shown.status_code == 200, shown.text
+    assert shown.json()["targets"] == pytest.approx({"C": 0.2, "G": 0.6})
+    assert ada.get(path).json()["groups"][0]["name"] == "Shares"
+    groups["groups"][0]["assets"] = {"NONE": 1}
+    expect_problem(ada.post(path, {"target_groups": groups}), 422, "target_groups")

@@ -17,7 +17,7 @@ _LOGIN_ONLY = re.compile(
     r"|/api/automation/resume"
 )
 _PROPOSING = re.compile(
-    r"/api/rebalance/predict|/api/backtest|/api/jobs/[^/]+/(cancel|requeue)|/api/market/assets"
+    r"/api/rebalance/predict|/api/backtest|/api/jobs/[^/]+/(cancel|requeue)|/api/market/assets|/api/portfolios/[^/]+/targets"
     r"|/api/portfolios/[^/]+/projection"
     r"|/api/models/[^/]+/preview"
     r"|/api/table-sketches"

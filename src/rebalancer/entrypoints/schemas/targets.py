@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import TYPE_CHECKING, Annotated
+from itertools import chain
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
-from rebalancer.entrypoints.schemas.wire import DecimalText, View, about, format_decimal
+from msgspec import field
+
+from rebalancer.domain.errors import InvalidRequest, faults_of
+from rebalancer.entrypoints.schemas.decoding import collect
+from rebalancer.entrypoints.schemas.target_groups import (
+    LookThroughFields,
+    TargetTreeBody,
+    look_through_of,
+)
+from rebalancer.entrypoints.schemas.wire import Body, DecimalText, View, about, format_decimal
 
 if TYPE_CHECKING:
     from rebalancer.application.target_groups import TargetsNow
+
+
+class PreviewBody(Body, frozen=True, kw_only=True):
+    """Targets by groups to preview."""
+
+    target_groups: TargetTreeBody
+    look_through: LookThroughFields = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Apply the rules of the domain."""
+        self.target_groups.tree()
+        look_through_of(self.look_through)
+
+    @classmethod
+    def broken_rules(cls, name: str, value: Any) -> list[InvalidRequest]:
+        """Return the rules that a field breaks."""
+        if name == "target_groups":
+            return list(chain.from_iterable(map(faults_of, collect(value.tree))))
+        return list(chain.from_iterable(map(faults_of, collect(look_through_of, value))))
 
 
 class GroupNowView(View, frozen=True, kw_only=True):

@@ -103,6 +103,8 @@ def batch(
        "lots": {"AAPL": [{"quantity": "10", "cost": "900.00", "acquired": "2021-03-01"}]},
        "gain_this_year": "150.00"}
 
+    Targets by groups, with target_groups and look_through, are described in docs/targets.md.
+
     \b
     Examples:
       rebalancer batch --portfolios book.jsonl --prices prices.csv --policy band --out out.jsonl
