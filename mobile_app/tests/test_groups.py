@@ -113,7 +113,7 @@ def test_sums_are_checked_inside_each_group():
     fields = typed(group_fields(TREE, GERMAN), VTI="40", Bonds="45,5")
     sums = check_sums(fields, GERMAN, DE)
     assert not sums.is_valid
-    assert sums.texts[".0"].startswith("90,0")
+    assert sums.texts[".0"].startswith("Equities: zusammen 90,0")
     assert "zu viel" in sums.texts[""]
     mended = typed(fields, VTI="50", Bonds="35")
     assert check_sums(mended, GERMAN, DE).is_valid

@@ -178,12 +178,12 @@ def _fields(
 def check_sums(fields: Sequence[GroupField], formats: Formats, texts: Texts) -> GroupSums:
     """Return the sums inside all groups: 100 each, and at most 100 on the outermost level."""
     parents = {"": False} | {one.key: one.by_value for one in fields if one.is_group}
+    names = {one.key: one.name for one in fields}
     found: dict[str, str] = {}
     wrong: set[str] = set()
     for key, by_value in parents.items():
         inside = {one.key: one.typed for one in fields if one.parent == key}
         if not key:
-            names = {one.key: one.name for one in fields}
             state = add_targets(
                 {names[one]: typed for one, typed in inside.items()}, formats, texts
             )
@@ -195,14 +195,14 @@ def check_sums(fields: Sequence[GroupField], formats: Formats, texts: Texts) -> 
             continue  # the held assets of a class
         total = _sum(inside.values(), formats)
         if total is None:
-            found[key] = texts("groups.unreadable")
+            found[key] = texts("groups.unreadable", name=names[key])
             wrong.add(key)
         elif abs(total - _WHOLE) <= _ROUNDING:
-            found[key] = texts("groups.complete")
+            found[key] = texts("groups.complete", name=names[key])
         elif by_value and not total:
-            found[key] = texts("groups.equal")
+            found[key] = texts("groups.equal", name=names[key])
         else:
-            found[key] = texts("groups.sum", total=formats.percent(total / _WHOLE))
+            found[key] = texts("groups.sum", name=names[key], total=formats.percent(total / _WHOLE))
             wrong.add(key)
     return GroupSums(found, frozenset(wrong))
 

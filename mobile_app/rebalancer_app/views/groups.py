@@ -173,23 +173,25 @@ def GroupsForm(one: Portfolio, etag: str) -> ft.Control:
 def _field(
     field: GroupField, change: Callable[[GroupField, str], None], app: AppState
 ) -> ft.Control:
-    label = app.texts("groups.share_of_group" if field.depth else "groups.share")
-    lines: list[ft.Control] = [words(field.name, app, "lead", strong=field.is_group)]
+    """Return the field of a group or an asset, indented; its label is the name."""
+    lines: list[ft.Control] = [
+        ft.Row(
+            [
+                text_field(
+                    field.name,
+                    field.typed,
+                    lambda typed: change(field, typed),
+                    app,
+                    expand=True,
+                    suffix="%",
+                    keyboard_type=ft.KeyboardType.NUMBER,
+                    filled=field.is_group,
+                )
+            ]
+        )
+    ]
     if field.by_value:
         lines.append(quiet(app.texts("groups.by_value"), app))
-    return ft.Row(
-        [
-            ft.Container(width=12 * field.depth),
-            ft.Column(lines, spacing=2, expand=3),
-            text_field(
-                f"{label}: {field.name}",
-                field.typed,
-                lambda typed: change(field, typed),
-                app,
-                expand=2,
-                suffix="%",
-                keyboard_type=ft.KeyboardType.NUMBER,
-            ),
-        ],
-        vertical_alignment=ft.CrossAxisAlignment.CENTER,
+    return ft.Container(
+        ft.Column(lines, spacing=4), padding=ft.Padding.only(left=theme.GRID * 2 * field.depth)
     )

@@ -109,7 +109,7 @@ def test_faults_name_the_place_in_the_tree(ada: ApiUser, opened: dict[str, Any])
     )
     assert "holds none of the class bond" in detail
     missing = ada.post("/api/portfolios", {"name": "X", "cash": "1"})
-    expect_problem(missing, 422, "targets")
+    expect_problem(missing, 400, "targets")
 
 
 def test_other_groups_are_previewed_and_not_stored(ada: ApiUser, opened: dict[str, Any]) -> None:

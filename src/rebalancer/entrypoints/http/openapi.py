@@ -29,6 +29,7 @@ from rebalancer.entrypoints.schemas.wire import (
     CURRENCY,
     MOST_CURRENCIES,
     Amount,
+    Body,
     Bounded,
     Cash,
     DecimalText,
@@ -83,6 +84,12 @@ class StructSchemas(OpenAPISchemaPlugin):
             for name, schema in schemas.items():
                 if name.partition("_")[0] in views:  # a page is called Page_PortfolioView_
                     _require_all_fields(schema)
+            for name, struct in self._structs.items():
+                if issubclass(get_origin(struct) or struct, Body) and struct.alternatives:
+                    schemas[name]["anyOf"] = [
+                        {"required": [one], "properties": {one: {"type": "object"}}}
+                        for one in struct.alternatives
+                    ]
             placeholders = document["components"]["schemas"]
             names = {
                 _PREFIX + placeholder: _PREFIX + schema["title"]

@@ -250,9 +250,11 @@ def _find_struct_faults(
                     field=f"{prefix}{shown}",
                     code="unknown_field",
                 )
+    alternatives = schema.alternatives if issubclass(schema, Body) else ()
+    lacking = alternatives[:1] if all(values.get(one) is None for one in alternatives) else ()
     for name, field in fields.items():
         if name not in values:
-            if field.required:
+            if field.required or name in lacking:
                 yield Malformed("the field is required", field=prefix + name, code="missing_field")
             continue
         given, place = values[name], prefix + name

@@ -162,6 +162,8 @@ class PreferencesView(
 class MandateBody(Body, frozen=True, kw_only=True):
     """What a portfolio should become, and by which rules."""
 
+    alternatives = ("targets", "target_groups")
+
     name: Annotated[OneLine, Meta(min_length=1, max_length=LONGEST_NAME, examples=["Retirement"])]
     targets: Annotated[
         Weights | UnsetType, about("Required, unless target_groups states them.")
