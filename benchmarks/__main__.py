@@ -30,6 +30,7 @@ SUBJECTS = (
     "ledgers",
     "home",
     "alerts",
+    "streams",
     "attacks",
     "app",
 )

@@ -316,7 +316,7 @@ def test_cut_message_is_malformed():
 
 
 @pytest.mark.parametrize("data", [b"\x80" * 20, b"\x0b", b"\x0a\x02\xff\xff"])
-def test_bytes_that_are_no_message_are_malformed(data):
+def test_malformed_bytes_are_refused(data):
     with pytest.raises(MalformedMessage):
         read_pricing_data(data)
 

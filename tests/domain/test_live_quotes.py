@@ -83,7 +83,7 @@ def test_trade_in_the_future_is_refused():
     assert read_tick(skewed, unit="USD", received=NOW).age(NOW) == timedelta()
 
 
-def test_unit_that_is_no_currency_is_refused():
+def test_unknown_unit_is_refused():
     made = read_tick(tick(unit="points"), unit="USD", received=NOW)
     assert made.fault is QuoteFault.OTHER_CURRENCY
     assert "points" in made.text

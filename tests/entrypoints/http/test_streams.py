@@ -305,7 +305,7 @@ def a_valued(**quantities):
     return ValuedPortfolio(managed, CLOSE_DAY, prices)
 
 
-def test_portfolio_moves_by_its_quotes_and_says_which_price_counts():
+def test_portfolio_moves_by_its_quotes_and_names_the_price_that_counts():
     async def converse(rig):
         rig.valued = a_valued(**{FIRST: 10, SECOND: 5})
         stream = rig.watch_portfolio()

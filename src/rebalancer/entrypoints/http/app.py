@@ -164,7 +164,7 @@ def application(
             is_live=source.is_on,
             times=times,
         )
-        hub.start()
+        hub.start(streams.stopping)
         answers = keep_answers(app.asgi_handler, await container.get(StoreAnswer))
         limited = limiter.wrap(refuse_ambiguous(limit_body_time(answers, settings.body_timeout)))
         secured = add_security_headers(

@@ -55,7 +55,12 @@ class Watcher:
     async def wait(self, seconds: float) -> None:
         """Wait until an asset has news, or a time has passed."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._event.wait(), seconds)
+            async with asyncio.timeout(seconds):  # without a task for each wait
+                await self._event.wait()
+
+    def wake(self) -> None:
+        """End the wait."""
+        self._event.set()
 
 
 class QuoteHub:
@@ -80,10 +85,14 @@ class QuoteHub:
         self.follows = False
         """Whether the board is being followed."""
 
-    def start(self) -> None:
-        """Follow the board until `stop`."""
-        if not self._tasks:
-            self._tasks = [asyncio.create_task(run()) for run in (self._follow, self._renew)]
+    def start(self, stopping: asyncio.Event | None = None) -> None:
+        """Follow the board until `stop`; streams are woken when the server is ``stopping``."""
+        if self._tasks:
+            return
+        runs = [self._follow(), self._renew()]
+        if stopping is not None:
+            runs.append(self._wake_all(stopping))
+        self._tasks = [asyncio.create_task(run) for run in runs]
 
     async def stop(self) -> None:
         """Stop following."""
@@ -126,6 +135,12 @@ class QuoteHub:
             await asyncio.sleep(self._renewal)
             with suppress(Unavailable):
                 await self._ask(list(self._watchers))
+
+    async def _wake_all(self, stopping: asyncio.Event) -> None:
+        """Wake all streams when the server is stopping, so that they end at once."""
+        await stopping.wait()
+        for watcher in {one for watching in self._watchers.values() for one in watching}:
+            watcher.wake()
 
     async def _follow(self) -> None:
         while True:

@@ -81,17 +81,10 @@ class Stream:
         return True
 
     async def wait(self, watcher: Watcher, longest: float) -> None:
-        """Wait for news, the end of the server, a time, a check or the next heartbeat."""
+        """Wait for news, a time, a check, the next heartbeat or the end of the server."""
         now = time.monotonic()
         due = min(self._checked + self._times.check, self._sent + self._streams.heartbeat)
-        seconds = max(min(longest, due - now), 0.0)
-        news = asyncio.ensure_future(watcher.wait(seconds))
-        stopping = asyncio.ensure_future(self._streams.stopping.wait())
-        try:
-            await asyncio.wait((news, stopping), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (news, stopping):
-                task.cancel()
+        await watcher.wait(max(min(longest, due - now), 0.0))
 
     def event(self, name: str, data: object, number: int) -> ServerSentEventMessage:
         """Return an event; its id is the number of the latest quote that it knows."""
