@@ -7,6 +7,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import attrs
+import numpy as np
 import pytest
 
 from rebalancer.adapters.memory.market import MemoryInstruments, MemoryPrices
@@ -14,7 +15,14 @@ from rebalancer.adapters.memory.policies import MemoryPolicies
 from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.application.batch import ProposeForEveryone
 from rebalancer.application.corporate_actions import BookActions
-from rebalancer.application.rebalance import BuildContext, ProposalRequest, ProposeForPortfolio
+from rebalancer.application.rebalance import (
+    BuildContext,
+    ProposalRequest,
+    ProposeForPortfolio,
+    estimate_gains,
+)
+from rebalancer.domain.market.assembly import PricingTerms
+from rebalancer.domain.market.bars import Bars, MarketSnapshot
 from rebalancer.domain.market.instruments import Instrument, Instruments
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.lots.model import LotMethod
@@ -38,6 +46,7 @@ class Office:
     """
 
     wishes: Preferences
+    prices: MemoryPrices = PRICES
     work: MemoryWork = attrs.field(factory=MemoryWork)
 
     def __attrs_post_init__(self) -> None:
@@ -48,7 +57,9 @@ class Office:
             tx.portfolios.add(kept, ENTRIES)
 
     def propose(self, as_of: date | None = None) -> ProposalRecord:
-        use = ProposeForPortfolio(self.work, PRICES, CONTEXT, BookActions(self.work, lambda: NOW))
+        context = BuildContext(self.prices, LISTED, MemoryPolicies())
+        book = BookActions(self.work, lambda: NOW)
+        use = ProposeForPortfolio(self.work, self.prices, context, book)
         ask = ProposalRequest(ID, OWNER, "monthly", TEN, as_of=as_of, id=UUID(int=9), now=NOW)
         return use(ask).current.record
 
@@ -77,12 +88,34 @@ class Office:
 def test_lots_and_gains_of_the_year_come_from_the_ledger(
     wishes: dict[str, str], units: int, gain: str
 ) -> None:
-    office = Office(Preferences(**{name: Decimal(limit) for name, limit in wishes.items()}))
+    limits = {name: Decimal(limit) for name, limit in wishes.items()}
+    office = Office(attrs.evolve(Preferences(), **limits))
     record = office.propose()
     (sale,) = record.proposal.orders
-    assert (sale.symbol, sale.quantity) == ("A", units)
+    assert sale.symbol == "A"
+    assert sale.quantity == units
     assert [one.gain for one in record.proposal.sale_gains] == [Decimal(gain)]
     assert office.propose_in_batch().proposal == record.proposal
+
+
+def test_stated_gain_is_that_of_the_ledger_after_the_sale() -> None:
+    days = np.datetime64("2022-06-01") + np.arange(560)
+    bars = [
+        Bars("A", days, np.full(len(days), 123.457), adjusted=False),
+        Bars("EURUSD", days, np.full(len(days), 1.0837)),
+    ]
+    listed = Instruments.of([Instrument("A", currency="USD")])
+    found = MarketSnapshot.of(bars).history(PricingTerms("EUR", listed))
+    assert found is not None
+    office = Office(Preferences(max_realised_gain=Decimal(60)), prices=MemoryPrices(found))
+    record = office.propose()
+    (stated,) = record.proposal.sale_gains
+    assert stated.gain is not None
+    assert 0 < stated.gain <= 60
+    with office.work.read() as tx:
+        ledger = tx.portfolios.ledger(ID)
+        mandate = tx.portfolios.get(ID).mandate
+        assert estimate_gains(record.proposal, mandate, ledger, found, NOW) == (stated,)
 
 
 def test_batch_states_gains_where_a_method_is_chosen() -> None:

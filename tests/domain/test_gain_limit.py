@@ -15,6 +15,7 @@ from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.model import Failure, Proposal, ReasonCode, Side
 from rebalancer.domain.rebalancing.proposal import propose, propose_book
 from tests.builders import a_context, a_portfolio, flat_prices, portfolios, varied_prices
+from tests.reasons import swinging
 
 FLAT = flat_prices({"A": 10.0, "B": 10.0, "C": 10.0})
 HALVES = {"A": 0.5, "C": 0.5}
@@ -245,6 +246,21 @@ def test_deposit_is_invested_whatever_the_limit() -> None:
     made = proposal(one)
     assert not sold(made)
     assert bought(made) == {"C": 10}
+
+
+def test_risk_comes_before_the_limit() -> None:
+    # B swings by 2% a day, more than the profile tolerates.
+    one = a_portfolio(
+        {"A": 50, "B": 100},
+        {"A": 0.1, "B": 0.9},
+        profile="conservative",
+        lots={"A": [(50, 5000)], "B": [(100, 1000)]},
+        max_realised_gain=10,
+    )
+    made = propose(one, a_context(swinging(), costs=10))
+    assert sold(made)["B"] > 10
+    (sale,) = (order for order in made.orders if order.symbol == "B")
+    assert "the profile's limit on risk comes before the limit of 10.00 USD" in sale.reason
 
 
 MARKET = varied_prices()

@@ -181,6 +181,7 @@ def propose(
         print_json(comparison_record(comparison, portfolio.currency.code))
     else:
         show(comparison, portfolio, Seen.of(portfolio, terms))
+        _print_gains(comparison.proposal, portfolio.currency.code)
 
 
 def _stored_id(argument: Path) -> UUID | None:
@@ -235,11 +236,16 @@ def _propose_for_stored(
     inputs = record.inputs
     seen = Seen(inputs.prices, inputs.costs, inputs.rates, inputs.currencies)
     show(comparison, inputs.portfolio, seen)
-    for sold in record.proposal.sale_gains:
-        click.echo(escape_unsafe(describe_gain(sold, inputs.portfolio.currency.code)))
+    _print_gains(record.proposal, inputs.portfolio.currency.code)
     click.echo(
         f"Proposal {record.id}, {answer.current.stage}, valid until {record.expires:%F %H:%M} UTC"
     )
+
+
+def _print_gains(proposal: Proposal, currency: str) -> None:
+    """Print what each sale would realise, where lots are known."""
+    for sold in proposal.sale_gains:
+        click.echo(escape_unsafe(describe_gain(sold, currency)))
 
 
 def describe_gain(sold: SaleGain, currency: str) -> str:
