@@ -29,6 +29,7 @@ def converter() -> cattrs.Converter:
     made.register_unstructure_hook(Decimal, lambda value: format(value, "f"))
     made.register_unstructure_hook(UUID, str)
     made.register_unstructure_hook(date, date.isoformat)
+    made.register_unstructure_hook(datetime, datetime.isoformat)  # a date, too, but with its time
     return made
 
 
