@@ -30,7 +30,7 @@ from rebalancer.wiring.market import Sources
 from tests.contracts.stores import a_target, a_user
 from tests.survival.system import TIMEOUT, System, until
 
-PAUSE = 0.2
+PAUSE = 0.5
 """Seconds between two notices."""
 
 FAILING = 0.2
