@@ -11,6 +11,7 @@ from rebalancer_app.platform import platform_owner, platform_secrets
 from rebalancer_app.state import AppState, Current, use_app
 from rebalancer_app.views.account import EmailAddress, Events, Password
 from rebalancer_app.views.activity import Activity, PortfolioActivity
+from rebalancer_app.views.alerts import AutomationSwitch, PortfolioAlerts
 from rebalancer_app.views.backtests import BacktestDetail, Backtests
 from rebalancer_app.views.data import YourData
 from rebalancer_app.views.entrance import Confirm, SignIn
@@ -60,6 +61,7 @@ ROUTES = [
                         children=[ft.Route(path=":flow", component=EditFlow)],
                     ),
                     ft.Route(path="model", component=FollowModel),
+                    ft.Route(path="alerts", component=PortfolioAlerts),
                     ft.Route(path="import", component=ImportStatement),
                     ft.Route(path="imports", component=StatementImports),
                     ft.Route(path="activity", component=PortfolioActivity),
@@ -88,6 +90,7 @@ ROUTES = [
                     ft.Route(path="email", component=EmailAddress),
                     ft.Route(path="data", component=YourData),
                     ft.Route(path="notices", component=NoticeSettings),
+                    ft.Route(path="automation", component=AutomationSwitch),
                 ],
             ),
             ft.Route(path="notices", component=NoticeList),

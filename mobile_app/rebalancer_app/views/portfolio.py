@@ -158,6 +158,7 @@ def _actions(id: str, app: AppState) -> ft.Control:
                 [
                     small("planned", ft.Icons.EVENT_REPEAT, f"{base}/planned"),
                     small("model", ft.Icons.ACCOUNT_TREE_OUTLINED, f"{base}/model"),
+                    small("alerts", ft.Icons.NOTIFICATIONS_NONE, f"{base}/alerts"),
                 ],
                 **same_height,
             ),

@@ -75,6 +75,7 @@ def Settings() -> ft.View:
         _link("password", "/settings/password", ft.Icons.PASSWORD, app),
         words(text("settings.more"), app, "lead", strong=True),
         _link("notices", "/settings/notices", ft.Icons.NOTIFICATIONS_NONE, app),
+        _link("automation", "/settings/automation", ft.Icons.PAUSE_CIRCLE_OUTLINE, app),
         _link("backtests", "/backtests", ft.Icons.HISTORY, app),
         _link("models", "/models", ft.Icons.ACCOUNT_TREE_OUTLINED, app),
         _link("shares", "/shares", ft.Icons.GROUP_OUTLINED, app),
