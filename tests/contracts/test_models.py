@@ -1,7 +1,7 @@
 """Model portfolios and their followers in every store."""
 
 from datetime import timedelta
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import attrs
 import pytest
@@ -15,6 +15,7 @@ from rebalancer.domain.portfolio.models import (
     PortfolioModel,
     follow,
 )
+from rebalancer.domain.portfolio.owner import User
 from rebalancer.domain.portfolio.target_groups import TargetGroup, TargetTree
 from tests.contracts.stores import NOW, stored_portfolio, stored_user
 
@@ -28,7 +29,8 @@ def work(make):
     return make()
 
 
-def stored_model(work, owner: UUID, *, minutes: int = 0) -> PortfolioModel:
+def stored_model(work, user: User, *, minutes: int = 0) -> PortfolioModel:
+    owner = user.id
     created = NOW + timedelta(minutes=minutes)
     model = PortfolioModel(uuid4(), owner, "Übung", 1, 1, created, created)
     first = ModelVersion(model.id, owner, 1, CONTENT, NOW, "Erste")
@@ -45,7 +47,7 @@ def test_models_are_read_as_written(work):
         tx.models.save(published, second)
     for begin in (work.begin, work.read):
         with begin() as tx:
-            assert tx.models.get(model.id, owner=owner) == published
+            assert tx.models.get(model.id, owner=owner.id) == published
             assert tx.models.version(model.id, 1).content == CONTENT
             assert tx.models.version(model.id, 3) is None
             assert [one.number for one in tx.models.versions(model.id)] == [2, 1]
@@ -57,7 +59,7 @@ def test_models_are_read_as_written(work):
 
 
 def test_models_of_others_are_not_found(work):
-    model, other = stored_model(work, stored_user(work)), stored_user(work)
+    model, other = stored_model(work, stored_user(work)), stored_user(work).id
     with work.read() as tx:
         for id, owner in ((model.id, other), (uuid4(), model.owner)):
             with pytest.raises(NotFound) as raised:
@@ -80,14 +82,14 @@ def test_models_are_paged_oldest_first_and_deleted(work):
     owner = stored_user(work)
     made = [stored_model(work, owner, minutes=minutes) for minutes in (2, 0, 1)]
     with work.read() as tx:
-        assert tx.models.count(owner) == 3
-        assert tx.models.page(owner, limit=2) == [made[1], made[2]]
-        assert tx.models.page(owner, after=made[2].id, limit=2) == [made[0]]
+        assert tx.models.count(owner.id) == 3
+        assert tx.models.page(owner.id, limit=2) == [made[1], made[2]]
+        assert tx.models.page(owner.id, after=made[2].id, limit=2) == [made[0]]
     with work.begin() as tx:
         tx.models.delete(made[1].id)
         tx.models.delete(uuid4())
     with work.read() as tx:
-        assert tx.models.page(owner, limit=9) == [made[2], made[0]]
+        assert tx.models.page(owner.id, limit=9) == [made[2], made[0]]
         assert tx.models.versions(made[1].id) == []
 
 
@@ -101,7 +103,7 @@ def test_followers_are_open_portfolios_by_id(work):
             following = follow(version, portfolio.mandate, None, pinned=portfolio is found[1])
             mandate = version.content.apply_to(portfolio.mandate)
             tx.portfolios.save(portfolio.adopt(mandate, following, NOW))
-        tx.portfolios.close(found[2].id, owner=owner, version=2, now=NOW)
+        tx.portfolios.close(found[2].id, owner=owner.id, version=2, now=NOW)
     with work.read() as tx:
         followers = tx.portfolios.followers(model.id)
         assert [one.id for one in followers] == [found[0].id, found[1].id]
