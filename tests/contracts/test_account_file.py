@@ -22,10 +22,26 @@ from rebalancer.application.valuation import value_portfolio
 from rebalancer.domain.alerts.evaluation import AlertState
 from rebalancer.domain.backtest.track_record import measure_track_record
 from rebalancer.domain.errors import Conflict, InvalidRequest
+from rebalancer.domain.market.asset_classes import AssetClass
 from rebalancer.domain.portfolio.ledger import EntryKind
 from rebalancer.domain.portfolio.mandate import Mandate
+from rebalancer.domain.portfolio.models import (
+    ModelContent,
+    ModelVersion,
+    PortfolioModel,
+    follow,
+)
+from rebalancer.domain.portfolio.planned_flows import (
+    Every,
+    FlowDecision,
+    FlowKind,
+    FlowOutcome,
+    FlowPlan,
+    PlannedFlow,
+)
 from rebalancer.domain.portfolio.questions import load_questionnaire
 from rebalancer.domain.portfolio.statement_imports import StatementImport
+from rebalancer.domain.portfolio.target_groups import TargetGroup, TargetTree
 from rebalancer.domain.rebalancing.lifecycle import ProposalOrigin, Stage
 from rebalancer.entrypoints.account_file import account_lines, read_account
 from tests import builders
@@ -46,6 +62,11 @@ from tests.contracts.stores import (
 )
 
 LATER = NOW + timedelta(days=400)
+TREE = TargetTree((TargetGroup("Bonds", 0.9, assets={"F": 1.0}, asset_class=AssetClass.BOND),))
+MODEL = ModelContent({}, TREE, {"F": {AssetClass.BOND: 1.0}}, band=0.1)
+FLOW = PlannedFlow(
+    UUID(int=3), FlowKind.DEPOSIT, Decimal("12.50"), Every.MONTH, 31, NOW.date(), NOW.date()
+)
 ANSWERS = {question.id: question.answers[0].id for question in load_questionnaire().questions}
 
 
@@ -120,6 +141,25 @@ def fill_account(work):
     return ada
 
 
+def add_plan_and_model(work, ada):
+    """Let a portfolio of an account follow a model, and plan flows."""
+    with work.begin() as tx:
+        last = tx.portfolios.page(ada.id, limit=1)[0]
+        (paid, *_) = tx.portfolios.entries(last.id, limit=1)
+        model = PortfolioModel(uuid4(), ada.id, "Ä =1", 1, 1, NOW, NOW)
+        tx.models.add(model, [ModelVersion(model.id, ada.id, 1, MODEL, NOW, "Erste")])
+        tx.models.save(*model.publish(ModelContent({"A": 1.0}), "", LATER))
+        planned = last.replan(FlowPlan((FLOW,), horizon=30, automatic=True), NOW)
+        tx.portfolios.save(planned)
+        version = tx.models.version(model.id, 1)
+        following = follow(version, planned.mandate, None, pinned=True)
+        mandate = version.content.apply_to(planned.mandate)
+        tx.portfolios.save(planned.adopt(mandate, following, NOW))
+        for day, entry in ((FLOW.first, paid.id), (DAY, None)):
+            outcome = FlowOutcome.SKIPPED if entry is None else FlowOutcome.MATCHED
+            tx.flow_decisions.put(FlowDecision(last.id, FLOW.id, day, outcome, NOW, entry))
+
+
 def content(work, owner: UUID):
     """Return what an account holds, without the ids of its owner."""
     with work.read() as tx:
@@ -143,6 +183,14 @@ def content(work, owner: UUID):
             ],
             [(one.profile, one.changed) for one in tx.profiles.of_owner(owner)],
             [(one.portfolio, one.settings, one.automation) for one in tx.alerts.of_owner(owner)],
+            [
+                (
+                    attrs.evolve(one, owner=UUID(int=0)),
+                    [attrs.evolve(v, owner=UUID(int=0)) for v in tx.models.versions(one.id)],
+                )
+                for one in tx.models.page(owner, limit=99)
+            ],
+            tx.flow_decisions.of_portfolios([one.id for one in portfolios]),
             tx.portfolios.closings(owner),
             tx.users.get(owner).assessment,
         )
@@ -151,6 +199,7 @@ def content(work, owner: UUID):
 def test_account_is_the_same_in_another_installation(make, tmp_path):
     work, other = make(), make()
     ada = fill_account(work)
+    add_plan_and_model(work, ada)
     data = exported(work, ada.id)
     there = stored_user(other, email=ada.email, name="")
     records = imported(other, data, tmp_path / "account.jsonl", owner=there.id)
@@ -216,7 +265,7 @@ def test_failure_within_an_import_leaves_nothing(make, tmp_path):
     records = attrs.evolve(records, portfolios=(*records.portfolios[1:], broken))
     with pytest.raises(RuntimeError, match="does not agree with its ledger"):
         ImportAccount(other)(records, owner=there.id, now=LATER)
-    assert content(other, there.id) == ([], [], [], [], [], [], [], {}, None)
+    assert content(other, there.id) == ([], [], [], [], [], [], [], [], {}, {}, None)
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -30,7 +30,10 @@ from rebalancer.domain.alerts.automation import DaySpending
 from rebalancer.domain.audit.events import Action, Origin
 from rebalancer.domain.errors import NotFound, Unavailable
 from rebalancer.domain.notices.choices import NoticeChoices
+from rebalancer.domain.portfolio.models import ModelContent, ModelVersion, PortfolioModel
+from rebalancer.domain.portfolio.planned_flows import FlowDecision, FlowOutcome
 from tests.contracts.stores import (
+    DAY,
     HOUR,
     NOW,
     a_deposit,
@@ -117,6 +120,12 @@ def planted(work, reports, number):
         tx.recovery_codes.replace(user.id, [text], NOW)
         tx.portfolios.add(portfolio, [entry])
         tx.imports.add(an_import(portfolio, file_name=text), [entry.id])
+        tx.flow_decisions.put(
+            FlowDecision(portfolio.id, entry.id, DAY, FlowOutcome.MATCHED, NOW, entry.id)
+        )
+        model = PortfolioModel(uuid4(), user.id, text, 1, 1, NOW, NOW)
+        version = ModelVersion(model.id, user.id, 1, ModelContent({"A": 1.0}), NOW, text)
+        tx.models.add(model, [version])
         tx.profiles.save(a_saved_profile(user.id, name=text))
         notice = a_notice(user.id, text, portfolio=portfolio.id, parameters={"by": text})
         tx.notice_targets.add(a_target(user.id, name=text, address=text, secret=text))

@@ -377,11 +377,13 @@ def _owner(wired: Container, email: str) -> UUID:
 
 def _stated(targets: str | None, draft_file: Path | None) -> dict[str, Any]:
     """Return what the options state about targets."""
+    from rebalancer.entrypoints.schemas.portfolio import read_weights
+
     values: dict[str, Any] = {}
     if draft_file is not None:
         values |= read_json(draft_file, field="draft")
     if targets is not None:
-        values["targets"] = parse_targets(targets)
+        values["targets"] = read_weights(parse_targets(targets))
     return values
 
 
