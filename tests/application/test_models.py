@@ -13,6 +13,7 @@ import pytest
 from rebalancer.adapters.memory.market import MemoryInstruments, MemoryPrices
 from rebalancer.adapters.memory.policies import MemoryPolicies
 from rebalancer.adapters.memory.stores import MemoryWork
+from rebalancer.application.batch import ProposeForEveryone
 from rebalancer.application.corporate_actions import BookActions
 from rebalancer.application.models import (
     CreateModel,
@@ -321,3 +322,21 @@ def test_preview_keeps_within_a_limit_on_realised_gains(desk: Desk) -> None:
     assert {left.reason_code for left in one.proposal.not_traded} == {ReasonCode.GAIN_LIMIT}
     desk.publish()
     assert desk.propose(id).not_traded == one.proposal.not_traded
+
+
+def test_batch_counts_planned_withdrawals_as_single_proposals_do(desk: Desk) -> None:
+    id = desk.follower()
+    flow = PlannedFlow(
+        uuid4(), FlowKind.WITHDRAWAL, Decimal(2500), Every.MONTH, 9, NOW.date(), NOW.date()
+    )
+    RevisePlan(desk.work, PRICES)(put_flow(flow), portfolio_id=id, owner=OWNER, id=flow.id, now=NOW)
+    batch = ProposeForEveryone(desk.work, PRICES, desk.book)
+    terms = desk.context(policy_name="monthly", costs=COSTS, currency="USD")
+    run = batch.begin(terms, id=uuid4(), now=NOW)
+    batch.run_chunks(run.id, terms, now=NOW)
+    with desk.work.read() as tx:
+        (stored,) = tx.proposals.page(OWNER, portfolio_id=id, limit=9)
+    single = desk.propose(id)
+    assert stored.proposal.input_hash == single.input_hash
+    assert stored.proposal.orders == single.orders
+    assert stored.proposal.cash_after >= 2500

@@ -20,6 +20,12 @@ from rebalancer.application.corporate_actions import BookActions
 from rebalancer.application.import_planning import ImportOptions
 from rebalancer.application.owner_entries import CashFlow, Trade
 from rebalancer.application.performance import MeasurePerformance
+from rebalancer.application.planned_flows import (
+    ConfirmFlow,
+    FlowConfirmation,
+    RevisePlan,
+    put_flow,
+)
 from rebalancer.application.portfolios import OpenPortfolio
 from rebalancer.application.provider_chain import ProviderChain
 from rebalancer.application.statement_files import ReadStatement, StatementFile
@@ -41,6 +47,7 @@ from rebalancer.domain.portfolio.import_duplicates import Certainty
 from rebalancer.domain.portfolio.ledger import NotVoidable, Overdrawn
 from rebalancer.domain.portfolio.mandate import AcceptedVersions, Mandate, PortfolioChanged
 from rebalancer.domain.portfolio.owner import User
+from rebalancer.domain.portfolio.planned_flows import Every, FlowKind, PlannedFlow
 
 NOW = datetime(2024, 2, 1, tzinfo=UTC)
 OWNER, ID = UUID(int=1), UUID(int=2)
@@ -458,3 +465,25 @@ def test_undoing_both_imports_in_any_order_leaves_nothing() -> None:
     _, _, valued, _ = desk.undo(paid.id)
     assert valued.portfolio.positions.cash == 0
     assert valued.portfolio.positions.holdings == {}
+
+
+def test_deposit_of_a_statement_equals_the_booked_flow_of_nearly_its_day() -> None:
+    desk = Desk()
+    flow, early = uuid4(), desk.now - timedelta(days=31)
+    planned = PlannedFlow(
+        flow, FlowKind.DEPOSIT, Decimal(70), Every.MONTH, 2, early.date(), early.date()
+    )
+    RevisePlan(desk.work, desk.market)(
+        put_flow(planned), portfolio_id=ID, owner=OWNER, id=flow, now=early
+    )
+    ConfirmFlow(desk.work, desk.market)(
+        FlowConfirmation(date(2024, 1, 2)),
+        flow_id=flow,
+        portfolio_id=ID,
+        owner=OWNER,
+        now=desk.now,
+    )
+    rows = "2024-01-04,deposit,,,,70,,,,b1\n2024-01-09,deposit,,,,70,,,,b2\n"
+    shown = desk.preview(HEADER + rows)
+    assert [(one.line, one.certainty) for one in shown.plan.duplicates] == [(2, Certainty.PROBABLE)]
+    assert [one.line for one in shown.plan.entries] == [3]  # a week later is another payment

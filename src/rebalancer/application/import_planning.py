@@ -35,6 +35,7 @@ from rebalancer.domain.portfolio.ledger import Ledger, Overdrawn
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
 from rebalancer.domain.portfolio.mapping_profiles import MappingProfile
 from rebalancer.domain.portfolio.missing_cash import deposit_missing_cash, replace_stand_ins
+from rebalancer.domain.portfolio.planned_flows import FlowOutcome
 from rebalancer.domain.portfolio.statement_imports import StatementImport
 from rebalancer.domain.portfolio.statements import Statement
 
@@ -112,6 +113,9 @@ class ImportPreview:
     profile: MappingProfile | None = None
 
 
+_BOOKED = FlowOutcome.BOOKED
+
+
 @attrs.frozen
 class ImportPlanner:
     """Plans the import of one statement into a portfolio."""
@@ -129,7 +133,12 @@ class ImportPlanner:
         """Return what would change, and what to store; None if nothing is added or can be."""
         earlier = tx.imports.page(portfolio.id, limit=_REMEMBERED)
         undone = tx.imports.undone_entries(portfolio.id)
-        plan = plan_import(self.statement, self._terms(portfolio, earlier), ledger, undone=undone)
+        decided = tx.flow_decisions.of_portfolios([portfolio.id])[portfolio.id]
+        terms = attrs.evolve(
+            self._terms(portfolio, earlier),
+            planned={one.entry for one in decided if one.entry and one.outcome is _BOOKED},
+        )
+        plan = plan_import(self.statement, terms, ledger, undone=undone)
         plan = replace_stand_ins(plan, ledger, portfolio.mandate.currency)
         voids = [
             one.reversal(recorded=self.now, note=f"replaced by {self.file.short_name}"[:500])

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from datetime import date
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 from enum import StrEnum
 from uuid import UUID, uuid5
 
 import attrs
 
-from rebalancer.domain.portfolio.entries import Entry
+from rebalancer.domain.portfolio.entries import FLOWS, Entry
 from rebalancer.domain.portfolio.import_terms import ImportTerms
 from rebalancer.domain.portfolio.ledger import Ledger
+from rebalancer.domain.portfolio.planned_flows import MATCHING_DAYS
 from rebalancer.domain.portfolio.stand_ins import is_stand_in
 
 
@@ -26,7 +27,8 @@ class Certainty(StrEnum):
     VOID = "void"
     """It was imported before, and its owner voided the entry."""
     PROBABLE = "probable"
-    """An entry has the same kind, day, symbol, quantity and amount."""
+    """An entry has the same kind, day, symbol, quantity and amount; or books a planned flow of the
+    same kind and amount within a few days."""
 
 
 @attrs.frozen
@@ -93,18 +95,36 @@ def separate_duplicates(
         if one.id not in matched and not is_stand_in(one):
             similar[_likeness(one)].append(one)
     added: list[PlannedEntry] = []
-    for each in new:
-        alike = similar.get(_likeness(each.entry))
-        if not alike:
+    equal = [
+        alike.pop(0) if (alike := similar.get(_likeness(each.entry))) else None for each in new
+    ]
+    for each, known in zip(new, equal, strict=True):
+        known = known or _find_planned(each.entry, similar, terms)
+        if known is None:
             added.append(each)
             continue
         keeps = terms.include_duplicates
         duplicates.append(
-            Duplicate(each.line, Certainty.PROBABLE, each.entry, alike.pop(0), is_added=keeps)
+            Duplicate(each.line, Certainty.PROBABLE, each.entry, known, is_added=keeps)
         )
         if keeps:
             added.append(each)
     return added, duplicates
+
+
+def _find_planned(
+    entry: Entry, similar: Mapping[tuple[object, ...], list[Entry]], terms: ImportTerms
+) -> Entry | None:
+    """Take and return the nearest entry that books a planned flow like this one; None without."""
+    if entry.kind not in FLOWS or entry.symbol is not None or not terms.planned:
+        return None
+    for days in range(1, MATCHING_DAYS + 1):
+        for on in (entry.on - timedelta(days=days), entry.on + timedelta(days=days)):
+            found = similar.get(_likeness(attrs.evolve(entry, on=on)), [])
+            for at, one in enumerate(found):
+                if one.id in terms.planned:
+                    return found.pop(at)
+    return None
 
 
 def _facts(entry: Entry) -> tuple[object, ...]:

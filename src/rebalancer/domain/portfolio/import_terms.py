@@ -39,6 +39,7 @@ class ImportTerms:
         remembered: Of earlier imports; counts after ``mapping``.
         keep_unknown: Whether an unknown instrument is recorded under its own symbol or ISIN.
         include_duplicates: Whether probable duplicates are added.
+        planned: Entries that book planned flows; a transaction of nearly their day equals them.
     """
 
     portfolio: UUID
@@ -54,3 +55,4 @@ class ImportTerms:
     remembered: Mapping[str, str] = attrs.field(factory=dict)
     keep_unknown: bool = False
     include_duplicates: bool = False
+    planned: Collection[UUID] = frozenset()

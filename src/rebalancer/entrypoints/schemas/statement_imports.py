@@ -170,7 +170,8 @@ class DuplicateView(View, frozen=True, kw_only=True):
         Certainty,
         about(
             "recorded: imported before. changed: imported before with other figures. void: "
-            "imported before, and voided by its owner. probable: an entry equals it."
+            "imported before, and voided by its owner. probable: an entry equals it, or "
+            "books a planned flow of its amount within a few days."
         ),
     ]
     entry: EntryView
