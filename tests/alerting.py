@@ -165,6 +165,7 @@ class Desk:
             self.automation,
             self.clock,
             uuid4,
+            MemoryInstruments(Instruments()),
         )
 
     def look(self, **options: Any) -> EvaluationReport:

@@ -11,7 +11,12 @@ import pytest
 
 from rebalancer.application.home import _summarize
 from rebalancer.application.performance import _class_shares
-from rebalancer.application.target_groups import check_members, targets_now, targets_or_fault
+from rebalancer.application.target_groups import (
+    check_members,
+    resolve_or_state,
+    targets_now,
+    targets_or_fault,
+)
 from rebalancer.application.valuation import HeldPrice, ValuedPortfolio
 from rebalancer.domain.backtest.contributions import Item, ItemKind
 from rebalancer.domain.errors import InvalidRequest
@@ -22,7 +27,7 @@ from rebalancer.domain.portfolio.owner import User
 from rebalancer.domain.portfolio.target_groups import Inside, TargetGroup, TargetTree
 from rebalancer.entrypoints.cli.shown_groups import groups_document
 from rebalancer.entrypoints.cli.shown_portfolios import print_portfolio
-from tests.builders import USD
+from tests.builders import USD, flat_prices
 
 DAY, NOW = date(2022, 12, 30), datetime(2022, 12, 31, tzinfo=UTC)
 LISTED = Instruments.of(
@@ -70,6 +75,14 @@ def test_class_without_assets_is_refused_when_it_is_stated_and_noted_later() -> 
     now = targets_or_fault(valued(BONDS, VTI=100), LISTED)
     assert now.groups == ()
     assert "holds none of the class bond" in now.notes[0]
+
+
+def test_alerts_and_benchmarks_use_the_weights_that_follow() -> None:
+    market = flat_prices({"BND": 1.0, "VTI": 1.0})
+    held = valued(SHARES, BONDS, VTI=540, BND=360).portfolio
+    assert resolve_or_state(held, market, LISTED) == pytest.approx({"VTI": 0.6, "BND": 0.4})
+    without = valued(SHARES, BONDS, VTI=540).portfolio
+    assert resolve_or_state(without, market, LISTED) == {"VTI": 0.6}
 
 
 def test_home_judges_groups_by_their_bands() -> None:

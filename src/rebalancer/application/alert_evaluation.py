@@ -23,7 +23,7 @@ from rebalancer.application.corporate_actions import BookActions
 from rebalancer.application.histories import ReadHistories
 from rebalancer.application.notices import raise_notice
 from rebalancer.application.ports.clock import Clock, Ids
-from rebalancer.application.ports.market import Calendars, PriceSource
+from rebalancer.application.ports.market import Calendars, InstrumentSource, PriceSource
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.application.rebalance import newest_close
 from rebalancer.application.synchronize import DELAY
@@ -105,6 +105,7 @@ class EvaluateAlerts:
     automate: RunAutomation
     clock: Clock
     ids: Ids
+    instruments: InstrumentSource
 
     def __call__(
         self,
@@ -190,7 +191,13 @@ class EvaluateAlerts:
     def _observe(self, due: Sequence[_Due], market: PriceHistory, now: datetime) -> list[_Found]:
         """Evaluate the alerts of leased portfolios at the last closes."""
         states = self._advance(due, market, now)
-        watched = watch_book([one.portfolio for one in due], states, market, self.work)
+        watched = watch_book(
+            [one.portfolio for one in due],
+            states,
+            market,
+            self.work,
+            self.instruments.instruments(),
+        )
         measures = measure(watched.book, price_tables(watched, market))
         ages = _Ages(self.calendars, market, now)
         observations = []

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 import numpy as np
 
 from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.target_groups import resolve_or_state
 from rebalancer.application.valuation import value_portfolio
 from rebalancer.domain.alerts.evaluation import AlertState
 from rebalancer.domain.alerts.measures import WatchedBook, measure
 from rebalancer.domain.arrays import Floats
 from rebalancer.domain.errors import RebalancerError
+from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.book import count_slots
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
@@ -48,8 +50,9 @@ def watch_book(
     states: Sequence[AlertState],
     market: PriceHistory,
     work: UnitOfWork,
+    instruments: Instruments,
 ) -> Watched:
-    """Return portfolios as arrays, valued at the last closes.
+    """Return portfolios as arrays, valued at the last closes, with the targets that follow there.
 
     An asset that is held and has no current price is valued as everywhere, at its last known one or
     that of the ledger.
@@ -75,7 +78,8 @@ def watch_book(
         values=np.full(count, np.nan),
     )
     for row, one in enumerate(portfolios):
-        _fill_row(book, row, one, symbols[row], market, work)
+        targets = resolve_or_state(one, market, instruments)
+        _fill_row(book, row, one, symbols[row], targets, market, work)
     watched = Watched(book, symbols, currencies)
     values = measure(book, price_tables(watched, market)).values
     return attrs.evolve(watched, book=attrs.evolve(book, values=values))
@@ -86,11 +90,12 @@ def _fill_row(
     row: int,
     portfolio: ManagedPortfolio,
     symbols: tuple[str, ...],
+    targets: Mapping[str, float],
     market: PriceHistory,
     work: UnitOfWork,
 ) -> None:
     converted = market.in_currency(portfolio.mandate.currency.code)
-    held, targets = portfolio.positions.holdings, portfolio.mandate.targets
+    held = portfolio.positions.holdings
     columns, withheld = converted.columns, converted.withheld
     lacking = [one for one in held if one not in columns or one in withheld]
     for slot, symbol in enumerate(symbols):

@@ -33,12 +33,12 @@ def print_groups(now: TargetsNow) -> None:
     table = wide_table(screen, "Groups", ["group or asset"], ["weight", "target", "drift"])
     known = bool(now.weights)
 
-    def row(indent: int, name: str, weight: float, target: float, drift: bool = True) -> None:
+    def row(indent: int, name: str, weight: float, target: float) -> None:
         table.add_row(
             _INDENT * indent + name,
             percent_text(weight) if known else "",
             percent_text(target),
-            f"{100 * (weight - target):+.1f}" if known and drift else "",
+            f"{100 * (weight - target):+.1f}".replace("-0.0", "+0.0") if known else "",
         )
 
     inner = {one.path: _own_assets(one.group.assets, one.members) for one in now.groups}
