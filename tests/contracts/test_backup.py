@@ -188,6 +188,7 @@ def filled(engine):
             tx.notice_deliveries.add(a_delivery(notice, created=NOW))
         tx.notice_deliveries.close(a_delivery(told).id, DeliveryState.FAILED, NOW, fault=AWKWARD)
         tx.alerts.save_settings(an_alert_record(rich))
+        tx.leases.take("quotes", "host/1", now=NOW, until=NOW)
         tx.alerts.begin_episodes(rich.owner, [an_episode(rich, ended=NOW), an_episode(rich, 2)])
         tx.automation.set_stop(ada.id, NOW)
         tx.automation.set_stop(None, NOW)
