@@ -19,6 +19,7 @@ from rebalancer.application.rebalance import (
     at_close,
     own_context,
     policy_input,
+    read_ledgers,
     record_proposal,
     with_lots,
 )
@@ -220,6 +221,8 @@ class ProposeForEveryone:
         records: list[ProposalRecord] = []
         failures: list[tuple[UUID, str]] = []
         decided = self._read_decisions(chunk)
+        readable = (one.portfolio for one in chunk if isinstance(one, BookedPortfolio))
+        ledgers = read_ledgers(self.work, readable)
         for booked in chunk:
             if isinstance(booked, UnreadablePortfolio):
                 failures.append((booked.id, booked.reason))
@@ -235,7 +238,7 @@ class ProposeForEveryone:
                     today=context.asked or now.date(),
                 )
                 booked.check_units(context.market.last_date)
-                snapshot = with_lots(snapshot, portfolio, context, latest, self.work, now)
+                snapshot = with_lots(snapshot, portfolio, context, latest, ledgers, now)
             except (InvalidRequest, Conflict) as error:
                 failures.append((portfolio.id, str(error)))
                 continue

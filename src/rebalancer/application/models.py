@@ -25,6 +25,7 @@ from rebalancer.application.rebalance import (
     at_close,
     own_context,
     policy_input,
+    read_ledgers,
     with_lots,
 )
 from rebalancer.application.valuation import ValuedPortfolio, value_committed
@@ -258,7 +259,9 @@ class PreviewModel:
         draft = ModelVersion(id, owner, model.latest + 1, content, now)
         found: dict[UUID, FollowerPreview] = {}
         books: list[tuple[RebalanceContext, list[tuple[BookedPortfolio, Portfolio]]]] = []
-        for booked in self.book.many(followers, latest):
+        current = self.book.many(followers, latest)
+        ledgers = read_ledgers(self.work, [one.portfolio for one in current])
+        for booked in current:
             portfolio = booked.portfolio
             moved, problem = self._move(portfolio, draft, portfolio.id in acknowledged, now)
             problems = () if problem is None else (problem,)
@@ -282,7 +285,7 @@ class PreviewModel:
                     today=as_of or now.date(),
                 )
                 booked.check_units(context.market.last_date)
-                snapshot = with_lots(snapshot, moved, own, latest, self.work, now)
+                snapshot = with_lots(snapshot, moved, own, latest, ledgers, now)
             except (InvalidRequest, Conflict) as error:
                 found[portfolio.id] = FollowerPreview(portfolio, (*problems, error))
                 continue

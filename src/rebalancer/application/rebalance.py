@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
@@ -229,6 +229,7 @@ class ProposeForPortfolio:
             decided = tx.flow_decisions.of_portfolios(planning)
         booked = self.book.many(list(found.values()), latest)
         stored = {one.portfolio.id: one for one in booked}
+        ledgers = read_ledgers(self.work, [one.portfolio for one in booked])
         for index, ask in enumerate(asks):
             if index in answers:
                 continue
@@ -240,7 +241,7 @@ class ProposeForPortfolio:
                 portfolio = known.portfolio
                 context, snapshot = self._inputs(ask, portfolio, decided)
                 known.check_units(context.market.last_date)
-                snapshot = with_lots(snapshot, portfolio, context, latest, self.work, ask.now)
+                snapshot = with_lots(snapshot, portfolio, context, latest, ledgers, ask.now)
             except RebalancerError as error:
                 answers[index] = error
                 continue
@@ -589,17 +590,35 @@ def policy_input(
     return attrs.evolve(snapshot, expected=expected) if expected else snapshot
 
 
+def read_ledgers(work: UnitOfWork, portfolios: Iterable[ManagedPortfolio]) -> dict[UUID, Ledger]:
+    """Return the ledgers of the portfolios that ask for lots, with few queries."""
+    asking = [one.id for one in portfolios if one.mandate.preferences.asks_for_lots]
+    if not asking:
+        return {}
+    with work.read() as tx:
+        ledgers = tx.portfolios.ledgers(asking)
+        for ledger in ledgers.values():
+            _ = ledger.entries  # which are read until the transaction ends
+    return ledgers
+
+
 def with_lots(
     snapshot: Portfolio,
     portfolio: ManagedPortfolio,
     context: RebalanceContext,
     latest: PriceHistory,
-    work: UnitOfWork,
+    ledgers: Mapping[UUID, Ledger],
     now: datetime,
 ) -> Portfolio:
     """Return a portfolio with its lots at the close, if its preferences ask for them.
 
-    They come from its ledger, which is read for such portfolios alone.
+    Args:
+        snapshot: What the policy sees.
+        portfolio: As it is stored.
+        context: The inputs that proposals have in common.
+        latest: The last known closes.
+        ledgers: As `read_ledgers` returns them.
+        now: Current time.
 
     Raises:
         PortfolioChanged: the ledger has changed since the portfolio was read.
@@ -607,11 +626,8 @@ def with_lots(
     preferences = snapshot.preferences
     if not preferences.asks_for_lots:
         return snapshot
-    with work.read() as tx:
-        ledger = tx.portfolios.ledger(portfolio.id)
-        _ = ledger.entries  # which are read until the transaction ends
     found = lots_for_sale(
-        ledger,
+        ledgers[portfolio.id],
         on=context.market.last_date,
         now=now,
         method=preferences.lot_method,
