@@ -19,8 +19,8 @@ from rebalancer.adapters.sql.histories import unpack
 from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.application.histories import STORED_FROM, HistoryCache, ReadHistories
 from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.domain.backtest.accounts import measure_history
 from rebalancer.domain.backtest.periods import ValueHistory
-from rebalancer.domain.backtest.track_record import measure_history
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate

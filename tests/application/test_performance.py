@@ -14,16 +14,14 @@ from hypothesis import strategies as st
 
 from rebalancer.adapters.memory.market import MemoryInstruments, MemoryPrices
 from rebalancer.adapters.memory.stores import MemoryWork
-from rebalancer.application.corporate_actions import BookActions
-from rebalancer.application.performance import (
+from rebalancer.application.combined_performance import (
     CombinedPerformance,
     MeasureAllPerformance,
-    MeasurePerformance,
-    PeriodRequest,
-    parse_benchmark,
     restate_currency,
 )
-from rebalancer.domain.backtest.track_record import measure_account, measure_history
+from rebalancer.application.corporate_actions import BookActions
+from rebalancer.application.performance import MeasurePerformance, PeriodRequest, parse_benchmark
+from rebalancer.domain.backtest.accounts import measure_account, measure_history
 from rebalancer.domain.errors import InvalidRequest, RebalancerError
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
 from rebalancer.domain.market.prices import PriceHistory

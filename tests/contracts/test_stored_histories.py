@@ -8,8 +8,8 @@ import attrs
 import numpy as np
 import pytest
 
+from rebalancer.domain.backtest.accounts import measure_history
 from rebalancer.domain.backtest.history_snapshots import KeptHistory, take_snapshot
-from rebalancer.domain.backtest.track_record import measure_history
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind, Ledger, LedgerMark
 from tests.builders import prices
 from tests.contracts.stores import NOW, stored_portfolio, stored_user

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rebalancer.domain.backtest.accounts import measure_account, measure_history
 from rebalancer.domain.backtest.contributions import (
     Contribution,
     DailyContributions,
@@ -19,12 +20,7 @@ from rebalancer.domain.backtest.contributions import (
 )
 from rebalancer.domain.backtest.lines import Span
 from rebalancer.domain.backtest.periods import add_histories
-from rebalancer.domain.backtest.track_record import (
-    TrackRecord,
-    measure_account,
-    measure_history,
-    measure_track_record,
-)
+from rebalancer.domain.backtest.track_record import TrackRecord, measure_track_record
 from rebalancer.domain.portfolio.entries import Entry
 from rebalancer.domain.portfolio.ledger import Ledger
 from tests.domain import test_track_record as records

@@ -12,9 +12,11 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from rebalancer.domain.backtest.account_snapshots import AccountSnapshot, take_account_snapshot
+from rebalancer.domain.backtest.accounts import MeasuredAccount, measure_history
 from rebalancer.domain.backtest.history_snapshots import HistorySnapshot, take_snapshot
+from rebalancer.domain.backtest.lines import Span
 from rebalancer.domain.backtest.periods import ValueHistory
-from rebalancer.domain.backtest.track_record import measure_history
 from rebalancer.domain.market.actions import Actions
 from rebalancer.domain.market.assembly import PricingTerms
 from rebalancer.domain.market.bars import Bars, MarketSnapshot
@@ -51,6 +53,7 @@ class World:
     actions: list[Any] = attrs.field(factory=list)
     entries: list[Entry] = attrs.field(factory=lambda: list(OPENING))
     snapshot: HistorySnapshot | None = None
+    account: AccountSnapshot | None = None
     seen: int = 0
     continued: int = 0
 
@@ -74,12 +77,17 @@ class World:
         """Continue the snapshot, or take a new one, and compare it with all entries."""
         market, ledger = self.market(), Ledger(tuple(self.entries))
         later, found = self.entries[self.seen :], None
+        account = self.account and self.account.continued(later, market, window=WINDOW)
         if self.snapshot is not None:
             found = self.snapshot.continued(later, market, window=WINDOW)
             self.continued += found is not None
         self.snapshot = found or take_snapshot(ledger, market, currency="EUR", window=WINDOW)
         self.seen = len(self.entries)
         assert_equal(self.snapshot.history, measure_history(ledger, market, currency="EUR"))
+        assert (account is None) == (found is None)
+        whole = take_account_snapshot(ledger, market, currency="EUR", window=WINDOW)
+        self.account = account or whole
+        assert_same_account(self.account.account, whole.account)
 
     def change(self, step: tuple[str, int, int]) -> None:
         """Apply one step, unless the ledger would be overdrawn."""
@@ -155,6 +163,30 @@ def assert_equal(one: ValueHistory, other: ValueHistory) -> None:
     assert one.dates.tolist() == other.dates.tolist()
     for name in ("values", "contributions", "index"):
         assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-10, abs=1e-7), name
+
+
+def assert_same_account(one: MeasuredAccount, other: MeasuredAccount) -> None:
+    """Compare history, contributions and income of all days, and of some periods."""
+    assert_equal(one.history, other.history)
+    last = len(other.history.dates) - 1
+    for span in (Span(None, last), Span(last // 2, last), Span(0, last // 2), Span(last - 1, last)):
+        assert one.daily.index(span) == pytest.approx(other.daily.index(span))
+        found, wanted = (
+            {part.label: attrs.astuple(part)[1:] for part in each.daily.over(span)}
+            for each in (one, other)
+        )
+        assert found.keys() == wanted.keys()
+        for label, parts in wanted.items():
+            known = [value is not None for value in parts]
+            assert [value is not None for value in found[label]] == known
+            assert [value or 0.0 for value in found[label]] == pytest.approx(
+                [value or 0.0 for value in parts], rel=1e-8, abs=1e-8
+            )
+        incomes = [each.income(span) for each in (one, other)]
+        keys = [[(each.month, each.kind, each.symbol) for each in some] for some in incomes]
+        assert keys[0] == keys[1]
+        sums = [[each.amount for each in some] for some in incomes]
+        assert sums[0] == pytest.approx(sums[1])
 
 
 PLAIN = ("deposit", "withdrawal", "buy", "sell", "fee", "tax", "interest", "exchange")

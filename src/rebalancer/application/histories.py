@@ -120,7 +120,7 @@ class ReadHistories:
             begun |= tx.portfolios.histories([one.id for one in portfolios if one.id not in begun])
             for one in portfolios:
                 ledger = tx.portfolios.ledger(one.id)
-                marks[one.id] = _find_mark(ledger)
+                marks[one.id] = find_mark(ledger)
                 continued = _continue(one, begun.get(one.id), ledger, market)
                 if continued is not None:
                     found[one.id] = continued
@@ -193,7 +193,7 @@ def _continue(
         return None
 
 
-def _find_mark(ledger: Ledger) -> LedgerMark | None:
+def find_mark(ledger: Ledger) -> LedgerMark | None:
     """Return the end of a ledger; None if it is not known without all entries."""
     try:
         return ledger.mark

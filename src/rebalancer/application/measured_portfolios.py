@@ -53,9 +53,11 @@ class MeasurementCache(Generic[M]):
 
     Attributes:
         most: Most bytes of arrays.
+        continues: Whether measurements by earlier prices are kept, since they can be continued.
     """
 
     most: int = MOST_BYTES
+    continues: bool = False
     _found: OrderedDict[tuple[UUID, Hashable], _Known[M]] = attrs.field(
         factory=OrderedDict, init=False
     )
@@ -80,6 +82,12 @@ class MeasurementCache(Generic[M]):
             self._found.move_to_end((portfolio.id, terms))
             return known.measured
 
+    def recall(self, portfolio: UUID, terms: Hashable = None) -> M | None:
+        """Return the last measurement of a portfolio, which may be of another version."""
+        with self._lock:
+            known = self._found.get((portfolio, terms))
+            return None if known is None else known.measured
+
     def measure(
         self,
         portfolio: ManagedPortfolio,
@@ -99,8 +107,9 @@ class MeasurementCache(Generic[M]):
             key = (portfolio.id, terms)
             self._found[key] = _Known(_version(portfolio), weakref.ref(market), made)
             self._found.move_to_end(key)
-            for old in [key for key, one in self._found.items() if one.market() is None]:
-                del self._found[old]
+            if not self.continues:  # what is left would hold the earlier prices
+                for old in [key for key, one in self._found.items() if one.market() is not market]:
+                    del self._found[old]
             left = self.most
             for key, one in reversed(list(self._found.items())):
                 left -= one.measured.size

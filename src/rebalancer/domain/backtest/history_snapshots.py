@@ -117,6 +117,13 @@ class HistorySnapshot:
         It equals that of all entries, see `take_snapshot`. None if it does not follow from this
         one, so that all entries are needed.
         """
+        found = self.continued_with(entries, market, window=window)
+        return None if found is None else found[0]
+
+    def continued_with(
+        self, entries: Sequence[Entry], market: PriceHistory, *, window: int = WINDOW
+    ) -> tuple[HistorySnapshot, Replay] | None:
+        """Return what `continued` does, and what was replayed: the days from the base on."""
         base, history = self.base, self.history
         if base is None or len(market) < 2:
             return None
@@ -143,7 +150,7 @@ class HistorySnapshot:
         market: PriceHistory,
         begins: int,
         window: int,
-    ) -> HistorySnapshot | None:
+    ) -> tuple[HistorySnapshot, Replay] | None:
         """Measure the days after the base again."""
         later = Ledger(recent)
         symbols = sorted({*base.symbols, *later.symbols})
@@ -176,8 +183,9 @@ class HistorySnapshot:
             np.append(known.index[: row + 1], known.index[row] * tail.index[1:] / tail.index[0]),
         )
         if len(history.dates) - 1 - row <= 2 * window and not _awaits_close(replay, market):
-            return HistorySnapshot(history, self.currency, attrs.evolve(base, recent=recent))
-        return HistorySnapshot(
+            same = attrs.evolve(base, recent=recent)
+            return HistorySnapshot(history, self.currency, same), replay
+        later_one = HistorySnapshot(
             history,
             self.currency,
             _find_base(
@@ -191,6 +199,7 @@ class HistorySnapshot:
                 window=window,
             ),
         )
+        return later_one, replay
 
 
 @attrs.frozen(eq=False)
@@ -226,7 +235,17 @@ def take_snapshot(
         checked: Whether it is known that the ledger is not overdrawn, as of a stored one.
     """
     replay = Replay.of(ledger, market, (), currency, checked=checked)
-    history = _measure_history(replay)
+    return snapshot_of(replay, _measure_history(replay), market, currency, window)
+
+
+def snapshot_of(
+    replay: Replay,
+    history: ValueHistory,
+    market: PriceHistory,
+    currency: str,
+    window: int = WINDOW,
+) -> HistorySnapshot:
+    """Return the snapshot of all entries of a ledger whose history was measured."""
     if not replay.plain:
         return HistorySnapshot(history, currency)
     base = _find_base(

@@ -48,12 +48,16 @@ _KINDS = {
 
 
 def collect_income(days: Days, dates: Dates, prices: PriceTable, span: Span) -> list[Income]:
-    """Return the income of a period by month, asset and kind.
+    """Return the income of a period by month, asset and kind."""
+    return collect_rows(days, dates, prices, span.counted)
+
+
+def collect_rows(days: Days, dates: Dates, prices: PriceTable, rows: slice) -> list[Income]:
+    """Return the income of some rows by month, asset and kind.
 
     An entry belongs to the month of the close at which it counts.
     """
     sums: dict[tuple[date, str, IncomeKind], tuple[float, float]] = {}
-    rows = span.counted
     for row, entries in days:
         if not rows.start <= row < rows.stop:
             continue

@@ -14,11 +14,11 @@ import attrs
 import numpy as np
 
 from rebalancer.domain.arrays import Floats
+from rebalancer.domain.backtest.accounts import measure_account
 from rebalancer.domain.backtest.courses import PriceTable
 from rebalancer.domain.backtest.lines import Span
 from rebalancer.domain.backtest.periods import find_span
 from rebalancer.domain.backtest.replays import Replay
-from rebalancer.domain.backtest.track_record import measure_account
 from rebalancer.domain.market.currencies import missing_rate
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.money import Currency

@@ -67,7 +67,7 @@ from rebalancer.domain.backtest.courses import (
 )
 from rebalancer.domain.backtest.income import Income, collect_income
 from rebalancer.domain.backtest.lines import Growth, Line, Span, measure_growth, measure_line
-from rebalancer.domain.backtest.periods import ValueHistory, find_span
+from rebalancer.domain.backtest.periods import find_span
 from rebalancer.domain.backtest.replays import Replay, add_up_flows
 from rebalancer.domain.market.frequency import (
     DAILY,
@@ -315,60 +315,6 @@ def record_portfolio(
     )
 
 
-@attrs.frozen(eq=False)
-class MeasuredAccount:
-    """A recorded portfolio over all days since its first entry, without the comparisons.
-
-    Attributes:
-        history: Its value.
-        daily: Contributions of its holdings.
-    """
-
-    history: ValueHistory
-    daily: DailyContributions[Item]
-    _days: Days
-    _prices: PriceTable
-
-    @property
-    def size(self) -> int:
-        """Return about how many bytes its arrays take."""
-        daily = self.daily
-        tables = (daily.held, daily.local, daily.currency, daily.earned, daily.traded)
-        prices = self._prices
-        return sum(one.nbytes for one in (*tables, prices.traded, prices.total, prices.rates))
-
-    def income(self, span: Span) -> list[Income]:
-        """Return the income of a period by month."""
-        return collect_income(self._days, self.history.dates, self._prices, span)
-
-
-def measure_account(
-    ledger: Ledger, market: PriceHistory, *, currency: str = "USD"
-) -> MeasuredAccount:
-    """Measure a recorded portfolio without the comparisons.
-
-    Its figures equal those of `measure_track_record`, which also describes the errors.
-    """
-    replay = Replay.of(ledger, market, (), currency)
-    recorded, prices = replay_ledger(replay.days, replay.prices), replay.prices
-    growth = measure_growth(recorded, prices.traded, prices.rates)
-    index: Floats = np.cumprod(growth.ratio, dtype=np.float64)
-    return MeasuredAccount(
-        ValueHistory(replay.dates, growth.values, add_up_flows(recorded, replay.dates), index),
-        measure_contributions(
-            replay.dates,
-            recorded,
-            replay.days,
-            prices,
-            growth,
-            replay.currencies(currency),
-            currency,
-        ),
-        replay.days,
-        prices,
-    )
-
-
 def _wanted(
     benchmark: str | Mapping[str, float] | None,
     targets: Mapping[str, float],
@@ -390,17 +336,6 @@ def _benchmark_name(benchmark: str | Mapping[str, float] | None) -> str:
     if isinstance(benchmark, str):
         return benchmark
     return ", ".join(f"{symbol} {100.0 * weight:.4g}%" for symbol, weight in benchmark.items())
-
-
-def measure_history(ledger: Ledger, market: PriceHistory, *, currency: str = "USD") -> ValueHistory:
-    """Return the value of a recorded portfolio over time, without the comparisons.
-
-    It equals the portfolio's line of `measure_track_record`, which also describes the errors.
-    """
-    replay = Replay.of(ledger, market, (), currency)
-    recorded, prices = replay_ledger(replay.days, replay.prices), replay.prices
-    line = measure_line(PORTFOLIO, recorded, prices.traded, prices.rates, replay.measured())
-    return ValueHistory(replay.dates, line.values, add_up_flows(recorded, replay.dates), line.index)
 
 
 def _renamed(ledger: Ledger, market: PriceHistory) -> set[str]:

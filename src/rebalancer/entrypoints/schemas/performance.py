@@ -9,12 +9,8 @@ from uuid import UUID
 
 import numpy as np
 
-from rebalancer.application.performance import (
-    Breakdown,
-    CombinedPerformance,
-    PortfolioPerformance,
-    class_of,
-)
+from rebalancer.application.combined_performance import CombinedPerformance
+from rebalancer.application.performance import Breakdown, PortfolioPerformance, class_of
 from rebalancer.domain.arrays import Rows
 from rebalancer.domain.backtest.contributions import Contribution, Item, ItemKind
 from rebalancer.domain.backtest.income import Income, IncomeKind

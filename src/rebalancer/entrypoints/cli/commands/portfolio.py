@@ -266,7 +266,7 @@ def _measure_all(
     """Print the performance of all portfolios of an owner as one account."""
     from msgspec import to_builtins
 
-    from rebalancer.application.performance import MeasureAllPerformance
+    from rebalancer.application.combined_performance import MeasureAllPerformance
     from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.domain.money import Currency
     from rebalancer.entrypoints.cli.track_records import print_combined_performance

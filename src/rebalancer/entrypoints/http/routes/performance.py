@@ -10,11 +10,8 @@ from dishka.integrations.litestar import FromDishka
 from litestar import get
 from litestar.params import FromPath, QueryParameter
 
-from rebalancer.application.performance import (
-    MeasureAllPerformance,
-    MeasurePerformance,
-    PeriodRequest,
-)
+from rebalancer.application.combined_performance import MeasureAllPerformance
+from rebalancer.application.performance import MeasurePerformance, PeriodRequest
 from rebalancer.domain.backtest.periods import Interval
 from rebalancer.domain.money import Currency
 from rebalancer.entrypoints.http.auth import Owner, owner_router
