@@ -100,7 +100,7 @@ def _value(screen: PortfolioScreen, value: LiveValue, app: AppState) -> ft.Contr
         moving(words(screen.value, app, "hero", strong=True), screen.value),
         ft.Row(
             [
-                *([] if value.change is None else [change_words(value.change, app)]),
+                *([] if value.change is None else [change_words(value.change, app, "note")]),
                 quiet(screen.as_of, app),
             ],
             wrap=True,
