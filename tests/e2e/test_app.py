@@ -297,6 +297,10 @@ def test_look_around_opens_the_wanted_screen_and_back_works(server, browser) -> 
         window.page.go_back()
         window.wait_for_route(rf"{EXAMPLE}$")
         window.see("Allocation against targets")
+        window.tap("Gains")
+        window.see("Realised by year")
+        window.tap("Rules for gains")
+        window.see("Save rules")
         assert window.complaints == []
 
 
