@@ -169,6 +169,7 @@ def _terms(plan: Plan, run: Callable[..., None], app: AppState) -> list[ft.Contr
             value=plan.automatic,
             on_change=lambda event: run("terms", None, Terms(automatic=bool(event.control.value))),
         ),
+        quiet(text("flows.automatic_hint"), app),
     ]
 
 

@@ -262,6 +262,7 @@ def _preview(
         lines += [quiet(line, app) for line in row.lines]
         controls.append(card(ft.Column(lines, spacing=4), app))
     if any(row.exceeds is not None for row in screen.rows):
+        controls.append(quiet(text("models.acknowledge_hint"), app))
         controls.append(
             ft.Checkbox(
                 label=text("models.acknowledge"),
@@ -324,6 +325,7 @@ def FollowModel() -> ft.View:
         controls += failure(action, app)
         exceeds = action.problem is not None and action.problem.code == "targets_exceed_limits"
         if exceeds or accepts:
+            controls.append(quiet(text("models.acknowledge_hint"), app))
             controls.append(
                 ft.Checkbox(
                     label=text("models.acknowledge"),
