@@ -24,7 +24,7 @@ def result(**changes):
         "real_fan": {name: [1000.0, 1000 + end, 1000 + 2 * end] for name, end in fan.items()},
         "paid_in": [0.0, 102.0, 204.0],
         "prices": [1.0, 1.02, 1.04],
-        "worst_decile_real": 950.4,
+        "worst_decile_real": 95_044.0,
         "goal": Chance(0.5, 0.05),
         "goals": [OwnGoal("House", 1100.0, date(2026, 3, 15), 0.91)],
         "exhausted": Chance(0.0, 0.01),
@@ -44,7 +44,7 @@ def test_a_projection_is_described_in_todays_money():
         ("House: €1,100 by 15 Mar 2026", "In reach: 91% of the cases", "likely"),
     ]
     assert screen.sentences == (
-        "The worst tenth ends at €950 on average.",
+        "The worst tenth ends at €95,000 on average.",
         "A further €100 a month would raise the middle by €205.",
         "It would raise the chance of the amount from 50% to 62%.",
     )

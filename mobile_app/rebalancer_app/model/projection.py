@@ -71,7 +71,7 @@ def projection_screen(
     """
 
     def money(amount: float) -> str:
-        return formats.money(Decimal(round(amount)), result.currency, whole=True)
+        return formats.money(Decimal(_rounded(amount)), result.currency, whole=True)
 
     ends = {name: values[-1] for name, values in result.real_fan.items()}
     goals = []
@@ -122,6 +122,12 @@ def projection_screen(
         tuple(sentences),
         tuple(result.notes),
     )
+
+
+def _rounded(amount: float) -> int:
+    """Round to three digits, because a projection knows no more."""
+    digits = len(str(round(abs(amount))))
+    return int(round(amount, 3 - digits)) if digits > 3 else round(amount)
 
 
 def _goal_line(name: str, chance: float, formats: Formats, texts: Texts) -> GoalLine:

@@ -13,7 +13,7 @@ from rebalancer_app import theme
 from rebalancer_app.gateway import projection as gateway
 from rebalancer_app.gateway.client import Answer, Client
 from rebalancer_app.gateway.problems import Problem
-from rebalancer_app.gateway.projection import Flow, Projection, Request, WantedGoal
+from rebalancer_app.gateway.projection import Flow, Projection, Request, Result, WantedGoal
 from rebalancer_app.model.numbers import read_number
 from rebalancer_app.model.projection import YEARS, GoalLine, ProjectionScreen, projection_screen
 from rebalancer_app.state import AppState, use_app
@@ -87,7 +87,13 @@ def LookAhead() -> ft.View:
     def content(one: Projection) -> Sequence[ft.Control]:
         if one.result is None:
             return [notice(one.error or text("future.failed"), app, icon=ft.Icons.ERROR_OUTLINE)]
-        return _result(projection_screen(one.result, asked.goal, app.formats, text), id, app)
+        return _result(screen_of(one.result), id, app)
+
+    def basis(one: Projection) -> Sequence[ft.Control]:
+        return [] if one.result is None else _basis(screen_of(one.result), app)
+
+    def screen_of(result: Result) -> ProjectionScreen:
+        return projection_screen(result, asked.goal, app.formats, text)
 
     form: list[ft.Control] = [
         choices(
@@ -120,7 +126,11 @@ def LookAhead() -> ft.View:
     return detail_view(
         f"/portfolios/{id}/future",
         text("future.title"),
-        [*shown(found, content, waiting), *form],
+        [
+            *shown(found, content, waiting),
+            *form,
+            *([] if found.data is None else basis(found.data)),
+        ],
         app,
         reload=found.reload,
     )
@@ -160,6 +170,12 @@ def _result(screen: ProjectionScreen, id: str, app: AppState) -> list[ft.Control
             app,
             icon=ft.Icons.FLAG_OUTLINED,
         ),
+    ]
+
+
+def _basis(screen: ProjectionScreen, app: AppState) -> list[ft.Control]:
+    """Return what may go wrong, what more money would do, and what the figures rest on."""
+    return [
         card(
             ft.Column([words(one, app) for one in screen.sentences], spacing=theme.GRID),
             app,
