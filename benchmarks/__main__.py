@@ -31,6 +31,7 @@ SUBJECTS = (
     "home",
     "alerts",
     "streams",
+    "projection",
     "attacks",
     "app",
 )
