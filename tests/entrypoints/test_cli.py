@@ -25,6 +25,7 @@ COMMANDS = [
     [],
     ["demo"],
     ["project"],
+    ["stress"],
     ["propose"],
     ["batch"],
     ["backtest"],

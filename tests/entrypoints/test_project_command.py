@@ -1,8 +1,9 @@
-"""`rebalancer project`."""
+"""`rebalancer project` and `rebalancer stress`."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -48,3 +49,21 @@ def test_a_portfolio_file_is_projected(rebalancer, file):
 )
 def test_bad_options_are_refused_with_a_remedy(rebalancer, file, options, message):
     assert rebalancer("project", file, *QUICK, *options).refused(message)
+
+
+def test_a_portfolio_is_stressed(rebalancer, file):
+    held = json.loads(Path(file).read_text()) | {"holdings": {"AAPL": "10", "KO": "20"}}
+    Path(file).write_text(json.dumps(held))
+    printed = rebalancer("stress", file, "--prices", "sample", "--episode", "covid_2020")
+    assert printed.code == 0, printed.stderr
+    assert "After it, band would propose" in printed.stdout
+    options = ("--class", "equity=-0.5", "--asset", "KO=0.1", "--policy", "monthly", "--json")
+    found = rebalancer("stress", file, "--prices", "sample", *options).json
+    assert {one["symbol"]: round(one["move"], 6) for one in found["assets"]} == {
+        "AAPL": -0.5, "KO": 0.1, None: 0.0,
+    }  # fmt: skip
+    assert found["proposal"]["policy"] == "monthly"
+    assert "covid_2020" in rebalancer("stress", "--list").stdout
+    assert rebalancer("stress", "--episode", "covid_2020").refused("give the JSON file or the ID")
+    assert rebalancer("stress", file, "--asset", "KO").refused("'KO' is not NAME=CHANGE")
+    assert rebalancer("stress", file, "--class", "cars=0.1").refused("unknown asset class 'cars'")

@@ -65,6 +65,7 @@ from rebalancer.application import (
     statement_files,
     statement_imports,
     stream_tickets,
+    stress,
     target_groups,
     training,
     transactions,
@@ -244,5 +245,6 @@ class UseCaseProvider(Provider):
         stream_tickets.CreateStreamTicket,
         stream_tickets.UseStreamTicket,
         target_groups.ReadTargets,
+        stress.StressPortfolio,
         training.TrainPolicy,
     )

@@ -252,6 +252,11 @@ class ExchangeRates:
         return first
 
     @property
+    def known_series(self) -> tuple[RateSeries, ...]:
+        """All series, and those of the fallback for pairs that the own ones do not have."""
+        return tuple(self._with_fallback_series().values())
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the rates, the fallback included; equal for equal ones."""
         sha = sha256((self.version or "").encode())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from rebalancer.domain.errors import NotFound
 
@@ -12,6 +14,14 @@ if TYPE_CHECKING:
 
 PAGE = 512
 """Portfolios that are read at a time."""
+
+
+def stored_id(argument: str | Path) -> UUID | None:
+    """Return the id of a stored portfolio; None if the argument is a file or no id."""
+    try:
+        return None if Path(argument).exists() else UUID(str(argument))
+    except ValueError:
+        return None
 
 
 def find_user(tx: Transaction, email: str) -> User:

@@ -18,7 +18,7 @@ _LOGIN_ONLY = re.compile(
 )
 _PROPOSING = re.compile(
     r"/api/rebalance/predict|/api/backtest|/api/jobs/[^/]+/(cancel|requeue)|/api/market/assets|/api/portfolios/[^/]+/targets"
-    r"|/api/portfolios/[^/]+/projection"
+    r"|/api/portfolios/[^/]+/(projection|stress)"
     r"|/api/models/[^/]+/preview"
     r"|/api/table-sketches"
 )

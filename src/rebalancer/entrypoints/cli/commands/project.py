@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import click
 
@@ -18,6 +17,7 @@ from rebalancer.entrypoints.cli.options import (
     settings,
 )
 from rebalancer.entrypoints.cli.screen import console, meter, print_json, wide_table
+from rebalancer.entrypoints.cli.stored_portfolios import stored_id
 
 if TYPE_CHECKING:
     from dishka import Container
@@ -180,7 +180,7 @@ def _run(
     from rebalancer.domain.projection.opening import open_projection
     from rebalancer.entrypoints.schemas.portfolio import read_portfolio
 
-    stored = _stored_id(portfolio)
+    stored = stored_id(portfolio)
     if stored is not None:
         with wired.get(UnitOfWork).read() as tx:
             owner = tx.portfolios.get(stored).owner
@@ -197,14 +197,6 @@ def _run(
     today = wired.get(Clock)().date()
     setting = open_projection(given, context, request.assumptions, start=today)
     return run_projection(OpenedProjection(setting), request, progress=progress)
-
-
-def _stored_id(argument: str) -> UUID | None:
-    """Return the id of a stored portfolio; None if the argument is a file or no id."""
-    try:
-        return None if Path(argument).exists() else UUID(argument)
-    except ValueError:
-        return None
 
 
 def _parse_rates(texts: tuple[str, ...]) -> dict[str, float]:

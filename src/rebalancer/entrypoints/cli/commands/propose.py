@@ -35,6 +35,7 @@ from rebalancer.entrypoints.cli.options import (
 )
 from rebalancer.entrypoints.cli.screen import console, print_json
 from rebalancer.entrypoints.cli.shown_groups import groups_table, resolved_targets
+from rebalancer.entrypoints.cli.stored_portfolios import stored_id as find_stored_id
 
 if TYPE_CHECKING:
     from rebalancer.application.rebalance import ComparedProposal
@@ -116,7 +117,7 @@ def propose(
             "give either a JSON file or ID of a portfolio, or --holdings with --targets",
             code="conflicting_options",
         )
-    stored_id = None if portfolio_file is None else _stored_id(portfolio_file)
+    stored_id = None if portfolio_file is None else find_stored_id(portfolio_file)
     if portfolio_file is not None:
         others = {
             "--cash": cash,
@@ -182,14 +183,6 @@ def propose(
     else:
         show(comparison, portfolio, Seen.of(portfolio, terms))
         _print_gains(comparison.proposal, portfolio.currency.code)
-
-
-def _stored_id(argument: Path) -> UUID | None:
-    """Return the id of a stored portfolio; None if the argument is a file or no id."""
-    try:
-        return None if argument.exists() else UUID(str(argument))
-    except ValueError:
-        return None
 
 
 def _propose_for_stored(
