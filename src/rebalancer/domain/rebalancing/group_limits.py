@@ -12,9 +12,6 @@ from rebalancer.domain.portfolio.book import Book
 _EDGE = 1e-9
 """Weights closer to a limit than this are at it."""
 
-_WIDE = 2.0
-"""Half-width of members whose group's band stands for theirs: more than any weight can drift."""
-
 
 def keep_within_groups(targets: Floats, book: Book) -> Floats:
     """(B, K) targets moved toward the strategic ones until the limits of groups hold.
@@ -48,8 +45,12 @@ def review_groups(decision: Decision, book: Book) -> Decision:
     beyond = np.abs(held - wanted) > groups.band + _EDGE
     beyond |= _outside_limits(book, held)
     if decision.band is not None:
-        calm = groups.members(groups.replaces & ~beyond) & ~groups.members(beyond)
-        decision = attrs.evolve(decision, band=np.where(calm, _WIDE, decision.band))
+        calm = groups.replaces & ~beyond
+        # A member of which only a share counts drifts further than its group.
+        counted = calm[:, :, None] & (groups.shares > 0)
+        bands = np.where(calm, groups.band, 0.0)[:, :, None]
+        widths = np.where(counted, safe_divide(bands, groups.shares), 0.0).max(axis=1)
+        decision = attrs.evolve(decision, band=np.where(widths > 0, widths, decision.band))
     return act_on_groups(decision, book, beyond)
 
 
