@@ -73,12 +73,10 @@ def _run(book: WatchedBook, prices: Floats, size: int, until: int = PORTFOLIOS) 
         now = _NOW + timedelta(seconds=tick)
         for number, part in enumerate(parts):
             observations = [
-                Observation(UUID(int=at), _WANTED, states[at], 0.05, symbols)
+                Observation(UUID(int=at), _WANTED, states[at], 0.05, symbols, kinds=OF_MARKET)
                 for at in range(number * size, number * size + len(part.cash))
             ]
-            found += evaluate_alerts(
-                observations, measure(part, prices[tick]), now, kinds=OF_MARKET
-            )
+            found += evaluate_alerts(observations, measure(part, prices[tick]), now)
         slowest = max(slowest, perf_counter() - begin)
         states = [one.state for one in found]
     return slowest

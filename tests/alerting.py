@@ -14,6 +14,7 @@ import numpy as np
 from rebalancer.adapters.broker.paper import PaperBroker
 from rebalancer.adapters.memory.market import MemoryCalendars, MemoryInstruments
 from rebalancer.adapters.memory.policies import MemoryPolicies
+from rebalancer.adapters.memory.quotes import MemoryQuoteBoard
 from rebalancer.application.alert_evaluation import EvaluateAlerts, EvaluationReport
 from rebalancer.application.alerts import ChangeAlerts, ChangeAutomation
 from rebalancer.application.automatic_proposals import RunAutomation
@@ -21,10 +22,12 @@ from rebalancer.application.corporate_actions import BookActions
 from rebalancer.application.decisions import AcceptProposal
 from rebalancer.application.histories import ReadHistories
 from rebalancer.application.history_provider import NoDetails
+from rebalancer.application.live_alerts import WatchQuotes
 from rebalancer.application.owner_entries import CashFlow
 from rebalancer.application.portfolios import OpenPortfolio
 from rebalancer.application.ports.portfolios import Broker
 from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.quotes import ReadQuotes
 from rebalancer.application.rebalance import BuildContext, ProposeForPortfolio
 from rebalancer.application.transactions import RecordCashFlow
 from rebalancer.domain.alerts.automation import AutoAccept, AutomationSettings
@@ -32,6 +35,7 @@ from rebalancer.domain.alerts.record import AlertRecord
 from rebalancer.domain.alerts.settings import AlertSettings
 from rebalancer.domain.alerts.watches import Episode
 from rebalancer.domain.market.instruments import Instruments
+from rebalancer.domain.market.live_quotes import LiveQuote
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.notices.notice import Notice
 from rebalancer.domain.portfolio.entries import EntryKind
@@ -80,6 +84,7 @@ class Desk:
     now: datetime = MONDAY
     prices: MovingPrices = attrs.field(factory=MovingPrices)
     broker: Broker = attrs.field(factory=PaperBroker)
+    board: MemoryQuoteBoard = attrs.field(factory=MemoryQuoteBoard)
     owner: UUID = attrs.field(factory=uuid4)
     registers: bool = True
 
@@ -163,9 +168,25 @@ class Desk:
             self.book,
             ReadHistories(self.work),
             self.automation,
+            ReadQuotes(self.board),
             self.clock,
             uuid4,
             MemoryInstruments(Instruments()),
+        )
+
+    @property
+    def watch(self) -> WatchQuotes:
+        """The evaluation at quotes, as of a process that has just started."""
+        quotes = ReadQuotes(self.board)
+        return WatchQuotes(self.work, self.prices, quotes, self.evaluate, self.clock)
+
+    def quote(self, **prices: float) -> None:
+        """Post trades of this moment."""
+        self.board.post(
+            [
+                LiveQuote(symbol, price, "USD", self.now, self.now, "test")
+                for symbol, price in prices.items()
+            ]
         )
 
     def look(self, **options: Any) -> EvaluationReport:

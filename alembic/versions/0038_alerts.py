@@ -36,6 +36,7 @@ def upgrade() -> None:
         ),
         sa.Column("version", sa.Integer(), nullable=True),
         sa.Column("market", sa.Text(), nullable=True),
+        sa.Column("live", sa.Boolean(), nullable=False),
         sa.Column("worker", sa.Uuid(), nullable=True),
         sa.Column("leased", Moment(), nullable=True),
         *_owned(ALERTS),
@@ -81,6 +82,7 @@ def upgrade() -> None:
     for table, columns in (
         (ALERTS, ["owner"]),
         (ALERTS, ["due"]),
+        (ALERTS, ["live"]),
         (EPISODES, ["owner"]),
         (EPISODES, ["portfolio", "began", "id"]),
         (STOPS, ["owner"]),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 
+import attrs
 import pytest
 
 from rebalancer.adapters.memory.stores import MemoryWork
@@ -232,3 +233,47 @@ def test_closed_portfolio_is_left_out(desk: Desk) -> None:
     with desk.work.begin() as tx:
         tx.portfolios.close(id, owner=desk.owner, version=1, now=MONDAY)
     assert desk.look() == EvaluationReport()
+
+
+LIVE = attrs.evolve(BAND, live=True)
+
+
+def test_alert_at_quotes_lasts_until_closes_are_inside(desk: Desk) -> None:
+    id = desk.open(LIVE)
+    desk.look()
+    desk.now = datetime(2026, 1, 6, 15, tzinfo=UTC)
+    desk.quote(A=103.0)
+    assert desk.watch() == EvaluationReport()
+    desk.wait(seconds=10)
+    desk.quote(A=130.0)
+    assert desk.watch() == EvaluationReport(1, 2, 0)
+    desk.wait(seconds=10)
+    assert desk.watch() == EvaluationReport()
+
+    desk.wait(minutes=40)  # the quote is stale, and Monday's closes are inside
+    assert desk.watch() == EvaluationReport()
+    assert desk.look().portfolios == 1
+    assert all(one.ended is None for one in desk.episodes(id))
+    desk.wait(days=1)
+    desk.move(WEDNESDAY, 101.0)
+    desk.look()
+    assert all(one.ended == desk.now for one in desk.episodes(id))
+
+
+def test_quotes_count_only_where_their_owner_wants_it(desk: Desk) -> None:
+    desk.open(BAND)
+    desk.look()
+    desk.now = datetime(2026, 1, 6, 15, tzinfo=UTC)
+    desk.quote(A=130.0)
+    assert desk.watch() == EvaluationReport()
+    desk.now += CHECK
+    assert desk.look() == EvaluationReport(1, 0, 0)
+
+
+def test_implausible_quote_changes_nothing(desk: Desk) -> None:
+    desk.open(LIVE)
+    desk.look()
+    desk.now = datetime(2026, 1, 6, 15, tzinfo=UTC)
+    desk.quote(A=1.0)
+    assert desk.watch() == EvaluationReport()
+    assert desk.notices() == []

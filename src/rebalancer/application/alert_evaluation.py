@@ -25,9 +25,15 @@ from rebalancer.application.notices import raise_notice
 from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.application.ports.market import Calendars, InstrumentSource, PriceSource
 from rebalancer.application.ports.store import Transaction, UnitOfWork
+from rebalancer.application.quotes import ReadQuotes
 from rebalancer.application.rebalance import newest_close
 from rebalancer.application.synchronize import DELAY
-from rebalancer.application.watched_books import Watched, price_tables, watch_book
+from rebalancer.application.watched_books import (
+    QuoteState,
+    Watched,
+    quote_book,
+    watch_book,
+)
 from rebalancer.domain.alerts.automation import scheduled_session
 from rebalancer.domain.alerts.evaluation import (
     AlertState,
@@ -37,7 +43,7 @@ from rebalancer.domain.alerts.evaluation import (
 )
 from rebalancer.domain.alerts.measures import Measures, Peak, measure
 from rebalancer.domain.alerts.record import AlertRecord, AutomationProgress, Trigger
-from rebalancer.domain.alerts.settings import OF_PROPOSALS, AlertKind
+from rebalancer.domain.alerts.settings import OF_MARKET, OF_PROPOSALS, AlertKind
 from rebalancer.domain.alerts.watches import Episode
 from rebalancer.domain.errors import RebalancerError, Unavailable
 from rebalancer.domain.market.prices import PriceHistory
@@ -103,6 +109,7 @@ class EvaluateAlerts:
     book: BookActions
     histories: ReadHistories
     automate: RunAutomation
+    quotes: ReadQuotes
     clock: Clock
     ids: Ids
     instruments: InstrumentSource
@@ -189,7 +196,11 @@ class EvaluateAlerts:
         ]
 
     def _observe(self, due: Sequence[_Due], market: PriceHistory, now: datetime) -> list[_Found]:
-        """Evaluate the alerts of leased portfolios at the last closes."""
+        """Evaluate the alerts of leased portfolios at the last closes, or at quotes.
+
+        Without a quote, a portfolio that is evaluated at quotes waits for new closes: at earlier
+        ones its alerts would end, and begin again with the next quote.
+        """
         states = self._advance(due, market, now)
         watched = watch_book(
             [one.portfolio for one in due],
@@ -198,12 +209,25 @@ class EvaluateAlerts:
             self.work,
             self.instruments.instruments(),
         )
-        measures = measure(watched.book, price_tables(watched, market))
+        live = [
+            set(one.portfolio.positions.holdings) if one.record.settings.live else None
+            for one in due
+        ]
+        quoted = quote_book(watched, live, market, self.quotes, now)
+        measures = measure(quoted.book, quoted.prices)
         ages = _Ages(self.calendars, market, now)
         observations = []
-        for one, state, symbols in zip(due, states, watched.symbols, strict=True):
+        for row, (one, state, symbols) in enumerate(zip(due, states, watched.symbols, strict=True)):
             settings = one.record.settings
             held = one.portfolio.positions.holdings
+            at_quotes = quoted.states[row]
+            unchanged = (
+                one.record.version == one.portfolio.version
+                and one.record.market == _version(market)
+            )
+            waits = at_quotes is QuoteState.DOUBTFUL or (
+                settings.live and at_quotes is QuoteState.CLOSES and unchanged
+            )
             stale = settings.prices_stale is not None
             observations.append(
                 Observation(
@@ -218,6 +242,7 @@ class EvaluateAlerts:
                         for each in one.proposals
                         if not _is_stale(each, one.portfolio, market)
                     },
+                    kinds=_TIMED if waits else _ALL,
                 )
             )
         evaluated = evaluate_alerts(observations, measures, now)
@@ -322,6 +347,9 @@ class EvaluateAlerts:
                 log.warning("alerts of %s cannot be stored: %s", one.record.portfolio, error)
             return []
 
+
+_ALL = frozenset(AlertKind)
+_TIMED = _ALL - OF_MARKET
 
 _WITHOUT_PROPOSAL = OF_PROPOSALS | {AlertKind.PRICES_STALE}
 """Kinds of alerts that a proposal does not answer."""

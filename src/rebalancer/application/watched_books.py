@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from enum import StrEnum
 
 import attrs
 import numpy as np
 
 from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.quotes import ReadQuotes
 from rebalancer.application.target_groups import resolve_or_state
 from rebalancer.application.valuation import value_portfolio
 from rebalancer.domain.alerts.evaluation import AlertState
 from rebalancer.domain.alerts.measures import WatchedBook, measure
 from rebalancer.domain.arrays import Floats
-from rebalancer.domain.errors import RebalancerError
+from rebalancer.domain.errors import RebalancerError, Unavailable
 from rebalancer.domain.market.instruments import Instruments
+from rebalancer.domain.market.live_quotes import LastClose, QuoteLimits, find_fault
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.book import count_slots
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
@@ -43,6 +48,102 @@ def price_tables(watched: Watched, market: PriceHistory) -> Floats:
         withheld = [converted.columns[symbol] for symbol in converted.withheld]
         tables[row, withheld] = np.nan
     return tables
+
+
+class QuoteState(StrEnum):
+    """At which prices a portfolio is measured.
+
+    CLOSES: there is no quote since the last closes of what it holds. QUOTES: there are some, and
+    they may be used. DOUBTFUL: one of them is stale or implausible.
+    """
+
+    CLOSES = "closes"
+    QUOTES = "quotes"
+    DOUBTFUL = "doubtful"
+
+
+@attrs.frozen(eq=False)
+class QuotedBook:
+    """A book with its prices: closes, and quotes where there are later ones.
+
+    Attributes:
+        book: The book; rows at quotes do not share the price table of others.
+        prices: (C, U) price tables.
+        states: State of each row.
+    """
+
+    book: WatchedBook
+    prices: Floats
+    states: tuple[QuoteState, ...]
+
+
+def quote_book(
+    watched: Watched,
+    live: Sequence[Collection[str] | None],
+    market: PriceHistory,
+    quotes: ReadQuotes,
+    now: datetime,
+) -> QuotedBook:
+    """Return a book with the quotes of portfolios that are evaluated at them.
+
+    Args:
+        watched: The book.
+        live: Assets that each portfolio holds; None: it is evaluated at closes alone.
+        market: The closes.
+        quotes: The quotes; if they cannot be reached, there are none.
+        now: Time of the evaluation.
+    """
+    prices = price_tables(watched, market)
+    closes = _last_closes({one for held in live for one in held or ()}, market)
+    newer: dict[str, float] = {}
+    doubtful: set[str] = set()
+    if closes:
+        with suppress(Unavailable):
+            for symbol, quote in quotes(closes).items():
+                close = closes[symbol]
+                if not close.currency:  # the prices do not state one
+                    close = attrs.evolve(close, currency=quote.currency)
+                if quote.traded.date() <= close.day:
+                    continue
+                if find_fault(quote, close, now=now, limits=QuoteLimits()) is None:
+                    newer[symbol] = quote.price
+                else:
+                    doubtful.add(symbol)
+    states = tuple(_state_of(held, newer, doubtful) for held in live)
+    at_quotes = np.array([state is QuoteState.QUOTES for state in states], bool)
+    if not at_quotes.any():
+        return QuotedBook(watched.book, prices, states)
+    moved = prices.copy()
+    for symbol, price in newer.items():
+        column = market.columns[symbol]
+        moved[:, column] *= price / closes[symbol].price
+    count = len(prices)
+    tables = np.where(at_quotes, watched.book.tables + count, watched.book.tables)
+    book = attrs.evolve(watched.book, tables=tables)
+    return QuotedBook(book, np.concatenate([prices, moved]), states)
+
+
+def _last_closes(symbols: Collection[str], market: PriceHistory) -> dict[str, LastClose]:
+    """Return the last closes of assets that have a current one."""
+    exact, withheld = market.exact_closes(), market.withheld
+    found = {}
+    for symbol in sorted(symbols):
+        if symbol in market.columns and symbol not in withheld:
+            price = float(exact[market.columns[symbol]])
+            currency = market.currency_of(symbol, "")
+            if price > 0:
+                found[symbol] = LastClose(price, market.newest_close([symbol]), currency)
+    return found
+
+
+def _state_of(
+    held: Collection[str] | None, newer: Collection[str], doubtful: Collection[str]
+) -> QuoteState:
+    if held is None:
+        return QuoteState.CLOSES
+    if any(one in doubtful for one in held):
+        return QuoteState.DOUBTFUL
+    return QuoteState.QUOTES if any(one in newer for one in held) else QuoteState.CLOSES
 
 
 def watch_book(

@@ -14,6 +14,7 @@ from rebalancer.application.alert_evaluation import EvaluateAlerts
 from rebalancer.application.audit_trail import ExpireAuditTrail, SealAuditTrail
 from rebalancer.application.decisions import CollectFills
 from rebalancer.application.job_worker import RecoverJobs
+from rebalancer.application.live_alerts import WatchQuotes
 from rebalancer.application.mail_delivery import DeliverMail
 from rebalancer.application.maintenance import DeleteExpired
 from rebalancer.application.market_schedule import RunSchedule
@@ -170,9 +171,20 @@ class MarketSchedule(InterruptibleTask):
 class AlertEvaluation(InterruptibleTask):
     """A thread that evaluates the alerts that are due, and runs automation."""
 
-    def __init__(self, evaluate: EvaluateAlerts, *, interval: float = ALERTS_INTERVAL) -> None:
-        """Start the thread, which looks for what is due at this interval, in seconds."""
-        super().__init__("alerts", "evaluate alerts", evaluate, interval=interval)
+    def __init__(
+        self,
+        evaluate: EvaluateAlerts,
+        watch: WatchQuotes,
+        *,
+        interval: float = ALERTS_INTERVAL,
+    ) -> None:
+        """Start the thread, which looks for what is due, and at quotes, at this interval."""
+
+        def run(*, should_stop: Callable[[], bool]) -> None:
+            evaluate(should_stop=should_stop)
+            watch(should_stop=should_stop)
+
+        super().__init__("alerts", "evaluate alerts", run, interval=interval)
 
 
 class MailDelivery(InterruptibleTask):

@@ -17,6 +17,7 @@ from rebalancer.application.audit import current_origin
 from rebalancer.application.audit_trail import ExpireAuditTrail, SealAuditTrail
 from rebalancer.application.decisions import CollectFills
 from rebalancer.application.job_worker import RecoverJobs
+from rebalancer.application.live_alerts import WatchQuotes
 from rebalancer.application.mail_delivery import DeliverMail
 from rebalancer.application.maintenance import DeleteExpired
 from rebalancer.application.market_schedule import RunSchedule
@@ -105,7 +106,7 @@ def work(
             wired.get(QuoteSource).create,
         )
     notices = NoticeDelivery(wired.get(DeliverNotices))
-    alerts = AlertEvaluation(wired.get(EvaluateAlerts))
+    alerts = AlertEvaluation(wired.get(EvaluateAlerts), wired.get(WatchQuotes))
     log.info("working")
     started()
     try:

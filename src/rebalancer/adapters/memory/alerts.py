@@ -64,6 +64,14 @@ class MemoryAlerts:
         mine = [row for row in self.rows.values() if row.owner == owner]
         return sorted(mine, key=lambda row: row.portfolio)
 
+    def live(self) -> list[AlertRecord]:
+        found = [
+            row
+            for row in self.rows.values()
+            if row.settings.live and row.portfolio not in self._closed
+        ]
+        return sorted(found, key=lambda row: row.portfolio)
+
     def save_settings(self, record: AlertRecord) -> None:
         known = self.rows.get(record.portfolio)
         if known is not None:

@@ -41,7 +41,7 @@ _RECORDS = Converter(
 )
 _SPENDING = msgspec.json.Decoder(DaySpending)
 _DAY = len("2026-01-05")
-_SETTINGS = ("settings", "automation", "changed", "due")
+_SETTINGS = ("settings", "automation", "changed", "due", "live")
 _OUTCOME = ("state", "progress", "due", "version", "market")
 
 
@@ -60,8 +60,18 @@ class SqlAlerts(SqlStore):
         query = select(portfolio_alerts).where(table.owner == owner).order_by(table.portfolio)
         return [_RECORDS.from_row(row) for row in self.connection.execute(query)]
 
+    def live(self) -> list[AlertRecord]:
+        table = portfolio_alerts.c
+        query = (
+            select(portfolio_alerts)
+            .join(portfolios, portfolios.c.id == table.portfolio)
+            .where(table.live, portfolios.c.closed.is_(None))
+            .order_by(table.portfolio)
+        )
+        return [_RECORDS.from_row(row) for row in self.connection.execute(query)]
+
     def save_settings(self, record: AlertRecord) -> None:
-        row = _RECORDS.to_row(record)
+        row = {**_RECORDS.to_row(record), "live": record.settings.live}
         added = self._insert(portfolio_alerts).values(row)
         changed = {name: added.excluded[name] for name in _SETTINGS}
         self.connection.execute(

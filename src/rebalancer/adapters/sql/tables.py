@@ -939,6 +939,8 @@ portfolio_alerts = Table(
     _document("progress"),
     Column("version", Integer),
     Column("market", Text),
+    # Whether its alerts are evaluated at quotes, too.
+    Column("live", Boolean, nullable=False, index=True),
     # The worker that evaluates it, and the end of its lease.
     Column("worker", Uuid),
     Column("leased", Moment),

@@ -29,6 +29,9 @@ class Alerts(Protocol):
     def of_owner(self, owner: UUID) -> list[AlertRecord]:
         """Return the records of an owner's portfolios, sorted by portfolio."""
 
+    def live(self) -> list[AlertRecord]:
+        """Return the records of open portfolios with alerts at quotes, sorted by portfolio."""
+
     def save_settings(self, record: AlertRecord) -> None:
         """Store settings, automation and due time; a lease ends, state and progress stay.
 

@@ -67,6 +67,7 @@ class Observation:
         symbols: Assets of its slots.
         missed_sessions: Sessions without a close, by asset; None where they are not known.
         proposals: Times at which the undecided proposals were made and expire, by id.
+        kinds: Evaluated alone; alerts of all others stay as they are.
     """
 
     portfolio: UUID
@@ -76,6 +77,7 @@ class Observation:
     symbols: tuple[str, ...]
     missed_sessions: Mapping[str, int | None] = attrs.field(factory=dict)
     proposals: Mapping[UUID, tuple[datetime, datetime]] = attrs.field(factory=dict)
+    kinds: frozenset[AlertKind] = frozenset(AlertKind)
 
 
 @attrs.frozen
@@ -94,11 +96,7 @@ class Evaluated:
 
 
 def evaluate_alerts(
-    observations: Sequence[Observation],
-    measures: Measures,
-    now: datetime,
-    *,
-    kinds: frozenset[AlertKind] = frozenset(AlertKind),
+    observations: Sequence[Observation], measures: Measures, now: datetime
 ) -> list[Evaluated]:
     """Evaluate the alerts of B portfolios, in any order.
 
@@ -109,10 +107,9 @@ def evaluate_alerts(
         observations: One a portfolio.
         measures: Of the same portfolios, in the same order.
         now: Time of the evaluation.
-        kinds: Evaluated alone; all others stay as they are.
     """
     current = [one.state.evaluated is None or one.state.evaluated < now for one in observations]
-    conditions = build_conditions(observations, measures, now, current, kinds)
+    conditions = build_conditions(observations, measures, now, current)
     known = [{watch.key: watch for watch in one.state.watches} for one in observations]
     states = line_up(conditions, known)
     step = step_watches(states, conditions, now)
@@ -148,7 +145,7 @@ def evaluate_alerts(
                 watches[kind, subject] = attrs.evolve(watches[kind, subject], firing_since=None)
                 ended.append((kind, subject, number))
         for watch in one.state.watches:
-            if watch.kind in kinds and watch.key not in watched.get(row, ()):  # subject is gone
+            if watch.kind in one.kinds and watch.key not in watched.get(row, ()):  # subject is gone
                 if watch.firing_since is not None:
                     ended.append((*watch.key, watch.episode))
                     watches[watch.key] = attrs.evolve(watch, firing_since=None)
@@ -195,7 +192,6 @@ def build_conditions(
     measures: Measures,
     now: datetime,
     current: Sequence[bool],
-    kinds: frozenset[AlertKind],
 ) -> Conditions:
     """Collect the conditions that portfolios have, one a kind and subject."""
     figures = {
@@ -209,7 +205,7 @@ def build_conditions(
     for row, one in enumerate(observations):
         if not current[row]:
             continue
-        settings = one.settings
+        settings, kinds = one.settings, one.kinds
         if settings.band and AlertKind.BAND in kinds:
             limit = settings.limit(AlertKind.BAND, one.band)
             assert limit is not None  # the alert is wanted
@@ -220,7 +216,7 @@ def build_conditions(
             if limit is not None and kind in kinds:
                 found.add(row, kind, "", figures[kind][row], limit)
         if kinds - OF_MARKET:
-            _add_timed(found, row, one, now, kinds)
+            _add_timed(found, row, one, now)
     rows = np.array(found.rows, np.intp)
     margins = np.fromiter((one.settings.margin for one in observations), float, len(observations))
     pauses = np.fromiter(
@@ -237,15 +233,13 @@ def build_conditions(
     )
 
 
-def _add_timed(
-    found: _Columns, row: int, one: Observation, now: datetime, kinds: frozenset[AlertKind]
-) -> None:
+def _add_timed(found: _Columns, row: int, one: Observation, now: datetime) -> None:
     """Collect the conditions that follow from the time alone.
 
     A deposit may lie for the whole of its days, and a proposal may wait for the whole of its hours,
     so their alerts begin just then.
     """
-    settings = one.settings
+    settings, kinds = one.settings, one.kinds
     if settings.deposit_uninvested is not None and AlertKind.DEPOSIT_UNINVESTED in kinds:
         seen = one.state.deposit_seen
         days = 0.0 if seen is None else (now - seen).total_seconds() / _SECONDS_OF_DAY

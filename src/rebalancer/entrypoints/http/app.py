@@ -31,6 +31,7 @@ from rebalancer.application.decisions import CollectFills
 from rebalancer.application.health import CheckHealth
 from rebalancer.application.idempotency import StoreAnswer
 from rebalancer.application.job_worker import RecoverJobs
+from rebalancer.application.live_alerts import WatchQuotes
 from rebalancer.application.live_values import DescribeWatched
 from rebalancer.application.mail_delivery import DeliverMail
 from rebalancer.application.maintenance import DeleteExpired
@@ -194,7 +195,8 @@ def application(
                 assets, post = await container.get(ListQuotedAssets), await container.get(PostTicks)
                 background.append(QuoteSubscriber(hold, assets, post, source.create))
             background.append(NoticeDelivery(await container.get(DeliverNotices)))
-            background.append(AlertEvaluation(await container.get(EvaluateAlerts)))
+            evaluate, watch = await container.get(EvaluateAlerts), await container.get(WatchQuotes)
+            background.append(AlertEvaluation(evaluate, watch))
         yield
         await hub.stop()
         for thread in reversed(background):
