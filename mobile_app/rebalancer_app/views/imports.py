@@ -121,7 +121,8 @@ def ImportStatement() -> ft.View:
     ]
     if file is not None:
         controls.append(words(file[0], app, strong=True))
-    controls += failure(looking, app)
+    if draft is None:
+        controls += failure(looking, app)
     if file is not None and is_table(file[0]):
         names = [] if saved.data is None else [one.name for one in saved.data.items]
         controls += _tables(names, using.current or NONE, use_profile, describing, app)
