@@ -342,8 +342,10 @@ class StartProjection:
         id: UUID,
         actor: UUID,
         now: datetime,
-    ) -> ProjectionReport | Job:
-        """Return the projection, or the job that computes it, with the id.
+    ) -> tuple[ProjectionReport | Job, bool]:
+        """Return the projection or the job that computes it, and whether a request is repeated.
+
+        A new job gets the id.
 
         ``key`` is the caller's idempotency key; it matters for jobs only, because an answer that is
         computed at once is the same each time.
@@ -355,12 +357,11 @@ class StartProjection:
         """
         opened = self.project.open(portfolio_id, request, actor=actor)
         if is_quick(request, opened.setting):
-            return run_projection(opened, request)
+            return run_projection(opened, request), False
         stored = request.to_json() | {"portfolio": str(portfolio_id)}
         asked = fingerprint(PROJECTION, json.dumps(stored, sort_keys=True))
         job = Job.new(PROJECTION, stored, id=id, owner=actor, now=now)
-        submitted, _ = self.submit.once(job, owner=actor, key=key, fingerprint=asked, now=now)
-        return submitted
+        return self.submit.once(job, owner=actor, key=key, fingerprint=asked, now=now)
 
 
 @attrs.frozen

@@ -161,8 +161,8 @@ REFUSED = {
 } | dict.fromkeys(("revise_portfolio", "change_portfolio", "close_portfolio"), "If-Match")
 """Requests without a key, and why."""
 
-ELSEWHERE = ("fetch_assets",)
-"""Requests that take effect once where prices come from the store, see `test_fetched_assets`."""
+ELSEWHERE = ("fetch_assets", "project")
+"""Requests that need other prices, see `test_fetched_assets` and `test_projection`."""
 
 WRITES = [(method, path, handler.handler_name) for method, path, handler in ALL if method != "GET"]
 

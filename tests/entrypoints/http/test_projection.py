@@ -73,6 +73,16 @@ def test_limit_on_realised_gains_is_stated_not_to_count(ada: ApiUser, path: str)
     assert any("no lots, so the limit on realised gains does not count" in one for one in notes)
 
 
+def test_a_repeated_request_gets_the_same_job(ada: ApiUser, path: str) -> None:
+    key, large = {"Idempotency-Key": "a tap"}, SMALL | {"paths": 20_000}
+    first = ada.post(path, large, headers=key)
+    again = ada.post(path, large, headers=key)
+    assert "idempotent-replayed" not in first.headers
+    assert again.headers["idempotent-replayed"] == "true"
+    assert again.json()["id"] == first.json()["id"]
+    assert ada.post(path, large | {"seed": 8}, headers=key).status_code == 409
+
+
 def test_other_jobs_and_portfolios_are_not_found(ada: ApiUser, path: str) -> None:
     job = ada.post(path, SMALL | {"paths": 20_000}).json()["id"]
     other = f"/api/portfolios/{ada.portfolio()['id']}/projection"

@@ -13,6 +13,7 @@ from rebalancer.application.ports.clock import Clock
 from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.etags import IfMatch, IfNoneMatch, accepted_versions
+from rebalancer.entrypoints.http.idempotency import WITHOUT_KEY
 from rebalancer.entrypoints.http.threads import READS, WRITES, run_in
 from rebalancer.entrypoints.schemas.goals import GoalsBody, GoalsView, goals_view
 
@@ -25,7 +26,12 @@ async def read_goals(
     return goals_view(await run_in(READS, use, portfolio_id, actor=owner))
 
 
-@put("/{portfolio_id:uuid}/goals", summary="Set goals", responses=problem_responses(412, 422))
+@put(
+    "/{portfolio_id:uuid}/goals",
+    summary="Set goals",
+    opt={WITHOUT_KEY: "setting goals twice is the same as once"},
+    responses=problem_responses(412, 422),
+)
 async def set_goals(
     portfolio_id: FromPath[UUID],
     data: JSONBody[GoalsBody],

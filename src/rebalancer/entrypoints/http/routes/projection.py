@@ -14,7 +14,7 @@ from rebalancer.domain.jobs.job import Job
 from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.bodies import LARGE_BODY
 from rebalancer.entrypoints.http.errors import problem_responses
-from rebalancer.entrypoints.http.idempotency import Key
+from rebalancer.entrypoints.http.idempotency import Key, replay_headers
 from rebalancer.entrypoints.http.threads import READS, WRITES, run_in
 from rebalancer.entrypoints.schemas.projection import ProjectionBody, ProjectionView
 
@@ -42,12 +42,13 @@ async def project(
     status 202; poll `Location` for the result.
     """
     now = clock()
-    found = await run_in(
+    found, replayed = await run_in(
         WRITES, use, portfolio_id, data.request(), key=key, id=ids(), actor=owner, now=now
     )
     if isinstance(found, Job):
-        location = {"Location": f"/api/portfolios/{portfolio_id}/projection/{found.id}"}
-        return Response(ProjectionView.of_job(found), status_code=202, headers=location)
+        location = f"/api/portfolios/{portfolio_id}/projection/{found.id}"
+        headers = replay_headers(replayed) | {"Location": location}
+        return Response(ProjectionView.of_job(found), status_code=202, headers=headers)
     return Response(ProjectionView.of_report(found, now))
 
 

@@ -13,6 +13,7 @@ from rebalancer.domain.portfolio.costs import cost_model
 from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.bodies import LARGE_BODY
 from rebalancer.entrypoints.http.errors import problem_responses
+from rebalancer.entrypoints.http.idempotency import WITHOUT_KEY
 from rebalancer.entrypoints.http.threads import READS, run_in
 from rebalancer.entrypoints.schemas.stress import StressBody, StressView, stress_view
 
@@ -21,6 +22,7 @@ from rebalancer.entrypoints.schemas.stress import StressBody, StressView, stress
     "/{portfolio_id:uuid}/stress",
     status_code=200,
     summary="Stress a portfolio",
+    opt={WITHOUT_KEY: "nothing is stored"},
     responses=problem_responses(422),
 )
 async def stress(
