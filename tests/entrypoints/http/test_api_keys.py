@@ -215,7 +215,12 @@ def test_each_part_of_the_api_needs_known_scopes(api: RunningApi) -> None:
     parts = {
         scope: {path.split("/")[2] for path in paths} - {""} for scope, paths in routes.items()
     }
-    assert parts[None] - {"operators"} == {"users", "risk", "portfolios", "notices"}
+    assert parts[None] - {"operators", "stream-tickets"} == {
+        "users",
+        "risk",
+        "portfolios",
+        "notices",
+    }
     assert parts[Scope.TRADE] == {"portfolios", "rebalance"}
     assert parts[Scope.READ] - {"home"} == {
         *("backtest", "jobs", "market", "notices", "performance", "policies", "portfolios"),

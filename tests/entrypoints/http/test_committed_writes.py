@@ -23,6 +23,7 @@ WITHOUT_A_VALUE = (
     "/api/models",
     "/api/portfolios/{portfolio_id:uuid}/flows",
     "/api/portfolios/{portfolio_id:uuid}/shares",
+    "/api/stream-tickets",
     "/api/rebalance/{proposal_id:uuid}/reject",
     "/api/rebalance/{proposal_id:uuid}/cancel",
 )

@@ -30,6 +30,7 @@ from rebalancer.entrypoints.http.auth import (
     still_authenticated,
 )
 from rebalancer.entrypoints.http.errors import problem_responses, response_spec
+from rebalancer.entrypoints.http.idempotency import ANSWER_HOLDS_SECRETS, WITHOUT_KEY
 from rebalancer.entrypoints.http.quote_streams import MOST_SYMBOLS, QuoteStreams, Stream
 from rebalancer.entrypoints.http.threads import READS, WRITES, run_in
 from rebalancer.entrypoints.schemas.streams import StreamEvent, TicketView
@@ -64,6 +65,7 @@ _STREAM = {
     status_code=201,
     summary="Get a ticket for a stream",
     responses=problem_responses(409),
+    opt={WITHOUT_KEY: ANSWER_HOLDS_SECRETS},
 )
 async def create_stream_ticket(
     request: Request[Any, Any, Any],
