@@ -19,6 +19,7 @@ from rebalancer.domain.arrays import Bools, Floats, Rows, safe_divide
 from rebalancer.domain.portfolio.book import OrderRules
 from rebalancer.domain.rebalancing.explanations import SolvedBook
 from rebalancer.domain.rebalancing.gain_reasons import GainCut
+from rebalancer.domain.rebalancing.group_limits import find_rounded_above
 from rebalancer.domain.rebalancing.rounding.orders import RoundedTrades, round_trades
 from rebalancer.domain.rebalancing.settlement import OrderTicket, Settlement
 from rebalancer.domain.rebalancing.solver import Trades
@@ -265,17 +266,25 @@ def _round_again(
     sales = np.where(np.isnan(pinned), 0.0, -pinned * rules.prices * rules.step)
     fewer = _with_sales(wanted, sales)
     fewer = attrs.evolve(fewer, costs=charges(np.abs(fewer.values)))
-    rounded = round_trades(
-        book,
-        fewer,
-        rules,
-        charges,
-        required=np.zeros(pinned.shape, dtype=bool),
-        unprofitable=unprofitable[rows] & (fewer.values > 0),
-        targets=solved.limited.decision.targets[rows],
-        algorithm=solved.context.algorithm,
-        pinned=pinned,
-    )
+
+    def round_with(strict: Bools | None = None) -> RoundedTrades:
+        return round_trades(
+            book,
+            fewer,
+            rules,
+            charges,
+            required=np.zeros(pinned.shape, dtype=bool),
+            unprofitable=unprofitable[rows] & (fewer.values > 0),
+            targets=solved.limited.decision.targets[rows],
+            algorithm=solved.context.algorithm,
+            pinned=pinned,
+            strict=strict,
+        )
+
+    rounded = round_with()
+    above = find_rounded_above(book, fewer.values, rounded.values)
+    if above.any():
+        rounded = round_with(above)
     moved = solved.rounded.values.copy()
     moved[rows] = rounded.values
     risky = solved.risk.exceeds(solved.book.weights(moved))[rows]
