@@ -11,16 +11,18 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
 import attrs
-import numpy as np
 
-from rebalancer.domain.arrays import Dates
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.money import LARGEST, Currency
 from rebalancer.domain.portfolio.entries import Entry, EntryKind, not_positive
 from rebalancer.domain.portfolio.portfolio import ExpectedFlow
+
+if TYPE_CHECKING:
+    from rebalancer.domain.arrays import Dates
 
 MOST_FLOWS = 50
 """Most planned flows of a portfolio."""
@@ -178,7 +180,7 @@ def next_session(day: date, sessions: Dates | None) -> date:
         sessions: Days of the market's sessions, increasing; None: unknown.
     """
     if sessions is not None and len(sessions):
-        at = int(np.searchsorted(sessions, np.datetime64(day, "D")))
+        at = int(sessions.searchsorted(day))
         if at < len(sessions):
             found: date = sessions[at].astype("datetime64[D]").item()
             if found <= day + timedelta(days=LONGEST_CLOSURE):
