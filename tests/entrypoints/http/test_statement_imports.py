@@ -241,3 +241,18 @@ def test_imports_have_pages(ada: ApiUser, path: str) -> None:
     ]
     found = [one["id"] for page in ada.pages(path, "before", 2) for one in page]
     assert sorted(found) == sorted(one["id"] for one in records)
+
+
+def test_deposits_replace_those_that_stood_for_missing_cash(ada: ApiUser, path: str) -> None:
+    trades = HEADER + "2022-11-15,buy,C,10,7.70,77.00,,,,t1\n"
+    made = send(ada, path, trades, dry_run=False, deposit_missing_cash=True)
+    assert made.json()["portfolio"]["cash"] == "0.00"
+    money = send(ada, path, HEADER + "2022-11-14,deposit,,,,100.00,,,,m1\n", dry_run=False)
+    assert money.status_code == 200, money.text
+    assert money.json()["portfolio"]["cash"] == "23.00"
+    assert "missing_cash_replaced" in [one["code"] for one in money.json()["preview"]["remarks"]]
+    undone = ada.post(f"{path}/{money.json()['record']['id']}/undo")
+    assert undone.status_code == 200, undone.text
+    assert (undone.json()["voided"], undone.json()["portfolio"]["cash"]) == (1, "0.00")
+    undone = ada.post(f"{path}/{made.json()['record']['id']}/undo")
+    assert (undone.json()["voided"], undone.json()["portfolio"]["cash"]) == (2, "0.00")
