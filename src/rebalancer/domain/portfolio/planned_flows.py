@@ -180,7 +180,9 @@ def next_session(day: date, sessions: Dates | None) -> date:
         sessions: Days of the market's sessions, increasing; None: unknown.
     """
     if sessions is not None and len(sessions):
-        at = int(sessions.searchsorted(day))
+        import numpy as np  # here, so that the help of the command line starts without it
+
+        at = int(np.searchsorted(sessions, np.datetime64(day, "D")))
         if at < len(sessions):
             found: date = sessions[at].astype("datetime64[D]").item()
             if found <= day + timedelta(days=LONGEST_CLOSURE):
