@@ -8,6 +8,7 @@ import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import attrs
 import pytest
 import trustme
 
@@ -146,6 +147,20 @@ def test_slow_answer_is_cut_off(plain):
     plain.status = None
     for webhooks in (HttpWebhooks(LOCAL, longest=0.1), HttpWebhooks(LOCAL, timeout=0.1)):
         assert post(webhooks, plain) == Delivery(Outcome.DEFERRED, "it did not answer in time")
+
+
+@attrs.frozen
+class TwoAddresses(Networks):
+    """Names whose first address does not answer."""
+
+    def resolve(self, host, port):
+        return ["127.0.0.9", "127.0.0.1"]
+
+
+def test_next_address_is_tried_where_the_first_does_not_answer(plain):
+    plain.status = 204
+    webhooks = HttpWebhooks(TwoAddresses(LOCAL.allowed))
+    assert post(webhooks, plain).outcome is Outcome.SENT
 
 
 def test_server_that_is_gone_is_tried_again():

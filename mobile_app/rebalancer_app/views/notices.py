@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, cast
@@ -196,13 +196,23 @@ def NoticeSettings() -> ft.View:
     )
 
     async def save(_: str) -> None:
-        await app.client.call(notices.CHOOSE, wanted.current)
+        try:
+            while (sent := wanted.current) is not None:
+                await app.client.call(notices.CHOOSE, sent)
+                if wanted.current is sent:  # nothing else was chosen meanwhile
+                    wanted.current = None
+        except BaseException:
+            wanted.current = None
+            raise
         app.touch()
 
     saving = use_action(save)
 
-    def choose(changed: NewChoices) -> None:
-        wanted.current = changed
+    def choose(change: Callable[[NewChoices], NewChoices]) -> None:
+        if wanted.current is None and found.data is None:
+            return
+        base = wanted.current or NewChoices.of(cast("Choices", found.data))
+        wanted.current = change(base)
         saving.run()
 
     def content(data: Choices) -> Sequence[ft.Control]:
@@ -236,7 +246,7 @@ def _timing(chosen: NewChoices, choose: Any, app: AppState) -> list[ft.Control]:
     text = app.texts
 
     def change(**others: Any) -> None:
-        choose(attrs.evolve(chosen, **others))
+        choose(lambda held: attrs.evolve(held, **others))
 
     def hour(name: str, value: str, run: Any) -> ft.Control:
         listed = HOURS if value in HOURS else (value, *HOURS)
@@ -306,7 +316,7 @@ def _kinds(
         return _switch(
             names[one.channel],
             one.on,
-            lambda on: choose(NewChoices.of(data).switched(attrs.evolve(one, on=on))),
+            lambda on: choose(lambda held: held.switched(attrs.evolve(one, on=on))),
             app,
             spoken=text(f"notices.kind_{one.kind}"),
         )

@@ -68,7 +68,7 @@ class HttpWebhooks:
         except Unresolved:
             return Delivery(Outcome.DEFERRED, "the host has no address")
         try:
-            return self._post(place, addresses[0], body, headers)
+            return self._post(place, addresses, body, headers)
         except ssl.SSLError as error:
             fault = describe_certificate_fault(str(error))
             reason = f"its certificate {fault}" if fault else "no encrypted connection"
@@ -79,11 +79,11 @@ class HttpWebhooks:
             return Delivery(Outcome.DEFERRED, "no connection, or no valid answer")
 
     def _post(
-        self, place: SplitResult, ip: str, body: bytes, headers: Mapping[str, str]
+        self, place: SplitResult, addresses: list[str], body: bytes, headers: Mapping[str, str]
     ) -> Delivery:
         host, port = place.hostname or "", _port(place)
         connection = http.client.HTTPConnection(host, port, timeout=self.timeout)
-        with socket.create_connection((ip, port), timeout=self.timeout) as plain:
+        with self._connect(addresses, port) as plain:
             connected = plain
             # Shutting the connection down ends a server that sends its answer byte by byte.
             cut = threading.Event()
@@ -107,6 +107,16 @@ class HttpWebhooks:
                 timer.cancel()
                 connection.close()
                 connected.close()
+
+    def _connect(self, addresses: list[str], port: int) -> socket.socket:
+        """Connect to the first address that answers."""
+        for at, address in enumerate(addresses, 1):
+            try:
+                return socket.create_connection((address, port), timeout=self.timeout)
+            except OSError:
+                if at == len(addresses):
+                    raise
+        raise Unresolved("no address")
 
     def _check_encryption(self, place: SplitResult, addresses: list[str]) -> None:
         if place.scheme == "https":
