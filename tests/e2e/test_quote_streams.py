@@ -18,6 +18,7 @@ from tests.e2e.conftest import TIMEOUT, Running, until
 from tests.e2e.test_jobs import logged_in
 from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
 from tests.internet import Internet
+from tests.servers import Valkey, running
 from tests.yahoo_stream import YahooStreamServer
 
 
@@ -81,15 +82,14 @@ def stream() -> YahooStreamServer:
     return YahooStreamServer()
 
 
-def test_streams_of_two_processes_survive_the_death_of_the_subscriber(
-    serve: Callable[..., Running], stream: YahooStreamServer, tmp_path: Path, redis_url: str
+def test_streams_of_two_processes_survive_the_death_of_the_subscriber_and_of_redis(
+    serve: Callable[..., Running], stream: YahooStreamServer, tmp_path: Path
 ) -> None:
-    with ExitStack() as stack:
+    with running(Valkey) as redis, ExitStack() as stack:
         internet = stack.enter_context(Internet({}, sockets=stream.sockets()))
         env = {
             **internet.environment(tmp_path),
-            "REBALANCER_REDIS_URL": redis_url,
-            "REBALANCER_REDIS_PREFIX": f"test-{tmp_path.name}",
+            "REBALANCER_REDIS_URL": redis.url,
             "REBALANCER_QUOTES": "yahoo",
         }
         server = serve("--workers", "2", env=env)
@@ -111,6 +111,9 @@ def test_streams_of_two_processes_survive_the_death_of_the_subscriber(
             first.kill()
             until(lambda: stream.subscribed() == {"AAPL", "MSFT"} and second.poll() is None)
             until(lambda: all_have(251.5))
+            redis.kill()
+            redis.start()
+            until(lambda: all_have(252.5))
             for one in watching:
                 numbers = [number for _, number, _ in one.events]
                 assert numbers == sorted(numbers)
