@@ -22,7 +22,10 @@ TIMEOUT = 10.0
 """Seconds for connecting, and for each part of the answer."""
 
 LONGEST = 20.0
-"""Seconds for a whole request."""
+"""Seconds for a whole request, once the connection stands."""
+
+_MOST_ADDRESSES = 2
+"""Addresses of a host that are tried."""
 
 _AGENT = "Rebalancer"
 _GONE = 410
@@ -68,7 +71,7 @@ class HttpWebhooks:
         except Unresolved:
             return Delivery(Outcome.DEFERRED, "the host has no address")
         try:
-            return self._post(place, addresses, body, headers)
+            return self._post(place, addresses[:_MOST_ADDRESSES], body, headers)
         except ssl.SSLError as error:
             fault = describe_certificate_fault(str(error))
             reason = f"its certificate {fault}" if fault else "no encrypted connection"
