@@ -20,10 +20,12 @@ WITHOUT_A_VALUE = (
     "/api/jobs",
     "/api/notices",
     "/api/operators",
+    "/api/mapping-profiles",
     "/api/models",
     "/api/portfolios/{portfolio_id:uuid}/flows",
     "/api/portfolios/{portfolio_id:uuid}/shares",
     "/api/stream-tickets",
+    "/api/table-sketches",
     "/api/rebalance/{proposal_id:uuid}/reject",
     "/api/rebalance/{proposal_id:uuid}/cancel",
 )

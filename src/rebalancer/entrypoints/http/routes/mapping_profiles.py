@@ -15,6 +15,7 @@ from rebalancer.application.mapping_profiles import (
 from rebalancer.application.ports.clock import Clock
 from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses
+from rebalancer.entrypoints.http.idempotency import WITHOUT_KEY
 from rebalancer.entrypoints.http.threads import READS, WRITES, run_in
 from rebalancer.entrypoints.schemas.mapping_profiles import (
     MappingProfileBody,
@@ -41,7 +42,12 @@ async def show_profile(
     return saved_profile_view(await run_in(READS, use, name, owner=owner))
 
 
-@put("/{name:str}", summary="Save a mapping profile", responses=problem_responses(409, 422))
+@put(
+    "/{name:str}",
+    summary="Save a mapping profile",
+    responses=problem_responses(409, 422),
+    opt={WITHOUT_KEY: "saving a profile twice is the same as once"},
+)
 async def save_profile(
     name: FromPath[str],
     data: JSONBody[MappingProfileBody],
@@ -54,7 +60,11 @@ async def save_profile(
     return saved_profile_view(saved)
 
 
-@delete("/{name:str}", summary="Delete a mapping profile")
+@delete(
+    "/{name:str}",
+    summary="Delete a mapping profile",
+    opt={WITHOUT_KEY: "deleting a profile twice is the same as once"},
+)
 async def delete_profile(
     name: FromPath[str], owner: Owner, use: FromDishka[DeleteMappingProfile]
 ) -> None:
