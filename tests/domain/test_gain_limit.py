@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.portfolio.lots.sellable import SellableLot, UnitCosts
 from rebalancer.domain.portfolio.portfolio import Portfolio
+from rebalancer.domain.portfolio.target_groups import TargetGroup, TargetTree
 from rebalancer.domain.rebalancing.model import Failure, Proposal, ReasonCode, Side
 from rebalancer.domain.rebalancing.proposal import propose, propose_book
 from tests.builders import a_context, a_portfolio, flat_prices, portfolios, varied_prices
@@ -152,6 +153,18 @@ def test_maximum_weight_comes_before_the_limit() -> None:
         "the limit is 0.00 USD, because a debit, the cash reserve or a limit on weights comes "
         "first."
     )
+
+
+def test_maximum_of_a_group_comes_before_the_limit() -> None:
+    # 100 A are all of it; the group may have 60%, and the target is half.
+    groups = (
+        TargetGroup("Growth", 0.5, assets={"A": 1.0}, max_weight=0.6),
+        TargetGroup("Rest", 0.5, assets={"C": 1.0}),
+    )
+    one = a_portfolio({"A": 100}, HALVES, lots={"A": [(100, 400)]}, max_realised_gain=0)
+    made = proposal(attrs.evolve(one, target_groups=TargetTree(groups)))
+    assert sold(made) == {"A": 40}
+    assert any("a limit on weights comes first" in note for note in made.notes)
 
 
 def test_reserve_comes_before_the_limit() -> None:

@@ -8,7 +8,7 @@ is left is required. So a lower limit never realises more. What sales give up, p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, localcontext
 from typing import TypeVar
 
@@ -175,16 +175,15 @@ class _Rooms:
     Attributes:
         ticket: The orders.
         least_units: Units of each asset to sell for its maximum weight.
-        equity: Assets that the equity ceiling counts.
         cash: Cash that sales may give up; None: any.
-        equities: Value of equities that may stay; None: any.
+        groups: Of each ceiling on several assets: the share of each asset that it counts, and the
+            value that sales may give up.
     """
 
     ticket: OrderTicket
     least_units: list[Decimal]
-    equity: list[bool]
     cash: Decimal | None
-    equities: Decimal | None
+    groups: list[tuple[list[Decimal], Decimal]]
 
     @classmethod
     def of(cls, ticket: OrderTicket, solved: SolvedBook, row: int) -> _Rooms:
@@ -199,7 +198,6 @@ class _Rooms:
             Decimal(int(count)) * ticket.step(slot)
             for slot, count in enumerate(steps[: len(ticket.lines)].tolist())
         ]
-        equity: list[bool] = limits.equity[row].tolist()
         need = max(
             ticket.reserve,
             _decimal(limits.cash_floor.item(row) * total) if limits.profiled[row] else _ZERO,
@@ -207,23 +205,18 @@ class _Rooms:
         cash = None
         if ticket.cash_of(lambda _: False) < need:
             cash = max(ticket.cash_of(lambda line: not line.buys) - need, _ZERO)
-        equities = None
-        if limits.profiled[row]:
-            ceiling = _decimal(limits.equity_ceiling.item(row) * total)
-            held = _decimal(float(values[limits.equity[row]].sum()))
-            if held > ceiling:
-                sold = (
-                    line.value
-                    for slot, line in enumerate(ticket.lines)
-                    if line is not None and not line.buys and equity[slot]
-                )
-                equities = max(ceiling - held + sum(sold, _ZERO), _ZERO)
-        return cls(ticket, least, equity, cash, equities)
+        groups = [
+            (shares, max(most - held + sold, _ZERO))
+            for shares, most in _ceilings(solved, row, total)
+            if (held := _counted(shares, values.tolist())) > most
+            for sold in (_counted(shares, ticket.sold_values()),)
+        ]
+        return cls(ticket, least, cash, groups)
 
     def least(self, slot: int, units: Decimal) -> Decimal:
         """Return the fewest units of a sale that keep the constraints."""
-        rooms = [self.cash, self.equities if self.equity[slot] else None]
-        known = [room for room in rooms if room is not None]
+        rooms = [room / shares[slot] for shares, room in self.groups if shares[slot]]
+        known = rooms if self.cash is None else [self.cash, *rooms]
         least = min(self.least_units[slot], units)
         if not known:
             return least
@@ -241,8 +234,27 @@ class _Rooms:
             given -= self.ticket.sale(slot, after).value
         if self.cash is not None:
             self.cash -= given
-        if self.equities is not None and self.equity[slot]:
-            self.equities -= given
+        self.groups = [(shares, room - given * shares[slot]) for shares, room in self.groups]
+
+
+def _ceilings(
+    solved: SolvedBook, row: int, total: float
+) -> Iterator[tuple[list[Decimal], Decimal]]:
+    """Yield the shares of assets that a ceiling counts, and the value that it allows."""
+    limits = solved.book.limits
+    if limits.profiled[row]:
+        shares = [_decimal(float(one)) for one in limits.equity[row].tolist()]
+        yield shares, _decimal(limits.equity_ceiling.item(row) * total)
+    if limits.groups is not None:
+        for at in np.flatnonzero(limits.groups.most[row] < 1).tolist():
+            shares = [_decimal(one) for one in limits.groups.shares[row, at].tolist()]
+            yield shares, _decimal(limits.groups.most.item(row, at) * total)
+
+
+def _counted(shares: Sequence[Decimal], values: Sequence[float | Decimal]) -> Decimal:
+    """Return the sum of values by their shares."""
+    pairs = zip(shares, values, strict=False)
+    return sum((share * Decimal(value) for share, value in pairs if share), _ZERO)
 
 
 def _round_again(

@@ -262,6 +262,10 @@ class OrderTicket:
         cost = self.costs_of_units(slot)(quantity).quantize(self.minor_unit)
         return self.proceeds(slot, self.sale(slot, quantity)) - cost
 
+    def sold_values(self) -> list[Decimal]:
+        """Return the value of each sale, in the base currency; 0 where nothing is sold."""
+        return [_ZERO if line is None or line.buys else line.value for line in self.lines]
+
     def costs_of_units(self, slot: int) -> UnitCosts:
         """Return the costs of the first units that sales of an asset use."""
         if slot not in self._unit_costs:

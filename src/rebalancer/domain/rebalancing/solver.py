@@ -2,8 +2,8 @@
 
 Constraints, highest first: no short positions and no negative cash; do-not-sell and do-not-buy
 lists; withdrawal; cash reserve; turnover cap; maximum weights; targets. (Minimum trades and
-quantity steps follow in the second stage, `rounding`.) Training, backtests, proposals and batches
-all trade through this module.
+quantity steps follow in the second stage, `rounding`, and the limit on realised gains after it, in
+`gain_limit`.) Training, backtests, proposals and batches all trade through this module.
 
 Trades come in layers, each of which sees what the one before has left:
 
