@@ -63,7 +63,7 @@ class QuoteBoard(Protocol):
     def follow(self) -> AsyncIterator[Sequence[PostedQuote]]:
         """Yield what is posted from the first iteration on, in the order of numbers.
 
-        The first item is empty and says that following has begun: what `latest` returns after it
+        The first item is empty and marks the beginning: what `latest` returns after it
         misses nothing. The iterator ends by Unavailable when the connection is lost; follow again
         then, and read `latest`.
         """

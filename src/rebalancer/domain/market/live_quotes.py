@@ -196,7 +196,7 @@ class QuoteLimits:
 
 
 def read_tick(tick: Tick, *, unit: str, received: datetime) -> LiveQuote | FaultyQuote:
-    """Return the quote of a reported trade, or why it has none.
+    """Return the quote of a reported trade, or its fault.
 
     A price that was sent as float32 gets the digits in which it was quoted, and is converted from
     its unit. A bid or an ask that is not a price counts as unknown.

@@ -91,7 +91,7 @@ class YahooStream:
             ) from None
         failures = 0
         while True:
-            while not self._wanted:  # without assets there is no reason to connect
+            while not self._wanted:  # nothing to connect for
                 await self._changed.wait()
                 self._changed.clear()
             self._received = False

@@ -143,8 +143,9 @@ async def watch_portfolio(
 ) -> ServerSentEvent:
     """Stream a portfolio at quotes: `portfolio` whenever its value changes, at most once a second.
 
-    A holding without a usable quote is valued at its last close, and says so. The stream ends as
-    that of assets does, and when the portfolio is closed or no longer shared with you.
+    A holding without a usable quote is valued at its last close, which `priced_by` states. The
+    stream ends as that of assets does, and when the portfolio is closed or no longer shared with
+    you.
     """
     quotes: QuoteStreams = state.quote_streams
     place = quotes.streams.reserve(owner)
@@ -167,7 +168,7 @@ def _wanted(symbols: str, known: Collection[str]) -> list[str]:
     """Return the symbols of a request, each once.
 
     Raises:
-        InvalidRequest: there are none, or too many.
+        InvalidRequest: their number is 0 or too high.
     """
     found = list(dict.fromkeys(split_symbols(symbols, known)))
     if not 1 <= len(found) <= MOST_SYMBOLS:
