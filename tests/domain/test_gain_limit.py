@@ -138,6 +138,13 @@ def test_withdrawal_comes_before_the_limit_and_says_so() -> None:
     )
 
 
+def test_everything_can_be_withdrawn_whatever_the_limit() -> None:
+    one = a_portfolio(
+        {"A": 100}, {"A": 1.0}, flow=-1000, lots={"A": [(100, 400)]}, max_realised_gain=0
+    )
+    assert sold(proposal(one)) == {"A": 100}
+
+
 def test_maximum_weight_comes_before_the_limit() -> None:
     # 50 A are above the target, 30 of them above the maximum weight of 70%.
     one = a_portfolio(

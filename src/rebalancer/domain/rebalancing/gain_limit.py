@@ -189,7 +189,8 @@ class _Rooms:
     def of(cls, ticket: OrderTicket, solved: SolvedBook, row: int) -> _Rooms:
         """Return the rooms of a portfolio's sales."""
         book, limits, rules = solved.book, solved.book.limits, solved.order_rules
-        total = max(solved.wanted.total.item(row), 0.0)
+        # Avoids 0 x inf for empty portfolios.
+        total = max(solved.wanted.total.item(row), float(np.finfo(np.float64).tiny))
         values = book.values[row]
         above = values - limits.max_weight[row] * total * (1 + _NEARLY)
         unit = rules.prices[row] * rules.step[row]
