@@ -73,6 +73,8 @@ def alternatives(schema, document):
     """Return the schemas of a union, without null, and whether null is among them."""
     schema = resolve(schema, document)
     parts = schema.get("oneOf") or schema.get("anyOf")
+    if "properties" in schema:  # which of its members are required together
+        parts = None
     if parts is None:
         kinds = schema.get("type")
         if isinstance(kinds, list):
