@@ -20,8 +20,9 @@ from rebalancer.domain.portfolio.book import OrderRules
 from rebalancer.domain.rebalancing.explanations import SolvedBook
 from rebalancer.domain.rebalancing.gain_reasons import GainCut
 from rebalancer.domain.rebalancing.group_limits import find_rounded_above
+from rebalancer.domain.rebalancing.order_tickets import OrderTicket
 from rebalancer.domain.rebalancing.rounding.orders import RoundedTrades, round_trades
-from rebalancer.domain.rebalancing.settlement import OrderTicket, Settlement
+from rebalancer.domain.rebalancing.settlement import Settlement
 from rebalancer.domain.rebalancing.solver import Trades
 
 T = TypeVar("T", Trades, OrderRules, RoundedTrades)
