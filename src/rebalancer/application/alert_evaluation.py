@@ -175,7 +175,7 @@ class EvaluateAlerts:
             self.automate(record, worker=worker)
         except LeaseLost as error:
             log.warning("%s", error)
-        except Unavailable as error:
+        except RebalancerError as error:
             log.warning("automation of portfolio %s waits: %s", record.portfolio, error)
 
     def _read(

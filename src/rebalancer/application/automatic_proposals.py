@@ -267,7 +267,11 @@ class RunAutomation:
         *,
         release: bool,
     ) -> None:
-        """Store the progress; raise LeaseLost, which rolls back, if the lease was lost."""
+        """Store the progress; raise LeaseLost, which rolls back, if the lease was lost.
+
+        The portfolio is locked first, as where its owner changes settings: one order of locks.
+        """
+        tx.portfolios.get(record.portfolio)
         if not tx.alerts.save_progress(record.portfolio, progress, worker=worker, release=release):
             raise LeaseLost(f"portfolio {record.portfolio} is evaluated by another worker by now")
 
