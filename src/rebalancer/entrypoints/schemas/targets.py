@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rebalancer.application.target_groups import TargetsNow
 
 
-class PreviewBody(Body, frozen=True, kw_only=True):
+class GroupsPreviewBody(Body, frozen=True, kw_only=True):
     """Targets by groups to preview."""
 
     target_groups: TargetTreeBody

@@ -15,7 +15,7 @@ from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.idempotency import WITHOUT_KEY
 from rebalancer.entrypoints.http.threads import READS, run_in
 from rebalancer.entrypoints.schemas.target_groups import look_through_of
-from rebalancer.entrypoints.schemas.targets import PreviewBody, TargetsView, targets_view
+from rebalancer.entrypoints.schemas.targets import GroupsPreviewBody, TargetsView, targets_view
 
 
 @get(
@@ -39,7 +39,7 @@ async def read_targets(
 )
 async def preview_targets(
     portfolio_id: FromPath[UUID],
-    data: JSONBody[PreviewBody],
+    data: JSONBody[GroupsPreviewBody],
     owner: Owner,
     use: FromDishka[ReadTargets],
 ) -> TargetsView:
