@@ -234,6 +234,7 @@ class Settings:
         quote_age: Minutes after a trade from which on its quote is not used in decisions.
         quote_spread: Largest difference of ask and bid of a quote that is used in decisions, as a
             fraction of their mean.
+        live_proposal_minutes: Minutes for which a proposal at quotes can be accepted.
         stream_heartbeat: Seconds without an event after which a stream sends a comment.
         currency: ISO code of the currency of the prices.
         workers: Processes of a batch or a server; None: one per core for a batch, one for a server.
@@ -323,6 +324,7 @@ class Settings:
     quote_interval: float = _setting(60.0, _number(1.0, 86_400.0))
     quote_age: float = _setting(20.0, _number(0.1, 10_080.0))
     quote_spread: float = _setting(0.02, _number(0.0001, 2.0))
+    live_proposal_minutes: float = _setting(10.0, _number(0.5, 1_440.0))
     stream_heartbeat: float = _setting(15.0, _number(0.1, 300.0))
     currency: str = _setting("USD", lambda text: Currency(text).code)
     workers: int | None = _setting(None, _integer(1, MOST_WORKERS))

@@ -13,6 +13,7 @@ import attrs
 from rebalancer.application.corporate_actions import BookActions
 from rebalancer.application.gains import DayRates
 from rebalancer.application.idempotency import ClientRequest
+from rebalancer.application.live_prices import NO_LIVE_PRICES, LivePriceSource
 from rebalancer.application.not_found import NOT_FOUND
 from rebalancer.application.planned_flows import expected_flows
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
@@ -140,6 +141,7 @@ class ProposalRequest:
         compared: Whether to propose with the simple rules as well.
         request: The request of the client, which takes effect once; None if it has no key.
         origin: Why it is made automatically; None: someone requests it.
+        at_quotes: Whether weights and orders are at live quotes, and not at closes.
         id: Id of the proposal.
     """
 
@@ -152,6 +154,7 @@ class ProposalRequest:
     compared: bool = False
     request: ClientRequest | None = None
     origin: ProposalOrigin | None = None
+    at_quotes: bool = False
     id: UUID = attrs.field(kw_only=True)
     now: datetime = attrs.field(kw_only=True)
 
@@ -180,6 +183,7 @@ class ProposeForPortfolio:
     build_context: BuildContext
     book: BookActions
     quotas: Quotas = DEFAULT_QUOTAS
+    live: LivePriceSource = NO_LIVE_PRICES
 
     def __call__(self, ask: ProposalRequest) -> ProposalResult:
         """Propose for one portfolio.
@@ -409,11 +413,22 @@ class ProposeForPortfolio:
                 field="cash_flow",
                 code="amount_too_precise",
             )
+        if ask.at_quotes and ask.as_of is not None:
+            raise InvalidRequest(
+                f"a proposal at quotes is made for now, not for {ask.as_of}; leave the day out, or "
+                "request the proposal at closes",
+                field="as_of",
+                code="day_with_quotes",
+            )
         context = self.build_context(
             policy_name=ask.policy_name, costs=ask.costs, currency=currency.code, as_of=ask.as_of
         )
         portfolio = at_close(portfolio, context, self.work)
-        return own_context(portfolio, context, self.work), policy_input(
+        own = own_context(portfolio, context, self.work)
+        if ask.at_quotes:
+            symbols = {*portfolio.positions.holdings, *portfolio.mandate.targets}
+            context = own = own.at_quotes(self.live(symbols, own.market, now=ask.now))
+        return own, policy_input(
             portfolio,
             context,
             ask.cash_flow,
@@ -585,7 +600,7 @@ def policy_input(
     snapshot = portfolio.snapshot(cash_flow)
     if not portfolio.plan:
         return snapshot
-    market = context.in_currency(portfolio.mandate.currency.code).market
+    market = context.in_currency(portfolio.mandate.currency.code).history
     expected = expected_flows(portfolio, decided, market, today)
     return attrs.evolve(snapshot, expected=expected) if expected else snapshot
 
@@ -701,11 +716,12 @@ def record_proposal(
         planned=planned,
         version=portfolio.version,
         prices=own.last_prices(asked),
-        market=own.market.digest,
+        market=own.history.digest,
         newest=latest.newest_close(asked.symbols),
         costs=context.costs.label,
         rates=own.last_rates(asked),
         currencies=own.foreign_currencies(asked),
+        live=own.live,
     )
     return ProposalRecord.new(
         proposal,
@@ -779,7 +795,8 @@ def proposal_status(
     """
     stage, stale = record.stage_at(now), None
     if stage is Stage.PROPOSED:
-        stale = record.staleness(version=version, newest=newest_close(record, latest))
+        newest = newest_close(record, latest)
+        stale = record.staleness(version=version, newest=newest, now=now)
     return ProposalStatus(record, stage, stale, (filled or {}).get(record.id, {}))
 
 

@@ -12,6 +12,8 @@ from dishka import Provider, Scope, provide
 from rebalancer.adapters.memory.quotes import MemoryQuoteBoard
 from rebalancer.adapters.redis.connection import Connection
 from rebalancer.adapters.redis.quotes import RedisQuoteBoard
+from rebalancer.application.live_prices import LivePriceSource, ReadLivePrices
+from rebalancer.application.live_values import DescribeWatched
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.quotes import QuoteBoard, QuoteFeed
@@ -22,6 +24,7 @@ from rebalancer.application.quote_subscription import (
     ListQuotedAssets,
     PostTicks,
 )
+from rebalancer.application.quotes import ReadQuotes
 from rebalancer.config import Settings
 from rebalancer.domain.market.live_quotes import QuoteLimits
 from rebalancer.domain.money import Currency
@@ -75,6 +78,13 @@ class QuoteProvider(Provider):
     @provide
     def limits(self, settings: Settings) -> QuoteLimits:
         return QuoteLimits(timedelta(minutes=settings.quote_age), settings.quote_spread)
+
+    @provide
+    def live_prices(
+        self, read: ReadQuotes, describe: DescribeWatched, limits: QuoteLimits, settings: Settings
+    ) -> LivePriceSource:
+        valid_for = timedelta(minutes=settings.live_proposal_minutes)
+        return ReadLivePrices(read, describe, limits, valid_for)
 
     @provide
     def source(

@@ -777,6 +777,50 @@ class PriceHistory:
             part._memo[_ORIGIN] = (self, start)
         return part
 
+    def followed_by(
+        self, day: date, prices: Mapping[str, float], missing: Mapping[str, str]
+    ) -> PriceHistory:
+        """Return one further row alone, with prices that are not closes.
+
+        Assets that are not named keep their last close. Exchange rates are the last ones up to the
+        day. Earlier closes are known to the row as to a slice, see `last_known`; it may be of the
+        day of the last close.
+
+        Args:
+            day: Its day, not before the last close.
+            prices: Price of a share as traded, in the asset's currency, by symbol.
+            missing: Why an asset cannot be traded at the row, by symbol; a clause each.
+        """
+        row = self.traded[-1:].copy()
+        for symbol, price in prices.items():
+            row[0, self.column(symbol)] = price
+        for symbol in missing:
+            row[0, self.column(symbol)] = np.nan
+        row.setflags(write=False)
+        days = np.array([day], dtype="datetime64[D]")
+        days.setflags(write=False)
+        closes, quotes = row, self.quotes
+        if quotes is not None:
+            rates = None
+            if quotes.currency is not None and quotes.rates is not None:
+                rates, _ = rate_table(quotes.exchange, quotes.currencies, quotes.currency, days)
+            if rates is not None:
+                closes = row * rates
+                closes.setflags(write=False)
+            quotes = attrs.evolve(quotes, prices=row, rates=rates)
+        part = attrs.evolve(
+            self,
+            dates=days,
+            closes=closes,
+            carried=None,
+            reported=None,
+            calendar=self.dates if self.calendar is None else self.calendar,
+            excluded={**self.excluded, **missing},
+            quotes=quotes,
+        )
+        part._memo[_ORIGIN] = (self, len(self))
+        return part
+
     def returns(self, days: int) -> Floats:
         """Return the last simple returns, shape (min(days, T - 1), N); NaN where unknown."""
 

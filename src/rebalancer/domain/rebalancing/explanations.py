@@ -98,6 +98,10 @@ NO_ORDER_TEXTS = {
     ReasonCode.TURNOVER_CAP: "At {held}, aiming at {aim}; the turnover cap leaves no room for it.",
     ReasonCode.GAIN_LIMIT: "At {held}, aiming at {aim}; {limited}.",
     ReasonCode.LEFT_UNCHANGED: "At {held}, aiming at {aim}; {policy} leaves it unchanged.",
+    ReasonCode.QUOTE_MISSING: "Not traded at quotes: {withheld}.",
+    ReasonCode.QUOTE_STALE: "Not traded at quotes: {withheld}.",
+    ReasonCode.QUOTE_IMPLAUSIBLE: "Not traded at quotes: {withheld}.",
+    ReasonCode.SPREAD_TOO_WIDE: "Not traded at quotes: {withheld}.",
 }
 """Why an asset is not traded."""
 
@@ -307,7 +311,9 @@ class Explanations:
         """
         code = self._no_order_codes[row][slot]
         figures: dict[str, object] = {}
-        if code is ReasonCode.NO_CASH:
+        if code is ReasonCode.WITHHELD:
+            code = self._withheld_code(row, slot)
+        elif code is ReasonCode.NO_CASH:
             code, figures = self._explain_rounding(row, slot, cash)
         elif code is ReasonCode.AT_LIMITED_TARGET:
             figures = {"bounds": self._bounds(row, slot, cash)}
@@ -397,6 +403,13 @@ class Explanations:
     def _min_trade(self, row: int) -> str:
         return money_text(self._solved.order_rules.min_trade.item(row), self._units[row])
 
+    def _withheld_code(self, row: int, slot: int) -> ReasonCode:
+        """Return whether the quote of an asset is why it is not tradable, and how."""
+        live = self._solved.context.live
+        symbol = self._solved.prepared[row].portfolio.symbols[slot]
+        block = None if live is None else live.blocked_by(symbol)
+        return ReasonCode.WITHHELD if block is None else ReasonCode(block.value)
+
     def _withheld_reason(self, row: int, slot: int) -> str | None:
         symbols = self._solved.prepared[row].portfolio.symbols
         return self._solved.context.market.withheld.get(symbols[slot])
@@ -428,7 +441,10 @@ class Explanations:
         solved = self._solved
         market, preferences = solved.context.market, portfolio.preferences
         remarks = solved.context.policy.remarks
-        notes = list(remarks(solved.limited.decision, solved.decided_on, market, row))
+        closes = solved.context.history
+        notes = list(remarks(solved.limited.decision, solved.decided_on, closes, row))
+        if solved.context.live is not None:
+            notes += solved.context.live.notes(closes)
         if solved.context.age_note is not None:
             notes.append(solved.context.age_note)
         notes += price_notes(portfolio, market)

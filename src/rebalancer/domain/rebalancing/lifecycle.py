@@ -17,10 +17,11 @@ import attrs
 from rebalancer.domain.errors import Conflict
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind
 from rebalancer.domain.portfolio.portfolio import Portfolio
+from rebalancer.domain.rebalancing.live_prices import LivePrices
 from rebalancer.domain.rebalancing.model import Order, Proposal, Side, Status
 
 VALID_FOR = timedelta(hours=24)
-"""How long a proposal may be accepted."""
+"""How long a proposal at closes may be accepted."""
 
 OPEN_FOR = timedelta(days=30)
 """How long an accepted proposal takes trades."""
@@ -77,6 +78,7 @@ class ProposalInputs:
         rates: Units of the base currency per unit, by the ISO 4217 codes of the other currencies of
             its assets and cash.
         currencies: ISO 4217 code of each asset's currency that is not the base currency.
+        live: The quotes at which it was made; None for a proposal at closes.
     """
 
     portfolio: Portfolio
@@ -88,6 +90,7 @@ class ProposalInputs:
     costs: str
     rates: Mapping[str, Decimal] = attrs.field(factory=dict)
     currencies: Mapping[str, str] = attrs.field(factory=dict)
+    live: LivePrices | None = None
 
 
 @attrs.frozen
@@ -177,7 +180,7 @@ class ProposalRecord:
         origin: ProposalOrigin | None = None,
     ) -> ProposalRecord:
         """Record a new proposal."""
-        made = proposal.status is Status.PROPOSED
+        made, live = proposal.status is Status.PROPOSED, inputs.live
         return cls(
             id=id,
             owner=owner,
@@ -185,7 +188,7 @@ class ProposalRecord:
             proposal=proposal,
             inputs=inputs,
             proposed=now,
-            expires=now + VALID_FOR,
+            expires=now + VALID_FOR if live is None else live.expires,
             stage=Stage.PROPOSED if made else Stage.NOTHING_TO_DO,
             run=run,
             actor=actor,
@@ -213,12 +216,15 @@ class ProposalRecord:
         }
         return {symbol: quantity for symbol, quantity in still.items() if quantity > 0}
 
-    def staleness(self, *, version: int, newest: date) -> str | None:
+    def staleness(
+        self, *, version: int, newest: date, now: datetime | None = None
+    ) -> str | None:
         """Explain why a proposal is stale; None if it is not.
 
         Args:
             version: The portfolio's current version.
             newest: Day of the last close of any of the portfolio's assets.
+            now: Time at which quotes may be too old; None: they are not checked.
         """
         if version != self.inputs.version:
             return (
@@ -228,6 +234,9 @@ class ProposalRecord:
         if newest > self.inputs.newest:
             known = self.inputs.newest
             return f"there are newer closes, of {newest}; the proposal is based on those of {known}"
+        if self.inputs.live is not None and now is not None:
+            ordered = {order.symbol for order in self.proposal.orders}
+            return self.inputs.live.staleness(ordered, now)
         return None
 
     def accept(self, now: datetime, *, version: int, newest: date) -> ProposalRecord:
@@ -243,7 +252,7 @@ class ProposalRecord:
             ProposalStale: the portfolio or the market has changed.
         """
         self._check_open(now)
-        if (why := self.staleness(version=version, newest=newest)) is not None:
+        if (why := self.staleness(version=version, newest=newest, now=now)) is not None:
             raise ProposalStale(f"proposal {self.id} is stale: {why}; request a new one")
         return attrs.evolve(self, stage=Stage.ACCEPTED, decided=now)
 

@@ -43,6 +43,7 @@ from rebalancer.domain.portfolio.target_resolution import (
 )
 from rebalancer.domain.rebalancing.conversions import ConversionOrder
 from rebalancer.domain.rebalancing.group_outcomes import GroupOutcome
+from rebalancer.domain.rebalancing.live_prices import LivePrices
 
 
 class Algorithm(StrEnum):
@@ -119,6 +120,12 @@ class ReasonCode(StrEnum):
     GAIN_LIMIT = "gain_limit"
     LEFT_UNCHANGED = "left_unchanged"
 
+    # Assets that are not traded in a proposal at quotes, see `live_prices`.
+    QUOTE_MISSING = "quote_missing"
+    QUOTE_STALE = "quote_stale"
+    QUOTE_IMPLAUSIBLE = "quote_implausible"
+    SPREAD_TOO_WIDE = "spread_too_wide"
+
 
 @attrs.frozen(slots=False)  # created in half the time, and batches create many
 class Order:
@@ -128,7 +135,7 @@ class Order:
         symbol: Asset to trade.
         side: Buy or sell.
         quantity: Number of shares, > 0, a multiple of the portfolio's step.
-        price: The as-of close, in the order's currency.
+        price: The as-of close, or the quote, in the order's currency.
         value: Quantity times price in the base currency, rounded half-even to the minor unit.
         cost: Cost of the order, rounded in the same way; without conversions.
         reason: Why, as a sentence.
@@ -168,7 +175,7 @@ class Proposal:
     Attributes:
         portfolio_id: The portfolio.
         status: Whether there is something to trade.
-        as_of: Day of the closes.
+        as_of: Day of the closes, or of the quotes.
         policy: Name of the policy.
         orders: What to trade, by symbol.
         not_traded: Every other held or targeted asset.
@@ -249,6 +256,8 @@ class RebalanceContext:
         currency: Base currency of the portfolios.
         asked: Day for which proposals are requested; None: that of the last close.
         own_prices: The prices in the assets' own currencies; None if they state no currencies.
+        closes: Closes before ``market``, if that is a row of quotes; see `at_quotes`.
+        live: The quotes; None for proposals at closes.
     """
 
     policy: Policy
@@ -259,6 +268,8 @@ class RebalanceContext:
     asked: date | None = None
     algorithm: Algorithm = ALGORITHM
     own_prices: PriceHistory | None = attrs.field(default=None, eq=False, repr=False)
+    closes: PriceHistory | None = None
+    live: LivePrices | None = None
     _others: dict[str, RebalanceContext] = attrs.field(
         factory=dict, init=False, eq=False, repr=False
     )
@@ -268,6 +279,19 @@ class RebalanceContext:
         if quotes is not None and quotes.currency is None:
             object.__setattr__(self, "own_prices", self.market)
             object.__setattr__(self, "market", self.market.in_currency(self.currency))
+
+    @property
+    def history(self) -> PriceHistory:
+        """Closes from which policies decide and risk is estimated; without quotes."""
+        return self.market if self.closes is None else self.closes
+
+    def at_quotes(self, live: LivePrices) -> RebalanceContext:
+        """Return the context that values portfolios and prices orders at quotes.
+
+        The quotes are of the assets of one portfolio, in whose base currency the context is.
+        """
+        closes = self.history
+        return attrs.evolve(self, market=live.apply(closes), closes=closes, live=live)
 
     def in_currency(self, code: str) -> RebalanceContext:
         """Return the context for portfolios of a base currency, by its ISO 4217 code.
@@ -312,7 +336,7 @@ class RebalanceContext:
         parts = (
             self.algorithm,
             identity(self.policy),
-            self.market.digest,
+            self.history.digest,
             listed,
             repr(costs),
             self.currency,
@@ -320,6 +344,8 @@ class RebalanceContext:
         )
         if self.market.periods_per_year is not None:
             parts += (self.market.periods_per_year,)
+        if self.live is not None:
+            parts += (("quotes", self.live.canonical()),)
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @cached_property

@@ -76,7 +76,7 @@ def _propose_all(
 def _propose_valid(
     prepared: Sequence[PreparedPortfolio], context: RebalanceContext
 ) -> Iterator[Proposal | Failure]:
-    market = context.market
+    market, closes = context.market, context.history
     book, order_rules = open_book(
         [one.portfolio for one in prepared],
         [one.columns for one in prepared],
@@ -94,14 +94,14 @@ def _propose_valid(
     book = attrs.evolve(book, cost_rate=charges.usual_rate(book.present))
     withheld, decided_on = find_withheld(book, market), book
     if withheld is None:
-        decision = context.policy.decide(book, market)
+        decision = context.policy.decide(book, closes)
     else:
         book = lock_withheld(book, withheld)
         decided_on = hide_withheld(book, withheld)
-        decision = context.policy.decide(decided_on, market)
+        decision = context.policy.decide(decided_on, closes)
         targets = np.where(withheld, book.targets, decision.targets)
         decision = attrs.evolve(decision, targets=targets)
-    risk = PortfolioRisk(book, market)
+    risk = PortfolioRisk(book, closes)
     limited, wanted = solve_within_limits(decision, book, risk, charges)
     drift_cost = _yearly_drift_cost(book, order_rules, risk)
     unprofitable = wanted.costs > _worth(book, wanted, drift_cost)

@@ -35,6 +35,8 @@ from rebalancer.entrypoints.schemas.wire import (
 if TYPE_CHECKING:
     from rebalancer.application.rebalance import ComparedProposal, ProposalStatus
     from rebalancer.domain.rebalancing.conversions import ConversionOrder
+    from rebalancer.domain.rebalancing.lifecycle import ProposalRecord as StoredProposal
+    from rebalancer.domain.rebalancing.live_prices import LivePrices
     from rebalancer.domain.rebalancing.model import Order, Proposal
 
 _NONE = Decimal(0)
@@ -61,6 +63,10 @@ class PredictBody(Body, frozen=True, kw_only=True):
     cost_bps: CostBps = None
     costs: CostPreset = None
     fx_spread_bps: FxSpread = None
+    prices: Annotated[
+        Literal["close", "live"],
+        about("At which prices: the last closes, or live quotes, without `as_of`."),
+    ] = "close"
     compare: Annotated[bool, about("Also show what simple rules would trade.")] = False
 
     def cost_model(self) -> CostModel:
@@ -77,7 +83,7 @@ class AcceptBody(Body, frozen=True, kw_only=True):
     mode: Annotated[
         Literal["paper", "worksheet"],
         Meta(
-            description="paper: executed at once at the closes of the proposal's day, with its "
+            description="paper: executed at once at the prices of the proposal, with its "
             "costs. worksheet: you trade elsewhere and record the trades afterwards.",
             examples=["paper"],
         ),
@@ -242,6 +248,48 @@ class SeenView(View, frozen=True, kw_only=True):
     costs: str
 
 
+class UsedQuoteView(View, frozen=True, kw_only=True):
+    """A quote at which a proposal values and trades an asset."""
+
+    symbol: str
+    price: Annotated[DecimalText, about("Price of the last trade.")]
+    currency: str
+    traded: Annotated[datetime, about("Time of the trade.")]
+    source: str
+    bid: DecimalText | None
+    ask: DecimalText | None
+    age_seconds: Annotated[float, about("Age of the trade when the proposal was made.")]
+
+
+class LivePricesView(View, frozen=True, kw_only=True):
+    """Quotes of a proposal at live prices."""
+
+    at: Annotated[datetime, about("When they were read.")]
+    quotes: list[UsedQuoteView]
+    closed: Annotated[
+        list[str], about("Assets whose market is closed, so that their last close counts.")
+    ]
+
+
+def live_view(live: LivePrices | None) -> LivePricesView | None:
+    """Show the quotes of a proposal; None at closes."""
+    if live is None:
+        return None
+    return LivePricesView.of(
+        {
+            "at": live.at,
+            "quotes": [
+                UsedQuoteView.of(
+                    attrs.asdict(one, recurse=False)
+                    | {"age_seconds": one.age(live.at).total_seconds()}
+                )
+                for one in live.quotes
+            ],
+            "closed": list(live.closed),
+        }
+    )
+
+
 class ProposalView(View, frozen=True, kw_only=True):
     """A proposal and its current stage."""
 
@@ -272,7 +320,9 @@ class ProposalView(View, frozen=True, kw_only=True):
     ]
     remark: str
     policy: str
-    as_of: date
+    as_of: Annotated[date, about("Day of the closes, or of the quotes.")]
+    prices: Literal["close", "live"]
+    live: Annotated[LivePricesView | None, about("The quotes; null for a proposal at closes.")]
     currency: Annotated[str, about("Base currency.")]
     orders: list[OrderView]
     conversions: Annotated[list[ConversionView], about("Conversions that the orders need.")]
@@ -420,6 +470,8 @@ def proposal_view(current: ProposalStatus, others: Sequence[Proposal] = ()) -> P
         {
             **values,
             "currency": base,
+            "prices": "close" if inputs.live is None else "live",
+            "live": live_view(inputs.live),
             "orders": _order_views(proposal, base),
             "conversions": conversion_views(proposal),
             "cash_after_by_currency": _cash_after(proposal, base),
@@ -434,6 +486,14 @@ def proposal_view(current: ProposalStatus, others: Sequence[Proposal] = ()) -> P
             "disclaimer": DISCLAIMER,
         }
     )
+
+
+def describe_prices(record: StoredProposal) -> str:
+    """Name the prices of a proposal: closes of a day, or quotes of a time."""
+    live = record.inputs.live
+    if live is None:
+        return f"closes of {record.proposal.as_of}"
+    return f"quotes of {live.at:%Y-%m-%d %H:%M} UTC"
 
 
 def _fill_views(current: ProposalStatus) -> list[FillView]:
@@ -468,7 +528,7 @@ def worksheet_text(current: ProposalStatus) -> str:
     currency, mixed = inputs.portfolio.currency.code, is_mixed(proposal)
     text = io.StringIO()
     text.write(f"# Worksheet of proposal {record.id} for portfolio {record.portfolio_id}\r\n")
-    text.write(f"# {proposal.policy}, closes of {proposal.as_of}, {inputs.costs}\r\n")
+    text.write(f"# {proposal.policy}, {describe_prices(record)}, {inputs.costs}\r\n")
     text.write(f"# Stands: {current.stage}" + (f"; {current.stale}" if current.stale else ""))
     if inputs.planned:
         flow = "deposit" if inputs.planned > 0 else "withdrawal"

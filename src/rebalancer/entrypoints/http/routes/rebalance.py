@@ -50,7 +50,8 @@ async def predict(
 ) -> Response[ProposalView]:
     """Compute and store a proposal: what to trade, what it costs, why, and why not.
 
-    It can be accepted for 24 hours, unless the portfolio or the last close changes.
+    It can be accepted for 24 hours, unless the portfolio or the last close changes. With `prices`
+    "live" it is made at quotes, and can be accepted for some minutes; see docs/live.md.
     """
     ask = ProposalRequest(
         data.portfolio_id,
@@ -61,6 +62,7 @@ async def predict(
         data.as_of,
         data.compare,
         client_request(request, key, data),
+        at_quotes=data.prices == "live",
         id=ids(),
         now=clock(),
     )
@@ -222,7 +224,7 @@ async def worksheet(
 
 def is_quick(request: ProposalRequest) -> bool:
     """Return whether a proposal takes a few milliseconds, however many assets there are."""
-    return not request.compared and _needs_one_close(request.policy_name)
+    return not (request.compared or request.at_quotes) and _needs_one_close(request.policy_name)
 
 
 @lru_cache(maxsize=256)
