@@ -15,6 +15,7 @@ from rebalancer.domain.market.live_quotes import QuoteLimits
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.rebalancing.live_prices import LivePrices, take_quotes
 
+
 class LivePriceSource(Protocol):
     """Quotes that count in a proposal."""
 

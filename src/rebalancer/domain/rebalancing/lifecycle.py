@@ -216,9 +216,7 @@ class ProposalRecord:
         }
         return {symbol: quantity for symbol, quantity in still.items() if quantity > 0}
 
-    def staleness(
-        self, *, version: int, newest: date, now: datetime | None = None
-    ) -> str | None:
+    def staleness(self, *, version: int, newest: date, now: datetime | None = None) -> str | None:
         """Explain why a proposal is stale; None if it is not.
 
         Args:
