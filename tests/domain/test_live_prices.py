@@ -61,8 +61,8 @@ def test_weights_and_orders_are_at_quotes() -> None:
     # 20 A at 110 and 22 B at 50 are 2,200 + 1,100; each half is 1,650, so 550 move.
     _, made = at_quotes(take(quote("A", 110.0), quote("B", 50.0)))
     assert [(one.side, one.symbol, one.quantity, one.price) for one in made.orders] == [
-        (Side.SELL, "A", 5, Decimal("110.0")),
-        (Side.BUY, "B", 11, Decimal("50.0")),
+        (Side.SELL, "A", Decimal(5), Decimal(110)),
+        (Side.BUY, "B", Decimal(11), Decimal(50)),
     ]
     assert made.as_of == date(2023, 1, 2)
     assert made.weights_before == pytest.approx({"A": 2 / 3, "B": 1 / 3})
@@ -156,9 +156,11 @@ def test_prices_in_other_currencies_are_converted_at_the_last_rates() -> None:
     live = take(quote("C", float(own) * 1.01), closes=context.market, symbols="C")
     row = context.at_quotes(live).market
     column = row.columns["C"]
-    rate = context.market.last_rates[column]
-    assert row.last_prices[column] == pytest.approx(own * 1.01 * rate)
-    assert row.last_rates[column] == rate
+    rates, after = context.market.last_rates, row.last_rates
+    assert rates is not None
+    assert after is not None
+    assert row.last_prices[column] == pytest.approx(own * 1.01 * rates[column])
+    assert after[column] == rates[column]
 
 
 def test_stored_quotes_replay_to_the_same_hash_and_orders() -> None:

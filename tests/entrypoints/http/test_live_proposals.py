@@ -42,7 +42,7 @@ def post_quotes(
         [
             LiveQuote(
                 one,
-                only.get(one, round(float(last.last_closes[last.columns[one]]) * factor, 4)),
+                only.get(one, round(float(last.last_closes[last.columns[one]]) * 1.01, 4)),
                 "USD",
                 traded,
                 traded,
