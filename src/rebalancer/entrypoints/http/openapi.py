@@ -87,7 +87,7 @@ class StructSchemas(OpenAPISchemaPlugin):
             for name, struct in self._structs.items():
                 if issubclass(get_origin(struct) or struct, Body) and struct.alternatives:
                     schemas[name]["anyOf"] = [
-                        {"required": [one], "properties": {one: {"type": "object"}}}
+                        {"required": [one], "properties": {one: {"type": ["object", "integer"]}}}
                         for one in struct.alternatives
                     ]
             placeholders = document["components"]["schemas"]
@@ -266,7 +266,7 @@ def _correct(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
         schema.pop("description", None)  # the parameter has it
     if (body := operation.get("requestBody")) is not None:
         name = body["content"]["application/json"]["schema"]["$ref"].removeprefix(_PREFIX)
-        body["required"] = bool(schemas[name].get("required"))
+        body["required"] = any(schemas[name].get(one) for one in ("required", "anyOf"))
         schemas[name]["examples"] = [_example(schemas[name], schemas)]
         if name == ImportBody.__name__:
             body["content"][MULTIPART] = {"schema": form_schema()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType, field
@@ -57,6 +57,8 @@ _TARGETS = about("Required, unless target_groups states them.")
 class ContentBody(Body, frozen=True, kw_only=True):
     """What a version of a model states."""
 
+    alternatives: ClassVar[tuple[str, ...]] = ("targets", "target_groups")
+
     targets: Annotated[Weights | UnsetType, _TARGETS] = UNSET
     target_groups: Annotated[
         TargetTreeBody | UnsetType | None,
@@ -106,6 +108,8 @@ class RenameBody(Body, frozen=True, kw_only=True):
 
 class DraftBody(ContentBody, frozen=True, kw_only=True):
     """A draft of a version, and what is asked about it."""
+
+    alternatives = ("targets", "target_groups", "from_version")
 
     from_version: Annotated[
         Annotated[int, Meta(ge=1)] | None,

@@ -162,7 +162,7 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     Attributes:
         read_only: Fields that a client may repeat from a response, but not change.
         verbatim: Fields of text that is not normalised, such as passwords.
-        alternatives: Objects of which at least one is required; the first is the usual one.
+        alternatives: Objects or numbers of which at least one is required; the first is usual.
     """
 
     read_only: ClassVar[tuple[str, ...]] = ()
