@@ -216,22 +216,26 @@ def test_each_part_of_the_api_needs_known_scopes(api: RunningApi) -> None:
         scope: {path.split("/")[2] for path in paths} - {""} for scope, paths in routes.items()
     }
     assert parts[None] - {"operators", "stream-tickets"} == {
-        "users",
-        "risk",
-        "portfolios",
-        "notices",
+        *("automation", "notices", "portfolios", "risk", "users"),
     }
-    assert parts[Scope.TRADE] == {"portfolios", "rebalance"}
+    assert parts[Scope.TRADE] == {
+        *("automation", "mapping-profiles", "models", "portfolios", "rebalance"),
+    }
     assert parts[Scope.READ] - {"home"} == {
-        *("backtest", "jobs", "market", "notices", "performance", "policies", "portfolios"),
-        "rebalance",
+        *("automation", "backtest", "jobs", "mapping-profiles", "market", "models", "notices"),
+        *("performance", "policies", "portfolios", "rebalance"),
     }
     assert routes[Scope.PROPOSE] == {
         "POST /api/backtest",
         "POST /api/jobs/{job_id:uuid}/cancel",
         "POST /api/jobs/{job_id:uuid}/requeue",
         "POST /api/market/assets",
+        "POST /api/models/{model_id:uuid}/preview",
+        "POST /api/portfolios/{portfolio_id:uuid}/projection",
+        "POST /api/portfolios/{portfolio_id:uuid}/stress",
+        "POST /api/portfolios/{portfolio_id:uuid}/targets",
         "POST /api/rebalance/predict",
+        "POST /api/table-sketches",
     }
     assert all("/shares" in path for path in routes[None] if "/api/portfolios" in path)
     assert {path.partition(" ")[0] for path in routes[Scope.READ]} == {"GET"}

@@ -224,7 +224,7 @@ ROUTES = {
     "GET /api/portfolios/{portfolio_id}/goals": Route("read"),
     "PUT /api/portfolios/{portfolio_id}/goals": Route("change", 200, {"goals": []}),
     "POST /api/portfolios/{portfolio_id}/projection": Route("read", 422, {}),
-    "POST /api/portfolios/{portfolio_id}/stress": Route("read", 422, {}),
+    "POST /api/portfolios/{portfolio_id}/stress": Route("read", 200, {"classes": {"equity": -0.5}}),
     "GET /api/portfolios/{portfolio_id}/projection/{job_id}": Route("own", 404),
     "GET /api/jobs": Route("personal"),
     "GET /api/jobs/{job_id}": Route("own"),

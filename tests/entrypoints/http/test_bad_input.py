@@ -443,7 +443,8 @@ def test_messages_of_invalid_fields(ada: ApiUser) -> None:
         (
             {"colour": 1},
             "colour: unknown field; known fields: name, targets, currency, risk_profile, "
-            "preferences, acknowledge_limits, conversions, corporate_actions, cash, holdings, on",
+            "preferences, acknowledge_limits, conversions, corporate_actions, target_groups, "
+            "look_through, cash, holdings, on",
         ),
         ({"target": {}}, "target: unknown field; did you mean targets?"),
         (

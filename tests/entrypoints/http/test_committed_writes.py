@@ -22,14 +22,21 @@ WITHOUT_A_VALUE = (
     "/api/operators",
     "/api/mapping-profiles",
     "/api/models",
+    "/api/automation",
+    "/api/portfolios/{portfolio_id:uuid}/alerts",
+    "/api/portfolios/{portfolio_id:uuid}/automation",
     "/api/portfolios/{portfolio_id:uuid}/flows",
+    "/api/portfolios/{portfolio_id:uuid}/goals",
+    "/api/portfolios/{portfolio_id:uuid}/projection",
+    "/api/portfolios/{portfolio_id:uuid}/stress",
+    "/api/portfolios/{portfolio_id:uuid}/targets",
     "/api/portfolios/{portfolio_id:uuid}/shares",
     "/api/stream-tickets",
     "/api/table-sketches",
     "/api/rebalance/{proposal_id:uuid}/reject",
     "/api/rebalance/{proposal_id:uuid}/cancel",
 )
-"""Routes whose answers have no part that is computed from prices after the write."""
+"""Routes that write nothing, or whose answers compute nothing from prices after the write."""
 
 
 @attrs.frozen

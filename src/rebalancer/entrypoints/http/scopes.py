@@ -12,13 +12,17 @@ import re
 from rebalancer.domain.accounts.api_keys import Scope
 
 _LOGIN_ONLY = re.compile(
-    r"/api/(users|operators|shares|risk|stream-tickets)(/.*)?|/api/portfolios/[^/]+/shares(/.*)?"
+    r"/api/(users|operators|shares|risk|stream-tickets)(/.*)?"
+    r"|/api/portfolios/[^/]+/shares(/.*)?"
     r"|/api/notices/(?!unread$).*"
     r"|/api/automation/resume"
 )
 _PROPOSING = re.compile(
-    r"/api/rebalance/predict|/api/backtest|/api/jobs/[^/]+/(cancel|requeue)|/api/market/assets|/api/portfolios/[^/]+/targets"
-    r"|/api/portfolios/[^/]+/(projection|stress)"
+    r"/api/rebalance/predict"
+    r"|/api/backtest"
+    r"|/api/jobs/[^/]+/(cancel|requeue)"
+    r"|/api/market/assets"
+    r"|/api/portfolios/[^/]+/(projection|stress|targets)"
     r"|/api/models/[^/]+/preview"
     r"|/api/table-sketches"
 )
