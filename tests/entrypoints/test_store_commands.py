@@ -10,11 +10,16 @@ import select
 import sqlite3
 import subprocess
 import sys
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
 
+from rebalancer.adapters.memory.quote_feed import MemoryQuoteFeed
 from rebalancer.adapters.sql.migrations import head
+from rebalancer.domain.market.live_quotes import Tick
+from rebalancer.entrypoints.cli import quote_collection
+from rebalancer.wiring import quotes
 from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
 
 ADA = ("--owner", "ada@example.org")
@@ -410,6 +415,34 @@ def test_proposal_is_stored_and_accepted(store, keep, write):
     assert store("accept", number).refused("is already executed")
     assert store("accept", made["id"]).refused("the portfolio has changed since it was proposed")
     assert store("db", "check").code == 0
+
+
+def test_proposal_at_quotes_says_so_and_fills_at_them(store, keep, monkeypatch):
+    (id,) = keep(PORTFOLIO)
+    prices = store("propose", id, "--json").json
+    assert "live" not in prices
+    refused = store("propose", id, "--prices-at", "live")
+    assert refused.refused("no quote of A, B, C is known; request the proposal at closes")
+    monkeypatch.setattr(quotes, "create_feed", lambda *_: send_quotes(A=101.5, C=99.25))
+    monkeypatch.setattr(quote_collection, "WAIT", 0.05)
+    made = store("propose", id, "--prices-at", "live", "--json", env={"REBALANCER_QUOTES": "yahoo"})
+    assert made.code == 0, made
+    live = made.json["live"]
+    assert {one["symbol"]: one["price"] for one in live["quotes"]} == {"A": "101.5", "C": "99.25"}
+    codes = {one["symbol"]: one["reason_code"] for one in made.json["not_traded"]}
+    assert codes["B"] == "quote_missing"
+    assert {one["price"] for one in made.json["orders"]} <= {"101.5", "99.25"}
+    table = store("propose", id, "--prices-at", "live", env={"REBALANCER_QUOTES": "yahoo"})
+    assert " quotes of " in table.stdout
+    assert store("accept", made.json["id"]).code == 0
+    store("propose", "p.json", "--prices-at", "live").refused("needs the ID of a stored portfolio")
+
+
+def send_quotes(**prices):
+    """Return a feed that delivers trades of a moment ago."""
+    feed, traded = MemoryQuoteFeed(), datetime.now(UTC)
+    feed.send([Tick(symbol, price, traded, "test") for symbol, price in prices.items()])
+    return feed
 
 
 def test_accepted_worksheet_is_written(store, keep, tmp_path):

@@ -290,6 +290,13 @@ def live_view(live: LivePrices | None) -> LivePricesView | None:
     )
 
 
+def live_record(live: LivePrices | None) -> dict[str, Any]:
+    """Write the quotes of a proposal as JSON values; empty at closes."""
+    if live is None:
+        return {}
+    return {"prices": "live", "live": msgspec.to_builtins(live_view(live), enc_hook=str)}
+
+
 class ProposalView(View, frozen=True, kw_only=True):
     """A proposal and its current stage."""
 

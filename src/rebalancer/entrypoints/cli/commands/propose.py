@@ -67,6 +67,13 @@ if TYPE_CHECKING:
 @market_options
 @click.option("--policy", default="band", help=POLICY_HELP)
 @as_of_option
+@click.option(
+    "--prices-at",
+    type=click.Choice(["close", "live"]),
+    default="close",
+    show_default=True,
+    help="For a stored portfolio: the last closes, or live quotes.",
+)
 @cost_options
 @currency_option
 @click.option(
@@ -85,6 +92,7 @@ def propose(
     where: Sources,
     policy: str,
     as_of: date | None,
+    prices_at: str,
     cost_bps: float | None,
     costs: str | None,
     fx_spread_bps: float | None,
@@ -105,6 +113,7 @@ def propose(
       rebalancer propose --holdings my.csv --cash 1200 --targets "KO=0.5,PG=0.5" --policy monthly
       rebalancer propose portfolio.json --prices prices.csv --as-of 2022-06-30 --json
       rebalancer propose 6f9619ff-8b86-4d01-b42d-00cf4fc964ff --policy monthly
+      rebalancer propose 6f9619ff-8b86-4d01-b42d-00cf4fc964ff --prices-at live
     """
     from rebalancer.application.rebalance import BuildContext, propose_and_compare
     from rebalancer.domain.portfolio.costs import cost_model
@@ -118,6 +127,13 @@ def propose(
             code="conflicting_options",
         )
     stored_id = None if portfolio_file is None else find_stored_id(portfolio_file)
+    at_quotes = prices_at == "live"
+    if at_quotes and stored_id is None:
+        raise InvalidRequest(
+            "--prices-at live needs the ID of a stored portfolio, with which its quotes are kept; "
+            "leave it out for closes",
+            code="conflicting_options",
+        )
     if portfolio_file is not None:
         others = {
             "--cash": cash,
@@ -143,6 +159,7 @@ def propose(
                 as_of=as_of,
                 costs=cost_model(cost_bps, costs, fx_spread_bps),
                 cash_flow=cash_flow,
+                at_quotes=at_quotes,
                 as_json=as_json,
             )
             return
@@ -193,6 +210,7 @@ def _propose_for_stored(
     as_of: date | None,
     costs: CostModel,
     cash_flow: str | None,
+    at_quotes: bool,
     as_json: bool,
 ) -> None:
     """Propose for a stored portfolio, store the proposal, and print it."""
@@ -202,12 +220,19 @@ def _propose_for_stored(
         ProposalRequest,
         ProposeForPortfolio,
     )
-    from rebalancer.entrypoints.schemas.proposal import comparison_record
+    from rebalancer.entrypoints.cli.quote_collection import collect_quotes
+    from rebalancer.entrypoints.schemas.proposal import (
+        comparison_record,
+        describe_prices,
+        live_record,
+    )
 
     flow = decimal_of("0" if cash_flow is None else cash_flow, field="cash_flow")
     with container(where) as wired:
         with wired.get(UnitOfWork).read() as tx:
             portfolio = tx.portfolios.get(id)
+        if at_quotes:
+            collect_quotes(wired, {*portfolio.positions.holdings, *portfolio.mandate.targets})
         ask = ProposalRequest(
             id,
             portfolio.owner,
@@ -216,6 +241,7 @@ def _propose_for_stored(
             cash_flow=flow,
             as_of=as_of,
             compared=True,
+            at_quotes=at_quotes,
             id=wired.get(Ids)(),
             now=wired.get(Clock)(),
         )
@@ -224,11 +250,15 @@ def _propose_for_stored(
     comparison = ComparedProposal(record.proposal, answer.others)
     if as_json:
         code = record.inputs.portfolio.currency.code
-        print_json(proposal_stage(answer.current) | comparison_record(comparison, code))
+        print_json(
+            proposal_stage(answer.current)
+            | comparison_record(comparison, code)
+            | live_record(record.inputs.live)
+        )
         return
     inputs = record.inputs
     seen = Seen(inputs.prices, inputs.costs, inputs.rates, inputs.currencies)
-    show(comparison, inputs.portfolio, seen)
+    show(comparison, inputs.portfolio, seen, describe_prices(record))
     _print_gains(record.proposal, inputs.portfolio.currency.code)
     click.echo(
         f"Proposal {record.id}, {answer.current.stage}, valid until {record.expires:%F %H:%M} UTC"
@@ -296,8 +326,10 @@ class Seen:
         return 1.0 if currency is None else float(self.rates[currency])
 
 
-def show(comparison: ComparedProposal, portfolio: Portfolio, seen: Seen) -> None:
-    """Print a proposal as tables."""
+def show(
+    comparison: ComparedProposal, portfolio: Portfolio, seen: Seen, prices: str | None = None
+) -> None:
+    """Print a proposal as tables; ``prices`` names its prices if they are not known closes."""
     from rich.table import Table
     from rich.text import Text
 
@@ -308,7 +340,7 @@ def show(comparison: ComparedProposal, portfolio: Portfolio, seen: Seen) -> None
     currency = portfolio.currency.code
     screen.print(
         Text(proposal.portfolio_id, style="bold"),
-        f" {proposal.policy}, closes of {proposal.as_of}, {seen.costs}",
+        f" {proposal.policy}, {prices or f'closes of {proposal.as_of}'}, {seen.costs}",
     )
     if proposal.orders:
         table = Table(title="Orders", title_justify="left")
