@@ -232,7 +232,7 @@ class RunAutomation:
         *,
         proposal: UUID | None = None,
     ) -> AutomationProgress:
-        """Store that something was refused, with an event and a notice that say why."""
+        """Store that something was refused, with an event and a notice that state why."""
         progress = attrs.evolve(
             record.progress, pending=None, accepting=None, last_run=now, outcome=error.code
         )

@@ -53,7 +53,7 @@ def price_tables(watched: Watched, market: PriceHistory) -> Floats:
 class QuoteState(StrEnum):
     """At which prices a portfolio is measured.
 
-    CLOSES: there is no quote since the last closes of what it holds. QUOTES: there are some, and
+    CLOSES: its assets have no quote since their last closes. QUOTES: there are some, and
     they may be used. DOUBTFUL: one of them is stale or implausible.
     """
 
@@ -90,7 +90,7 @@ def quote_book(
         watched: The book.
         live: Assets that each portfolio holds; None: it is evaluated at closes alone.
         market: The closes.
-        quotes: The quotes; if they cannot be reached, there are none.
+        quotes: The quotes; if they cannot be reached, closes count.
         now: Time of the evaluation.
     """
     prices = price_tables(watched, market)

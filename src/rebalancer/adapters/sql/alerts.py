@@ -218,7 +218,7 @@ class SqlAutomationControls(SqlStore):
         self.connection.execute(insert(automatic_acceptances), {**row, "spending": spending})
 
     def _ensure(self, scope: UUID) -> None:
-        """Add the row of a scope that has none, so that it can be locked."""
+        """Add the row of a scope unless it exists, so that it can be locked."""
         is_sqlite = self.connection.dialect.name == "sqlite"
         added = (sqlite_insert if is_sqlite else postgres_insert)(automation_stops).values(
             scope=scope, owner=None if scope == DEPLOYMENT else scope

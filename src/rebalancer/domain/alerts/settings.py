@@ -1,4 +1,4 @@
-"""The conditions of which an owner wants to be told, with their limits."""
+"""The alerts that an owner wants, with their limits."""
 
 from __future__ import annotations
 

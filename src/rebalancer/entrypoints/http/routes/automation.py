@@ -39,7 +39,7 @@ async def resume_automation(
     use: FromDishka[ResumeAutomation],
     clock: FromDishka[Clock],
 ) -> StopView:
-    """Let automation run again, unless operators have stopped it for everyone.
+    """Let automation run again, unless operators have stopped it for all accounts.
 
     It needs a recent proof of identity. What was due meanwhile is not made up for.
     """
