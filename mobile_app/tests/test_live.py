@@ -23,8 +23,9 @@ from rebalancer_app.gateway.live import (
 from rebalancer_app.model.formats import Formats
 from rebalancer_app.model.live import Link, live_price, live_value, position_line, quote_age
 from rebalancer_app.model.portfolio import portfolio_screen
+from rebalancer_app.model.proposal import execution_text, offers_quotes, proposal_screen
 from rebalancer_app.texts import load_texts
-from tests.examples import NOW, ONE, portfolio
+from tests.examples import NOW, ONE, portfolio, proposal
 
 FORMATS, TEXTS, GERMAN = Formats.of("en-GB"), load_texts("en"), load_texts("de")
 OPEN = Hours(True, NOW - timedelta(hours=1), NOW + timedelta(hours=5))
@@ -202,3 +203,30 @@ def test_classes_of_events_fit_what_the_server_sends():
         assert {field.name for field in ours.__attrs_attrs__} <= known, ours
     view = server.HoursView(open=True, since=NOW, until=None)
     assert decode(msgspec.to_builtins(view), Hours) == Hours(True, NOW, None)
+
+
+def test_proposal_says_at_which_prices_it_is():
+    quotes = [
+        {"symbol": "AAPL", "traded": (NOW - timedelta(minutes=4)).isoformat()},
+        {"symbol": "BND", "traded": (NOW - timedelta(minutes=1)).isoformat()},
+    ]
+    one = proposal(live={"at": NOW.isoformat(), "quotes": quotes})
+    screen = proposal_screen(one, FORMATS, TEXTS, NOW)
+    assert screen.as_of == "At live prices, the oldest from 4 minutes ago"
+    assert "at the quotes" in execution_text(one, FORMATS, TEXTS)
+    german = proposal_screen(one, Formats.of("de-DE"), GERMAN, NOW)
+    assert german.as_of == "Zu aktuellen Kursen, der älteste vor 4 Minuten"
+    at_closes = proposal()
+    assert "closes of 2 Jan 2026" in execution_text(at_closes, FORMATS, TEXTS)
+    assert proposal_screen(at_closes, FORMATS, TEXTS, NOW).as_of == TEXTS(
+        "home.as_of", day="2 Jan 2026"
+    )
+
+
+def test_live_prices_are_offered_where_there_are_quotes():
+    one = portfolio()
+    assert offers_quotes(live(one, position("AAPL")))
+    assert offers_quotes(live(one))
+    assert not offers_quotes(live(one, position("AAPL", priced_by="close")))
+    assert not offers_quotes(live(one, live=False))
+    assert not offers_quotes(None)

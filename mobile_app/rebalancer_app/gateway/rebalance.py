@@ -73,6 +73,22 @@ class Fill:
 
 
 @attrs.frozen
+class UsedQuote:
+    """A quote at which an asset is valued and traded."""
+
+    symbol: str
+    traded: datetime
+
+
+@attrs.frozen
+class LivePrices:
+    """Quotes of a proposal at live prices."""
+
+    at: datetime
+    quotes: list[UsedQuote]
+
+
+@attrs.frozen
 class Proposal:
     """A proposal and its current stage."""
 
@@ -104,6 +120,7 @@ class Proposal:
     notes: list[str]
     others: list[Other]
     disclaimer: str
+    live: LivePrices | None = None
 
 
 @attrs.frozen
@@ -113,6 +130,7 @@ class Request:
     portfolio_id: UUID
     policy: str
     compare: bool = True
+    prices: str = "close"
 
 
 @attrs.frozen

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import attrs
 
+from rebalancer_app.gateway.live import LivePortfolio
 from rebalancer_app.gateway.rebalance import Order, Proposal
 from rebalancer_app.model.formats import Formats
 from rebalancer_app.model.gains import gain_of_order
@@ -63,6 +64,7 @@ class ProposalScreen:
 
     Attributes:
         headline: What is proposed, in one line.
+        as_of: At which prices: the closes of a day, or quotes with their age.
         can_decide: Whether it can be accepted or rejected.
         can_fill: Whether trades can be recorded for it.
         state: What became of it, or why it cannot be accepted any more; empty while it can.
@@ -126,7 +128,7 @@ def proposal_screen(one: Proposal, formats: Formats, texts: Texts, now: datetime
     return ProposalScreen(
         headline=_headline(one, formats, texts),
         policy=texts("proposal.policy", policy=policy_name(one.policy, texts)),
-        as_of=texts("home.as_of", day=formats.day(one.as_of)),
+        as_of=_prices(one, formats, texts, now),
         expires=texts("proposal.expires", when=formats.time_left(one.expires, now))
         if waits
         else "",
@@ -160,6 +162,28 @@ def proposal_screen(one: Proposal, formats: Formats, texts: Texts, now: datetime
         notes=tuple(one.notes),
         disclaimer=one.disclaimer,
     )
+
+
+def _prices(one: Proposal, formats: Formats, texts: Texts, now: datetime) -> str:
+    """Return at which prices a proposal is made."""
+    if one.live is None:
+        return texts("home.as_of", day=formats.day(one.as_of))
+    oldest = min((quote.traded for quote in one.live.quotes), default=one.live.at)
+    return texts("proposal.at_quotes", age=formats.age(oldest, now))
+
+
+def execution_text(one: Proposal, formats: Formats, texts: Texts) -> str:
+    """Return at which prices a proposal is executed on paper, as a sentence."""
+    if one.live is not None:
+        return texts("proposal.accept_live")
+    return texts("proposal.accept_text", day=formats.day(one.as_of))
+
+
+def offers_quotes(live: LivePortfolio | None) -> bool:
+    """Return whether a proposal at quotes is offered: a holding has one, or nothing is held yet."""
+    if live is None or not live.live:
+        return False
+    return not live.positions or any(one.priced_by == "quote" for one in live.positions)
 
 
 def policy_name(policy: str, texts: Texts) -> str:

@@ -9,7 +9,12 @@ import flet as ft
 from rebalancer_app import theme
 from rebalancer_app.gateway import rebalance as gateway
 from rebalancer_app.gateway.rebalance import Acceptance, Proposal, Remark
-from rebalancer_app.model.proposal import OrderCard, ProposalScreen, proposal_screen
+from rebalancer_app.model.proposal import (
+    OrderCard,
+    ProposalScreen,
+    execution_text,
+    proposal_screen,
+)
 from rebalancer_app.state import AppState, now, use_app
 from rebalancer_app.views.bars import before_after_bars
 from rebalancer_app.views.files import SaveButton
@@ -304,7 +309,7 @@ def _accept_dialog(
     text = app.texts
     return question(
         text("proposal.accept_question"),
-        words(text("proposal.accept_text", day=app.formats.day(one.as_of)), app),
+        words(execution_text(one, app.formats, text), app),
         text("proposal.accept_now"),
         on_paper.run,
         lambda: ask(""),

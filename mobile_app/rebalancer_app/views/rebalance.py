@@ -8,11 +8,14 @@ from uuid import UUID
 import flet as ft
 
 from rebalancer_app import theme
+from rebalancer_app.gateway import live as live_gateway
 from rebalancer_app.gateway import policies, rebalance
+from rebalancer_app.gateway.live import LivePortfolio
 from rebalancer_app.gateway.policies import Policy
-from rebalancer_app.model.proposal import policy_name
+from rebalancer_app.model.proposal import offers_quotes, policy_name
 from rebalancer_app.state import AppState, use_app
 from rebalancer_app.views.frame import detail_view, go
+from rebalancer_app.views.live import use_live
 from rebalancer_app.views.resources import use_action, use_resource
 from rebalancer_app.views.widgets import (
     card,
@@ -37,13 +40,18 @@ def Rebalance() -> ft.View:
     comparing, compare = ft.use_state(False)
     found = use_resource(lambda: app.client.call(policies.LIST))
     text = app.texts
+    live = use_live(live_gateway.PORTFOLIO, live_gateway.PORTFOLIO_EVENTS, key=id, portfolio_id=id)
 
-    async def work_out(key: str) -> None:
-        asked = rebalance.Request(UUID(id), policy)
+    async def work_out(key: str, prices: str = "close") -> None:
+        asked = rebalance.Request(UUID(id), policy, prices=prices)
         answer = await app.client.call(rebalance.PREDICT, asked, key=key)
         go(f"/portfolios/{id}/proposals/{answer.data.id}")
 
-    action = use_action(work_out)
+    async def work_out_at_quotes(key: str) -> None:
+        await work_out(key, "live")
+
+    action, at_quotes = use_action(work_out), use_action(work_out_at_quotes)
+    running, message = action.running or at_quotes.running, action.message or at_quotes.message
 
     def content(every: list[Policy]) -> Sequence[ft.Control]:
         offered = [one for one in every if one.name == RECOMMENDED or comparing]
@@ -54,12 +62,25 @@ def Rebalance() -> ft.View:
                 if comparing
                 else [secondary_button(text("proposal.compare"), lambda _: compare(True), app)]
             ),
-            *([notice(action.message, app)] if action.message else []),
+            *([notice(message, app)] if message else []),
             primary_button(
-                text("proposal.working" if action.running else "proposal.work_out"),
+                text("proposal.working" if running else "proposal.work_out"),
                 lambda _: action.run(),
                 app,
-                disabled=action.running,
+                disabled=running,
+            ),
+            *(
+                [
+                    secondary_button(
+                        text("proposal.work_out_live"),
+                        lambda _: at_quotes.run(),
+                        app,
+                        disabled=running,
+                    ),
+                    quiet(text("proposal.live_hint"), app),
+                ]
+                if offers_quotes(live.found.get(LivePortfolio))
+                else []
             ),
         ]
 
