@@ -19,7 +19,6 @@ from rebalancer.domain.portfolio.models import (
     ModelVersion,
     PortfolioModel,
 )
-from rebalancer.entrypoints.schemas.decoding import Malformed
 from rebalancer.entrypoints.schemas.parameters import (
     CostBps,
     CostPreset,
@@ -79,7 +78,7 @@ class ContentBody(Body, frozen=True, kw_only=True):
         groups = self.target_groups
         tree = groups.tree() if isinstance(groups, TargetTreeBody) else None
         if tree is None and not isinstance(self.targets, dict):
-            raise Malformed(
+            raise InvalidRequest(
                 "the field is required, unless target_groups states the targets",
                 field="targets",
                 code="missing_field",
