@@ -16,7 +16,7 @@ from time import perf_counter
 from uuid import UUID, uuid4
 
 from benchmarks.figures import Figure
-from rebalancer.adapters.memory.market import MemoryPrices
+from rebalancer.adapters.memory.market import MemoryInstruments, MemoryPrices
 from rebalancer.adapters.sql import migrations
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.work import SqlWork
@@ -27,6 +27,7 @@ from rebalancer.application.owner_entries import CashFlow
 from rebalancer.application.quotas import UNLIMITED
 from rebalancer.application.rebalance import ReadProposals
 from rebalancer.application.transactions import RecordCashFlow
+from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
@@ -76,9 +77,10 @@ def _time(histories: ReadHistories, market: PriceHistory, owner: UUID) -> float:
 
 def _summarize(histories: ReadHistories, market: PriceHistory, owner: UUID) -> HomeSummary:
     source, work = MemoryPrices(market), histories.work
-    return SummarizeHome(
-        work, source, BookActions(work, lambda: NOW), ReadProposals(work, source), histories, USD
-    )(owner, now=NOW)
+    book, proposals = BookActions(work, lambda: NOW), ReadProposals(work, source)
+    kinds = MemoryInstruments(Instruments())
+    summarize = SummarizeHome(work, source, book, proposals, histories, USD, kinds)
+    return summarize(owner, now=NOW)
 
 
 def _deposit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -374,3 +375,13 @@ def test_order_and_scale_change_nothing(tree: TargetTree, held: dict[str, int]) 
     assert dict(again.weights) == pytest.approx(dict(found.weights), abs=1e-9)
     assert dict(scaled.weights) == pytest.approx(dict(found.weights), abs=1e-9)
     assert canonical_tree(tree) == canonical_tree(other)
+
+
+def test_tree_as_json_reads_back_as_the_same_tree() -> None:
+    inner = TargetGroup("Core", 0.5, assets={"A": 0.25, "B": 0.75}, inside=Inside.CURRENT)
+    bonds = TargetGroup("Bonds", 0.5, asset_class=AssetClass.BOND, assets={"C": 1.0}, band=0.05)
+    tree = TargetTree(
+        (TargetGroup("All", 0.9, groups=(inner, bonds), max_weight=0.95),), {"D": 0.1}
+    )
+    stored = json.loads(json.dumps(tree.to_json()))
+    assert TargetTree.from_json(stored) == tree

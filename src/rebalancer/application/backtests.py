@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 import attrs
-import msgspec
 import numpy as np
 
 from rebalancer.application.history_provider import NoDetails
@@ -30,6 +29,7 @@ from rebalancer.domain.backtest.result import Backtest
 from rebalancer.domain.backtest.universe import Unlisted, cash_cautions
 from rebalancer.domain.errors import FaultCollector, InvalidRequest, NotFound
 from rebalancer.domain.jobs.job import Job, JobChanged, JobState
+from rebalancer.domain.market.asset_classes import AssetClass
 from rebalancer.domain.market.caution import Caution
 from rebalancer.domain.market.convertible import check_convertible
 from rebalancer.domain.market.frequency import DAYS_A_YEAR
@@ -144,11 +144,15 @@ class BacktestRequest:
         for name in ("currency", "fx_spread_bps"):
             if document[name] is None:
                 del document[name]
-        groups = {"target_groups": self.target_groups, "look_through": self.look_through}
-        for name, value in groups.items():
+        for name in ("target_groups", "look_through"):
             del document[name]
-            if value:
-                document[name] = msgspec.to_builtins(value)
+        if self.target_groups:
+            document["target_groups"] = self.target_groups.to_json()
+        if self.look_through:
+            document["look_through"] = {
+                symbol: {kind.value: share for kind, share in shares.items()}
+                for symbol, shares in self.look_through.items()
+            }
         return document
 
     @classmethod
@@ -158,8 +162,11 @@ class BacktestRequest:
         profile = stored.get("risk_profile") or DEFAULT_PROFILE  # null in the first versions
         tree = stored.get("target_groups")
         groups = {
-            "target_groups": tree and msgspec.convert(tree, TargetTree),
-            "look_through": msgspec.convert(stored.get("look_through", {}), LookThrough),
+            "target_groups": tree and TargetTree.from_json(tree),
+            "look_through": {
+                symbol: {AssetClass(kind): share for kind, share in shares.items()}
+                for symbol, shares in stored.get("look_through", {}).items()
+            },
         }
         return cls(**{**stored, **days, "risk_profile": profile, **groups})
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from enum import StrEnum
+from typing import Any
 
 import attrs
 
@@ -99,6 +100,18 @@ class TargetTree:
         faults = _Check(self).faults
         if faults:
             raise combine(faults)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the tree as JSON values."""
+        found: dict[str, Any] = attrs.asdict(
+            self, value_serializer=lambda _, __, v: v.value if isinstance(v, StrEnum) else v
+        )
+        return found
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> TargetTree:
+        """Return the tree that `to_json` stored."""
+        return cls(tuple(map(_group_from_json, stored["groups"])), dict(stored["assets"]))
 
     def __bool__(self) -> bool:
         """Return whether the tree states anything."""
@@ -408,6 +421,16 @@ def canonical_look_through(splits: LookThrough) -> tuple[object, ...]:
         (symbol, tuple(sorted((name.value, float(share)) for name, share in split.items())))
         for symbol, split in sorted(splits.items())
     )
+
+
+def _group_from_json(stored: Mapping[str, Any]) -> TargetGroup:
+    kind = stored["asset_class"]
+    own = {
+        "groups": tuple(map(_group_from_json, stored["groups"])),
+        "asset_class": None if kind is None else AssetClass(kind),
+        "inside": Inside(stored["inside"]),
+    }
+    return TargetGroup(**{**stored, **own})
 
 
 LookThrough = Mapping[str, Mapping[AssetClass, float]]
