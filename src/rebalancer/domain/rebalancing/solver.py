@@ -27,13 +27,11 @@ from rebalancer.domain.policy.policy import Decision
 from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.costs import CostSchedule
 from rebalancer.domain.portfolio.lots.gain_rates import raise_with_least_gain
+from rebalancer.domain.rebalancing.filling import fill, fill_largest
 from rebalancer.domain.rebalancing.group_limits import limit_group_aims
 
 DUST = 1e-9
 """Trades under this fraction of portfolio value are rounding errors, and are dropped."""
-
-_TIE = 1e-9
-"""Rooms whose difference is under this fraction of the largest count as equal."""
 
 _EDGE = 1e-12
 """Tolerance at a band's edge: a rounding error must not trigger a trade."""
@@ -414,12 +412,12 @@ def _deal_with_flow(book: Book, aims: Floats, invest: Floats, paid: Floats) -> F
     held, flow = book.values, book.flow
     spend = invest - held.sum(axis=1)
     short = np.maximum(aims - held, 0.0)
-    dealt = _fill_largest(short, np.clip(spend, 0.0, np.maximum(flow, 0.0)))
+    dealt = fill_largest(short, np.clip(spend, 0.0, np.maximum(flow, 0.0)))
     withdrawn = flow < 0
     if withdrawn.any():
         most = np.where(withdrawn, paid - flow, 0.0)
         excess = np.maximum(held - aims, 0.0)
-        dealt = dealt - _fill_largest(excess, np.clip(-spend, 0.0, most))
+        dealt = dealt - fill_largest(excess, np.clip(-spend, 0.0, most))
     return dealt
 
 
@@ -458,7 +456,7 @@ class _Constrained:
         raised = np.clip(-spend, 0.0, np.where(withdrawal > 0, withdrawal + paid, 0.0))
         short = np.maximum(aims - held, 0.0) * buyable
         excess = np.minimum(np.maximum(held - aims + self._slack, 0.0), held) * sellable
-        flow = _fill(short, deposit) - self._raise(excess, raised)
+        flow = fill(short, deposit) - self._raise(excess, raised)
 
         # 2. The reserve, before anything else may use the money.
         lacking = limits.reserve - (cash - flow.sum(axis=1))
@@ -538,7 +536,7 @@ class _Constrained:
 
     def _raise(self, rooms: Floats, amount: Floats) -> Floats:
         """(B, K) sales that raise an amount, (B,): largest rooms first, or least gain first."""
-        sold, lots = _fill(rooms, amount), self.limits.lots
+        sold, lots = fill(rooms, amount), self.limits.lots
         if lots is not None:
             for row in np.flatnonzero(amount > 0).tolist():
                 if lots[row] is not None:
@@ -608,7 +606,7 @@ class _Constrained:
             ):
                 over = np.maximum(np.where(group, left, 0.0).sum(axis=1) - most, 0.0)
                 loose = group & ~limits.no_sell
-                left = left - _fill(np.where(loose, np.maximum(left - aims, 0.0), 0.0), over)
+                left = left - fill(np.where(loose, np.maximum(left - aims, 0.0), 0.0), over)
         return left - held
 
     def _cap_turnover(
@@ -687,65 +685,4 @@ def _fund(
     room = np.maximum(sign * (aims - goals), 0.0)
     if sellable is not None and buyable is not None:
         room = room * np.where(sign > 0, buyable, sellable)
-    return goals + sign * _fill(room, np.abs(gap))
-
-
-def _fill_largest(room: Floats, amount: Floats) -> Floats:
-    """(B, K) the same split as `_fill`, faster where one room takes the whole amount."""
-    everything = np.arange(len(room))
-    top = room.argmax(axis=1)
-    largest = room[everything, top]
-    others = room.copy()
-    others[everything, top] = 0.0
-    filled = np.zeros(room.shape)
-    alone = (amount <= largest) & (largest - others.max(axis=1) > _TIE * largest)
-    rows = np.flatnonzero(alone)
-    filled[rows, top[rows]] = amount[rows]
-    rows = np.flatnonzero(~alone & (amount > 0))
-    if rows.size:
-        filled[rows] = _fill(room[rows], amount[rows])
-    return filled
-
-
-def _fill(room: Floats, amount: Floats) -> Floats:
-    """(B, K) split of ``amount`` (B,) over rooms (B, K), the largest room first."""
-    if not (amount > 0).any():
-        return np.zeros(room.shape)
-    # Sorting is expensive, and not needed where the amount fills every room.
-    full = room.sum(axis=1) <= amount
-    filled = np.where(full[:, None], room, 0.0)
-    rows = np.flatnonzero((amount > 0) & ~full)
-    if not rows.size:
-        return filled
-    some = room[rows]
-    order = np.argsort(-some, axis=1)  # the order of ties does not matter: see _share_ties
-    order += (np.arange(len(some)) * some.shape[1])[:, None]  # positions in the flattened array
-    largest_first = some.ravel()[order]
-    before = np.cumsum(largest_first, axis=1) - largest_first
-    share = np.minimum(np.maximum(amount[rows, None] - before, 0.0), largest_first)
-    tied = np.zeros_like(some, dtype=bool)
-    tied[:, 1:] = largest_first[:, :-1] - largest_first[:, 1:] <= _TIE * largest_first[:, :1]
-    tied[:, 1:] &= largest_first[:, 1:] > 0
-    with_ties = np.flatnonzero(tied.any(axis=1))
-    if with_ties.size:
-        share[with_ties] = _share_ties(share[with_ties], largest_first[with_ties], tied[with_ties])
-    used = np.empty_like(some)
-    used.ravel()[order] = share
-    filled[rows] = used
-    return filled
-
-
-def _share_ties(shares: Floats, rooms: Floats, tied: Bools) -> Floats:
-    """(R, K) shares in which equal rooms take equal amounts, whichever is listed first.
-
-    Args:
-        shares: (R, K) what each room takes.
-        rooms: (R, K) the largest first.
-        tied: (R, K) rooms equal to the one before.
-    """
-    count = rooms.shape[1]
-    group = np.cumsum(~tied, axis=1) - 1 + (np.arange(len(rooms)) * count)[:, None]
-    taken = np.bincount(group.ravel(), shares.ravel(), rooms.size).astype(np.float64, copy=False)
-    asked = np.bincount(group.ravel(), rooms.ravel(), rooms.size).astype(np.float64, copy=False)
-    evened: Floats = rooms * safe_divide(taken, asked)[group]
-    return evened
+    return goals + sign * fill(room, np.abs(gap))
