@@ -38,7 +38,7 @@ def zipped(name: str) -> bytes:
         (b"", "file_empty", "empty"),
         (b" \r\n", "file_empty", "empty"),
         (b"%PDF-1.7\n", "not_text", "a PDF; download the statement as CSV or XML"),
-        (gzip.compress(b"a,b"), "not_text", "compressed with gzip; unpack it"),
+        (gzip.compress(b"a,b", mtime=0), "not_text", "compressed with gzip; unpack it"),
         (zipped("a.csv"), "not_text", "a zip archive; unpack it"),
         (zipped("[Content_Types].xml"), "not_text", "a spreadsheet; save it as CSV"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "not_text", "an Excel file; save it as CSV"),
