@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import httpx
 import pytest
+from examples import NOW, ONE, portfolio, proposal
 from starlette.applications import Starlette
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
@@ -25,7 +26,6 @@ from rebalancer_app.model.live import Link, live_price, live_value, position_lin
 from rebalancer_app.model.portfolio import portfolio_screen
 from rebalancer_app.model.proposal import execution_text, offers_quotes, proposal_screen
 from rebalancer_app.texts import load_texts
-from examples import NOW, ONE, portfolio, proposal
 
 FORMATS, TEXTS, GERMAN = Formats.of("en-GB"), load_texts("en"), load_texts("de")
 OPEN = Hours(True, NOW - timedelta(hours=1), NOW + timedelta(hours=5))
