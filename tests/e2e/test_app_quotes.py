@@ -65,6 +65,10 @@ def test_values_move_and_fall_back(tmp_path, sqlite_template, stream) -> None:
             stream.send(symbol, closes[symbol] * 1.06, currency="USD")
             window.see("up 6.0%")
             picture(window.page, "asset")
+            window.open(f"{PORTFOLIO}/rebalance")
+            window.tap("Work out at live prices")
+            window.see("At live prices, the oldest")
+            picture(window.page, "proposal")
             assert window.complaints == []
         assert running.stop() == 0
 
