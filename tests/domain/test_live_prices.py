@@ -5,24 +5,36 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+import attrs
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rebalancer.domain.market.actions import ActionKind, CorporateAction
 from rebalancer.domain.market.live_quotes import LiveQuote, QuoteLimits
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.live_prices import LivePrices, QuoteBlock, UsedQuote, take_quotes
-from rebalancer.domain.rebalancing.model import Proposal, ReasonCode, RebalanceContext, Side
-from rebalancer.domain.rebalancing.proposal import propose
+from rebalancer.domain.rebalancing.model import (
+    Failure,
+    Proposal,
+    ReasonCode,
+    RebalanceContext,
+    Side,
+)
+from rebalancer.domain.rebalancing.proposal import propose, propose_book
 from tests.builders import (
     a_context,
     a_portfolio,
     flat_prices,
     foreign_prices,
+    portfolios,
     quoted_prices,
     varied_prices,
 )
 
+LAST_HOUR = datetime(2022, 12, 30, 20, tzinfo=UTC)
 MONDAY = datetime(2023, 1, 2, 15, tzinfo=UTC)
 CLOSES = flat_prices({"A": 100.0, "B": 50.0})
 HELD, HALVES = {"A": 20, "B": 22}, {"A": 0.5, "B": 0.5}
@@ -199,3 +211,39 @@ def test_quotes_that_are_ordered_grow_too_old() -> None:
 
 def test_used_quotes_have_the_digits_in_which_they_came() -> None:
     assert UsedQuote.of(quote("A", 0.1)).price == Decimal("0.1")
+
+
+MARKET = varied_prices()
+AT_CLOSE = take_quotes(
+    MARKET.symbols,
+    MARKET,
+    {
+        symbol: LiveQuote(symbol, price, "USD", LAST_HOUR, LAST_HOUR, "test")
+        for symbol, price in zip(MARKET.symbols, MARKET.last_closes.tolist(), strict=True)
+    },
+    (),
+    at=LAST_HOUR,
+    limits=QuoteLimits(),
+    valid_for=timedelta(minutes=10),
+)
+
+
+@settings(max_examples=15)
+@given(
+    portfolio=portfolios(MARKET),
+    rule=st.sampled_from(["monthly", "band", "minimum_variance", "volatility_target"]),
+)
+def test_quotes_that_are_the_closes_give_the_proposal_at_closes(
+    portfolio: Portfolio, rule: str
+) -> None:
+    context = a_context(MARKET, rule)
+    (close,) = propose_book([portfolio], context)
+    (live,) = propose_book([portfolio], context.at_quotes(AT_CLOSE))
+    assert live.input_hash != close.input_hash
+    if isinstance(close, Proposal) and isinstance(live, Proposal):
+        assert live == attrs.evolve(close, input_hash=live.input_hash, notes=live.notes)
+        assert set(close.notes) <= set(live.notes)
+    else:
+        assert isinstance(close, Failure)
+        assert isinstance(live, Failure)
+        assert str(live.error) == str(close.error)

@@ -31,6 +31,7 @@ from rebalancer.domain.rebalancing.outcome_notes import (
     remainder_note,
 )
 from rebalancer.domain.rebalancing.price_notes import price_notes
+from rebalancer.domain.rebalancing.rate_notes import LAST_CLOSE
 from rebalancer.domain.rebalancing.rounding.orders import RoundedTrades, SkipReason
 from rebalancer.domain.rebalancing.rounding.problem import NEARLY
 from rebalancer.domain.rebalancing.solver import Trades
@@ -443,11 +444,13 @@ class Explanations:
         remarks = solved.context.policy.remarks
         closes = solved.context.history
         notes = list(remarks(solved.limited.decision, solved.decided_on, closes, row))
+        last = LAST_CLOSE
         if solved.context.live is not None:
             notes += solved.context.live.notes(closes)
+            last = "the quotes"
         if solved.context.age_note is not None:
             notes.append(solved.context.age_note)
-        notes += price_notes(portfolio, market)
+        notes += price_notes(portfolio, market, last=last)
         for name, listed in (
             ("do_not_sell", preferences.do_not_sell),
             ("do_not_buy", preferences.do_not_buy),

@@ -8,18 +8,21 @@ import numpy as np
 
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.portfolio import Portfolio
-from rebalancer.domain.rebalancing.rate_notes import rate_notes
+from rebalancer.domain.rebalancing.rate_notes import LAST_CLOSE, rate_notes
 
 RECENT = timedelta(days=366)
 """Age up to which a doubtful change of a price is mentioned: the window of risk estimates."""
 
 
-def price_notes(portfolio: Portfolio, market: PriceHistory) -> list[str]:
-    """Write what a reader should know about the prices of a portfolio's assets."""
+def price_notes(portfolio: Portfolio, market: PriceHistory, *, last: str = LAST_CLOSE) -> list[str]:
+    """Write what a reader should know about the prices of a portfolio's assets.
+
+    ``last`` names the prices of the last row.
+    """
     withheld = market.withheld
     carried: dict[str, date] = market.memo("carried last closes", lambda: _carried(market))
     doubtful: dict[str, list[str]] = market.memo("doubtful prices", lambda: _doubtful(market))
-    notes = rate_notes(portfolio.symbols, market, portfolio.foreign_cash)
+    notes = rate_notes(portfolio.symbols, market, portfolio.foreign_cash, last=last)
     if not (withheld or carried or doubtful):
         return notes
     old: dict[date, list[str]] = {}
