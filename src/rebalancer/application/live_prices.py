@@ -22,7 +22,7 @@ class LivePriceSource(Protocol):
     def __call__(
         self, symbols: Collection[str], closes: PriceHistory, *, now: datetime
     ) -> LivePrices:
-        """Return the prices of assets at a time, and why some have none.
+        """Return the prices of assets at a time, and why the others lack one.
 
         Args:
             symbols: Held and targeted assets of a portfolio.
@@ -78,7 +78,7 @@ class ReadLivePrices:
 
 @attrs.frozen
 class NoLivePrices:
-    """Stands for quotes where there are none."""
+    """Source that knows no quotes."""
 
     def __call__(
         self, symbols: Collection[str], closes: PriceHistory, *, now: datetime

@@ -61,7 +61,7 @@ def predict(user: ApiUser, portfolio: str, **fields: Any) -> Any:
 pytestmark = pytest.mark.parametrize("store", ["memory"], indirect=True)
 
 
-def test_a_proposal_at_quotes_says_so_is_stored_and_fills_at_its_prices(
+def test_proposal_at_quotes_fills_at_its_prices_and_changes_nothing_at_closes(
     api: RunningApi, ada: ApiUser
 ) -> None:
     portfolio = ada.portfolio()["id"]
