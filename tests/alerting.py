@@ -23,6 +23,8 @@ from rebalancer.application.decisions import AcceptProposal
 from rebalancer.application.histories import ReadHistories
 from rebalancer.application.history_provider import NoDetails
 from rebalancer.application.live_alerts import WatchQuotes
+from rebalancer.application.live_prices import ReadLivePrices
+from rebalancer.application.live_values import DescribeWatched
 from rebalancer.application.owner_entries import CashFlow
 from rebalancer.application.portfolios import OpenPortfolio
 from rebalancer.application.ports.portfolios import Broker
@@ -35,7 +37,7 @@ from rebalancer.domain.alerts.record import AlertRecord
 from rebalancer.domain.alerts.settings import AlertSettings
 from rebalancer.domain.alerts.watches import Episode
 from rebalancer.domain.market.instruments import Instruments
-from rebalancer.domain.market.live_quotes import LiveQuote
+from rebalancer.domain.market.live_quotes import LiveQuote, QuoteLimits
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.notices.notice import Notice
 from rebalancer.domain.portfolio.entries import EntryKind
@@ -156,7 +158,10 @@ class Desk:
     def automation(self) -> RunAutomation:
         calendars = MemoryCalendars({})
         context = BuildContext(self.prices, MemoryInstruments(Instruments()), MemoryPolicies())
-        propose = ProposeForPortfolio(self.work, self.prices, context, self.book)
+        describe = DescribeWatched(self.prices, MemoryInstruments(Instruments()), calendars, USD)
+        minutes = timedelta(minutes=10)
+        live = ReadLivePrices(ReadQuotes(self.board), describe, QuoteLimits(), minutes)
+        propose = ProposeForPortfolio(self.work, self.prices, context, self.book, live=live)
         return RunAutomation(self.work, self.prices, calendars, propose, self.accept, self.clock)
 
     @property

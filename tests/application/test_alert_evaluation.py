@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from uuid import uuid4
 
 import attrs
@@ -258,6 +259,32 @@ def test_alert_at_quotes_lasts_until_closes_are_inside(desk: Desk) -> None:
     desk.move(WEDNESDAY, 101.0)
     desk.look()
     assert all(one.ended == desk.now for one in desk.episodes(id))
+
+
+def test_alert_at_quotes_is_answered_at_quotes(desk: Desk) -> None:
+    id = desk.open(LIVE, AutomationSettings(on_alert=True))
+    desk.look()
+    desk.now = datetime(2026, 1, 6, 15, tzinfo=UTC)
+    desk.quote(A=130.0, B=100.0)
+    assert desk.watch() == EvaluationReport(1, 2, 1)
+
+    (made,) = desk.proposals(id)
+    assert made.expires == desk.now + timedelta(minutes=10)
+    assert {one.symbol: one.price for one in made.proposal.orders} == {
+        "A": Decimal(130),
+        "B": Decimal(100),
+    }
+
+
+def test_alert_is_answered_at_closes_where_no_quote_is_known(desk: Desk) -> None:
+    id = desk.open(LIVE, AutomationSettings(on_alert=True))
+    desk.look()
+    desk.move(TUESDAY, 130.0)
+    desk.look()
+
+    (made,) = desk.proposals(id)
+    assert made.origin is ProposalOrigin.ALERT
+    assert made.expires > desk.now + timedelta(minutes=10)
 
 
 def test_quotes_count_only_where_their_owner_wants_it(desk: Desk) -> None:

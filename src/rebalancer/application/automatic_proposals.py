@@ -19,6 +19,7 @@ import attrs
 from rebalancer.application.alerts import DEFAULT_POLICY
 from rebalancer.application.audit import record as record_event
 from rebalancer.application.decisions import AcceptProposal, Mode
+from rebalancer.application.live_prices import NO_QUOTES
 from rebalancer.application.notices import raise_notice
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.market import Calendars, PriceSource
@@ -37,7 +38,7 @@ from rebalancer.domain.notices.kinds import NoticeKind
 from rebalancer.domain.notices.notice import Notice
 from rebalancer.domain.portfolio.costs import cost_model
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
-from rebalancer.domain.rebalancing.lifecycle import ProposalRecord, Stage
+from rebalancer.domain.rebalancing.lifecycle import ProposalOrigin, ProposalRecord, Stage
 
 log = logging.getLogger("rebalancer.alerts")
 
@@ -109,10 +110,14 @@ class RunAutomation:
             record.automation.policy or DEFAULT_POLICY,
             cost_model(None, None, None),
             origin=trigger.origin,
+            # At the closes of the day before, there may be nothing to trade.
+            at_quotes=trigger.origin is ProposalOrigin.ALERT and record.settings.live,
             id=id,
             now=now,
         )
         (answer,) = self.propose.compute([request])
+        if isinstance(answer, RebalancerError) and answer.code == NO_QUOTES:
+            (answer,) = self.propose.compute([attrs.evolve(request, at_quotes=False)])
         if isinstance(answer, ProposalResult) and answer.current.stage is Stage.NOTHING_TO_DO:
             return self._close(record, worker, "nothing_to_do", now)
         accepts = record.automation.auto_accept is not None

@@ -15,6 +15,9 @@ from rebalancer.domain.market.live_quotes import QuoteLimits
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.rebalancing.live_prices import LivePrices, take_quotes
 
+NO_QUOTES = "no_quotes"
+"""Code of the error that no asset of a portfolio has a quote."""
+
 
 class LivePriceSource(Protocol):
     """Quotes that count in a proposal."""
@@ -96,5 +99,5 @@ def _no_quotes(symbols: Collection[str]) -> InvalidRequest:
         f"no quote of {names} is known; request the proposal at closes, or switch quotes on with "
         "REBALANCER_QUOTES",
         field="prices",
-        code="no_quotes",
+        code=NO_QUOTES,
     )
