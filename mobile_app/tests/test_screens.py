@@ -203,7 +203,7 @@ class TestProposal:
     def test_a_waiting_one_can_be_decided(self):
         screen = proposal_screen(proposal(), BRITISH, EN, NOW)
         assert screen.can_decide and not screen.can_fill and screen.state == ""
-        assert screen.expires == "Valid for a decision in 5 hours"
+        assert screen.expires == "Expires in 5 hours"
         assert screen.sells[0].title == "Sell 2.5 AAPL"
         assert screen.sells[0].details == "at US$100.10, cost €0.25"
         assert screen.buys[0].amount == "€250.25"

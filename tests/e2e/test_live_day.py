@@ -30,7 +30,10 @@ ON_TARGET = {
     "holdings": {"AAPL": "100", "JNJ": "72"},
     "cash": "0",
 }
-GOAL = {"name": "House", "amount": "1000", "by": "2036-12-31"}
+GOALS = [
+    {"name": "House", "amount": "20000", "by": "2036-12-31"},
+    {"name": "Island", "amount": "1000000000", "by": "2036-12-31"},
+]
 
 
 def test_from_a_moving_price_to_a_proposal_and_a_goal(
@@ -59,7 +62,7 @@ def test_from_a_moving_price_to_a_proposal_and_a_goal(
         client.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
         id = client.post("/api/portfolios", json=ON_TARGET).raise_for_status().json()["id"]
         page = f"/portfolios/{id}"
-        put(client, f"{page}/goals", {"goals": [GOAL]})
+        put(client, f"{page}/goals", {"goals": GOALS})
         put(client, f"{page}/automation", {"on_alert": True})
         put(client, f"{page}/alerts", {"drift": 0.05, "live": True})
         first = stack.enter_context(working(tmp_path, env, "first"))
@@ -96,6 +99,7 @@ def test_from_a_moving_price_to_a_proposal_and_a_goal(
         window.tap("New proposal")
         window.wait_for_route(f"{page}/proposals/{proposal['id']}")
         window.see("Hold to accept")
+        window.see("At live prices, ")
         picture(window.page, "day-4-proposal")
         window.hold("Hold to accept")
         window.see("Done: the proposal is executed.")
@@ -105,6 +109,8 @@ def test_from_a_moving_price_to_a_proposal_and_a_goal(
         window.tap("Look ahead")
         window.see("House: ")
         window.see("In reach: ")
+        window.see("Island: ")
+        window.see("Out of reach: 0%")
         picture(window.page, "day-6-ahead")
         window.tap("Goals")
         window.see("Goals change no proposal")

@@ -17,6 +17,7 @@ from rebalancer_app.views.frame import detail_view, go
 from rebalancer_app.views.resources import use_action, use_resource
 from rebalancer_app.views.widgets import (
     card,
+    confirmation,
     failure,
     field_problem,
     notice,
@@ -70,9 +71,7 @@ def Password() -> ft.View:
     ]
     controls += failure(action, app, "current_password", "new_password")
     if done and not action.message:
-        controls.append(
-            notice(text("account.password_done"), app, icon=ft.Icons.CHECK_CIRCLE_OUTLINE)
-        )
+        controls.append(confirmation(text("account.password_done"), app))
     controls.append(
         primary_button(
             text("account.password_change"),
@@ -122,7 +121,7 @@ def EmailAddress() -> ft.View:
         ]
         controls += failure(action, app, "email")
         if done and not action.message:
-            controls.append(notice(done, app, icon=ft.Icons.CHECK_CIRCLE_OUTLINE))
+            controls.append(confirmation(done, app))
         controls.append(
             primary_button(
                 text("account.email_change"),

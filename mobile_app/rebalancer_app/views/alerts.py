@@ -27,6 +27,7 @@ from rebalancer_app.views.frame import detail_view
 from rebalancer_app.views.resources import use_action, use_resource
 from rebalancer_app.views.widgets import (
     card,
+    confirmation,
     drop_down,
     failure,
     field_problem,
@@ -108,7 +109,7 @@ def PortfolioAlerts() -> ft.View:
         controls += _automation_fields(typed, known.automation, change, error, app)
         controls += failure(action, app, *PERCENT, *COUNTS, *LIMITS, "frequency")
         if saved:
-            controls.append(notice(text("alerts.saved"), app, icon=ft.Icons.CHECK))
+            controls.append(confirmation(text("alerts.saved"), app))
         controls.append(
             primary_button(
                 text("alerts.save"), lambda _: action.run(), app, disabled=action.running

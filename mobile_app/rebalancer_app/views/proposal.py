@@ -22,6 +22,7 @@ from rebalancer_app.views.frame import detail_view, go
 from rebalancer_app.views.resources import Action, use_action, use_resource
 from rebalancer_app.views.widgets import (
     card,
+    confirmation,
     content_width,
     notice,
     primary_button,
@@ -82,7 +83,7 @@ def ProposalDetail() -> ft.View:
         screen = proposal_screen(one, app.formats, text, now(app))
         controls: list[ft.Control] = [_headline(screen, app)]
         if done:
-            controls.append(notice(done, app, icon=ft.Icons.CHECK_CIRCLE_OUTLINE))
+            controls.append(confirmation(done, app))
         if message:
             controls.append(notice(message, app, icon=ft.Icons.ERROR_OUTLINE))
         if screen.state and not done:

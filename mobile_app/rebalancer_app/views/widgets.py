@@ -122,11 +122,20 @@ def skeleton(height: float, app: AppState, width: float | None = None) -> ft.Con
 
 def notice(text: str, app: AppState, *, icon: Any = ft.Icons.INFO_OUTLINE) -> ft.Control:
     """Return a line that needs attention."""
+    return _line(text, icon, app.colors.caution, app)
+
+
+def confirmation(text: str, app: AppState) -> ft.Control:
+    """Return a line that states what was done."""
+    return _line(text, ft.Icons.CHECK_CIRCLE_OUTLINE, app.colors.gain, app)
+
+
+def _line(text: str, icon: Any, color: str, app: AppState) -> ft.Control:
     return ft.Container(
         ft.Row(
             [
-                ft.Icon(icon, color=app.colors.caution, size=20),
-                words(text, app, expand=True, color=app.colors.caution),
+                ft.Icon(icon, color=color, size=20),
+                words(text, app, expand=True, color=color),
             ]
         ),
         bgcolor=app.colors.raised,
