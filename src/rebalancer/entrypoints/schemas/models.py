@@ -26,7 +26,7 @@ from rebalancer.entrypoints.schemas.parameters import (
     PolicyName,
     Weights,
 )
-from rebalancer.entrypoints.schemas.proposal import ProposalRecord, proposal_record
+from rebalancer.entrypoints.schemas.proposal import SketchView, sketch_view
 from rebalancer.entrypoints.schemas.target_groups import (
     LookThroughFields,
     TargetTreeBody,
@@ -222,7 +222,7 @@ class FollowerPreviewView(View, frozen=True, kw_only=True):
         about("What keeps the draft from being published to it; empty if nothing does."),
     ]
     proposal: Annotated[
-        ProposalRecord | None, about("What it would trade; null if that cannot be computed.")
+        SketchView | None, about("What it would trade; null if that cannot be computed.")
     ]
 
 
@@ -306,5 +306,5 @@ def _preview(one: FollowerPreview) -> FollowerPreviewView:
             )
             for each in one.problems
         ],
-        proposal=None if made is None else proposal_record(made, mandate.currency.code),
+        proposal=None if made is None else sketch_view(made, mandate.currency.code),
     )

@@ -358,6 +358,45 @@ class ProposalView(View, frozen=True, kw_only=True):
     disclaimer: str
 
 
+class SketchView(View, frozen=True, kw_only=True):
+    """A proposal that was computed for a look ahead, and is not stored."""
+
+    status: str
+    as_of: date
+    policy: str
+    orders: list[OrderView]
+    conversions: list[ConversionView]
+    not_traded: list[NotTradedView]
+    weights_before: dict[str, float]
+    weights_after: dict[str, float]
+    cash_after: DecimalText
+    turnover: Annotated[float | None, about("One-way, as a fraction of value.")]
+    cost: DecimalText
+    notes: list[str]
+    groups: list[GroupOutcomeView]
+    input_hash: Annotated[str, about("Equal for equal inputs, also of a stored proposal.")]
+
+
+def sketch_view(proposal: Proposal, currency: str) -> SketchView:
+    """Show a proposal in a base currency that is not stored."""
+    return SketchView(
+        status=proposal.status.value,
+        as_of=proposal.as_of,
+        policy=proposal.policy,
+        orders=_order_views(proposal, currency),
+        conversions=conversion_views(proposal),
+        not_traded=[NotTradedView.of(one) for one in proposal.not_traded],
+        weights_before=proposal.weights_before,
+        weights_after=proposal.weights_after,
+        cash_after=_text(proposal.cash_after),
+        turnover=proposal.turnover,
+        cost=_text(proposal.cost),
+        notes=list(proposal.notes),
+        groups=group_views(proposal),
+        input_hash=proposal.input_hash,
+    )
+
+
 class ProposalRecord(View, frozen=True, kw_only=True):
     """One result in a file, or of a command: a proposal, or the error."""
 

@@ -10,7 +10,7 @@ from rebalancer.application.stress import StressReport
 from rebalancer.domain.market.asset_classes import AssetClass
 from rebalancer.domain.projection.stress import EPISODES, Shock
 from rebalancer.entrypoints.schemas.parameters import CostBps, CostPreset, PolicyName
-from rebalancer.entrypoints.schemas.proposal import ProposalRecord, proposal_record
+from rebalancer.entrypoints.schemas.proposal import SketchView, sketch_view
 from rebalancer.entrypoints.schemas.wire import (
     MOST_ASSETS,
     MOST_CURRENCIES,
@@ -33,7 +33,7 @@ else:
 class PriceChange(Bounded):
     """A change of a price, as a fraction."""
 
-    low, high = -0.99, 10.0
+    low, high = -1.0, 10.0
 
 
 class FactorBody(Body, frozen=True, kw_only=True):
@@ -98,7 +98,7 @@ class StressView(View, frozen=True, kw_only=True):
     after: float
     change: Annotated[float | None, about("As a fraction; null for a portfolio without value.")]
     assets: Annotated[list[StressedAssetView], about("The largest loss first; cash last.")]
-    proposal: Annotated[ProposalRecord, about("What the policy would propose after it.")]
+    proposal: Annotated[SketchView, about("What the policy would propose after it.")]
     notes: list[str]
 
 
@@ -120,6 +120,6 @@ def stress_view(report: StressReport) -> StressView:
             )
             for one in report.assets
         ],
-        proposal=proposal_record(report.proposal, report.currency),
+        proposal=sketch_view(report.proposal, report.currency),
         notes=list(report.notes),
     )

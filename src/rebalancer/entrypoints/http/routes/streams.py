@@ -89,7 +89,7 @@ async def create_stream_ticket(
     "/market/stream",
     summary="Watch assets",
     media_type="text/event-stream",
-    responses=_STREAM,
+    responses=_STREAM | problem_responses(422),
     opt={TAKES_TICKETS: True},
 )
 async def watch_market(
