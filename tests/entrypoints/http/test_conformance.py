@@ -57,11 +57,18 @@ VISIBLE: dict[str, dict[str, Any]] = {
     "publish_model": _DRAFT,
     "follow_model": {"version": 1},
     "project": {
-        **{"policy": "monthly", "months": 24, "paths": 100, "seed": 1},
-        **{"flows": [{"amount": 50, "every": 3}], "goal": None, "expected_returns": {"C": 0.05}},
+        "policy": "monthly",
+        "months": 24,
+        "paths": 100,
+        "seed": 1,
+        "flows": [{"amount": 50, "every": 3}],
+        "goal": None,
+        "expected_returns": {"C": 0.05},
     },
     "stress": {
-        **{"policy": "band", "assets": {"C": -0.5}, "factor": {"symbol": "C", "change": -0.1}},
+        "policy": "band",
+        "assets": {"C": -0.5},
+        "factor": {"symbol": "C", "change": -0.1},
     },
 }
 """Fields for which the document allows more: 3.0, or characters that cannot be seen."""
