@@ -1,6 +1,7 @@
 """A market day of a person with the app open: values, an alert, its proposal, and a look ahead.
 
-The server shares quotes with two workers through Redis; the one that subscribes is killed.
+The server shares quotes with two workers through Redis. The one that subscribes is killed, and
+another one takes its place.
 """
 
 from __future__ import annotations
@@ -79,11 +80,13 @@ def test_from_a_moving_price_to_a_proposal_and_a_goal(
         connections = stream.connections
         first.kill()  # it subscribed
         until(lambda: stream.connections > connections and set(CLOSES) <= stream.subscribed())
+        stack.enter_context(working(tmp_path, env, "third"))
         trade(stream, AAPL=1.10, JNJ=1.02)
         window.see("up 6.0%")
         assert notices_of(client) == []
         trade(stream, AAPL=1.30, JNJ=1.02)
         window.see("up 16.0%")
+        picture(window.page, "day-2-drifted")
 
         until(lambda: len(notices_of(client)) > 1)
         assert sorted(one["kind"] for one in notices_of(client)) == ["drift", "proposal_made"]
@@ -92,18 +95,18 @@ def test_from_a_moving_price_to_a_proposal_and_a_goal(
         window.tap("Back")
         bell = window.texts("notices.bell", count=2)
         window.see(bell)
-        picture(window.page, "day-2-bell")
+        picture(window.page, "day-3-bell")
         window.tap(bell)
         window.see("Pension has drifted")
-        picture(window.page, "day-3-notices")
+        picture(window.page, "day-4-notices")
         window.tap("New proposal")
         window.wait_for_route(f"{page}/proposals/{proposal['id']}")
         window.see("Hold to accept")
         window.see("At live prices, ")
-        picture(window.page, "day-4-proposal")
+        picture(window.page, "day-5-proposal")
         window.hold("Hold to accept")
         window.see("Done: the proposal is executed.")
-        picture(window.page, "day-5-accepted")
+        picture(window.page, "day-6-accepted")
 
         window.open(page)
         window.tap("Look ahead")
@@ -111,10 +114,10 @@ def test_from_a_moving_price_to_a_proposal_and_a_goal(
         window.see("In reach: ")
         window.see("Island: ")
         window.see("Out of reach: 0%")
-        picture(window.page, "day-6-ahead")
+        picture(window.page, "day-7-ahead")
         window.tap("Goals")
         window.see("Goals change no proposal")
-        picture(window.page, "day-7-goals")
+        picture(window.page, "day-8-goals")
         assert [one["kind"] for one in notices_of(client)].count("drift") == 1
         assert window.complaints == []
         assert server.stop() == 0

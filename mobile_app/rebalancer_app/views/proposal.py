@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import attrs
 import flet as ft
 
 from rebalancer_app import theme
@@ -81,6 +82,8 @@ def ProposalDetail() -> ft.View:
 
     def content(one: Proposal) -> Sequence[ft.Control]:
         screen = proposal_screen(one, app.formats, text, now(app))
+        if done:  # until it is read again
+            screen = attrs.evolve(screen, expires="")
         controls: list[ft.Control] = [_headline(screen, app)]
         if done:
             controls.append(confirmation(done, app))

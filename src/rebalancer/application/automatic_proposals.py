@@ -19,7 +19,7 @@ import attrs
 from rebalancer.application.alerts import DEFAULT_POLICY
 from rebalancer.application.audit import record as record_event
 from rebalancer.application.decisions import AcceptProposal, Mode
-from rebalancer.application.live_prices import NO_QUOTES
+from rebalancer.application.live_prices import NoQuotes
 from rebalancer.application.notices import raise_notice
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.market import Calendars, PriceSource
@@ -116,7 +116,7 @@ class RunAutomation:
             now=now,
         )
         (answer,) = self.propose.compute([request])
-        if isinstance(answer, RebalancerError) and answer.code == NO_QUOTES:
+        if isinstance(answer, NoQuotes):
             (answer,) = self.propose.compute([attrs.evolve(request, at_quotes=False)])
         if isinstance(answer, ProposalResult) and answer.current.stage is Stage.NOTHING_TO_DO:
             return self._close(record, worker, "nothing_to_do", now)

@@ -15,8 +15,11 @@ from rebalancer.domain.market.live_quotes import QuoteLimits
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.rebalancing.live_prices import LivePrices, take_quotes
 
-NO_QUOTES = "no_quotes"
-"""Code of the error that no asset of a portfolio has a quote."""
+
+class NoQuotes(InvalidRequest):
+    """No asset of a portfolio has a quote."""
+
+    default_code = "no_quotes"
 
 
 class LivePriceSource(Protocol):
@@ -93,11 +96,10 @@ class NoLivePrices:
 NO_LIVE_PRICES = NoLivePrices()
 
 
-def _no_quotes(symbols: Collection[str]) -> InvalidRequest:
+def _no_quotes(symbols: Collection[str]) -> NoQuotes:
     names = ", ".join(symbols) or "this portfolio"
-    return InvalidRequest(
+    return NoQuotes(
         f"no quote of {names} is known; request the proposal at closes, or switch quotes on with "
         "REBALANCER_QUOTES",
         field="prices",
-        code=NO_QUOTES,
     )
