@@ -83,6 +83,9 @@ def _light_phone(window: AppWindow) -> None:
     window.tap("Work out a proposal")
     window.see("Hold to accept")
     _keep(window, "proposal")
+    window.open(f"{EXAMPLE}/future")
+    window.see("In nine cases")
+    _keep(window, "future")
 
 
 def _dark_phone(window: AppWindow) -> None:
@@ -93,9 +96,6 @@ def _dark_phone(window: AppWindow) -> None:
     window.tap("Performance")
     window.see("Your portfolio")
     _keep(window, "performance-dark")
-    window.open("/risk/questions")
-    window.see("Question 1 of")
-    _keep(window, "question-dark")
 
 
 def _desktop(window: AppWindow) -> None:
