@@ -20,6 +20,7 @@ from rebalancer.wiring.market import Sources
 from tests.authenticator import Authenticator
 from tests.contracts.stores import NOW, a_delivery, a_notice
 from tests.entrypoints.http.conftest import (
+    PLANNED,
     STATEMENT,
     UNKNOWN_ID,
     ApiUser,
@@ -58,6 +59,23 @@ BODIES: dict[str, Any] = {
     "add_passkey": {"name": "Phone", "credential": {}},
     "rename_passkey": {"name": "Taken"},
     "confirm_totp": {"code": "123456"},
+    "rename_model": {"name": "Half"},
+    "preview_model": {"targets": {"C": 0.5}},
+    "publish_model": {"targets": {"C": 0.5}},
+    "follow_model": {"model_id": str(UNKNOWN_ID)},
+    "change_alerts": {},
+    "change_automation": {},
+    "change_plan_terms": {"horizon": 30},
+    "plan_flow": PLANNED,
+    "change_planned_flow": PLANNED,
+    "confirm_flow": {"scheduled": "2026-12-01"},
+    "skip_flow": {"scheduled": "2026-12-01"},
+    "set_goals": {"goals": []},
+    "project": {},
+    "stress": {"classes": {"equity": -0.5}},
+    "preview_targets": {
+        "target_groups": {"groups": [{"name": "All", "weight": 0.5, "assets": {"C": 1}}]}
+    },
 }
 """A body that each route with one accepts."""
 

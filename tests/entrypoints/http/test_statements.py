@@ -25,7 +25,7 @@ ASKED: dict[str, tuple[int, Callable[[ApiUser, str, str], httpx.Response]]] = {
     "portfolios": (1, lambda ada, mine, _: ada.get("/api/portfolios?limit=200")),
     "a portfolio": (1, lambda ada, mine, _: ada.get(f"/api/portfolios/{mine}")),
     "transactions": (3, lambda ada, mine, _: ada.get(f"/api/portfolios/{mine}/transactions")),
-    "performance": (3, lambda ada, mine, _: ada.get(f"/api/portfolios/{mine}/performance")),
+    "performance": (4, lambda ada, mine, _: ada.get(f"/api/portfolios/{mine}/performance")),
     "gains": (4, lambda ada, mine, _: ada.get(f"/api/portfolios/{mine}/gains")),
     "proposals": (2, lambda ada, mine, _: ada.get("/api/rebalance?limit=200")),
     "its proposals": (3, lambda ada, mine, _: ada.get(f"/api/rebalance?portfolio_id={mine}")),

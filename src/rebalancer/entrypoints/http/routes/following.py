@@ -13,14 +13,18 @@ from rebalancer.application.ports.clock import Clock
 from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.etags import IfMatch, IfNoneMatch, accepted_versions, etag
+from rebalancer.entrypoints.http.idempotency import WITHOUT_KEY
 from rebalancer.entrypoints.http.threads import WRITES, run_in
 from rebalancer.entrypoints.schemas.following import FollowBody
 from rebalancer.entrypoints.schemas.portfolio import PortfolioView, portfolio_view
+
+_TWICE = {WITHOUT_KEY: "doing it twice is the same as once"}
 
 
 @put(
     "/{portfolio_id:uuid}/model",
     summary="Follow a model",
+    opt=_TWICE,
     responses=problem_responses(409, 412, 422),
 )
 async def follow_model(
@@ -54,6 +58,7 @@ async def follow_model(
 @delete(
     "/{portfolio_id:uuid}/model",
     summary="Stop following a model",
+    opt=_TWICE,
     status_code=200,
     responses=problem_responses(412),
 )

@@ -41,6 +41,8 @@ from rebalancer.entrypoints.schemas.models import (
 )
 from rebalancer.entrypoints.schemas.wire import Page, paginate
 
+_TWICE = {WITHOUT_KEY: "doing it twice is the same as once"}
+
 
 @get("/", summary="List models")
 async def list_models(
@@ -86,7 +88,7 @@ async def read_model(
     return Response(model_detail_view(status), headers={"ETag": _etag(status.model)})
 
 
-@patch("/{model_id:uuid}", summary="Rename a model", responses=problem_responses(412))
+@patch("/{model_id:uuid}", summary="Rename a model", opt=_TWICE, responses=problem_responses(412))
 async def rename_model(
     model_id: FromPath[UUID],
     data: JSONBody[RenameBody],
@@ -104,7 +106,9 @@ async def rename_model(
     return Response(model_detail_view(status), headers={"ETag": _etag(status.model)})
 
 
-@delete("/{model_id:uuid}", summary="Delete a model", responses=problem_responses(409, 412))
+@delete(
+    "/{model_id:uuid}", summary="Delete a model", opt=_TWICE, responses=problem_responses(409, 412)
+)
 async def delete_model(
     model_id: FromPath[UUID],
     owner: Owner,

@@ -24,7 +24,7 @@ from rebalancer.domain.portfolio.planned_flows import FlowPlan
 from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.etags import IfMatch, IfNoneMatch, accepted_versions, etag
-from rebalancer.entrypoints.http.idempotency import Key, replay_headers
+from rebalancer.entrypoints.http.idempotency import WITHOUT_KEY, Key, replay_headers
 from rebalancer.entrypoints.http.threads import READS, WRITES, run_in
 from rebalancer.entrypoints.schemas.ledger import entry_view
 from rebalancer.entrypoints.schemas.planned_flows import (
@@ -42,6 +42,8 @@ from rebalancer.entrypoints.schemas.planned_flows import (
     planned_flow_view,
 )
 from rebalancer.entrypoints.schemas.portfolio import portfolio_view
+
+_TWICE = {WITHOUT_KEY: "doing it twice is the same as once"}
 
 
 @get("/{portfolio_id:uuid}/flows", summary="List planned flows")
@@ -104,6 +106,7 @@ async def plan_flow(
 @put(
     "/{portfolio_id:uuid}/flows/{flow_id:uuid}",
     summary="Change a planned flow",
+    opt=_TWICE,
     responses=problem_responses(412, 422),
 )
 async def change_planned_flow(
@@ -144,6 +147,7 @@ async def change_planned_flow(
 @delete(
     "/{portfolio_id:uuid}/flows/{flow_id:uuid}",
     summary="Remove a planned flow",
+    opt=_TWICE,
     responses=problem_responses(412),
 )
 async def remove_planned_flow(
@@ -171,6 +175,7 @@ async def remove_planned_flow(
 @patch(
     "/{portfolio_id:uuid}/flows",
     summary="Choose how planned flows count",
+    opt=_TWICE,
     responses=problem_responses(412, 422),
 )
 async def change_plan_terms(
