@@ -45,11 +45,11 @@ CLOSED = Hours(False, NOW - timedelta(hours=3), NOW + timedelta(hours=15))
         (-5, OPEN, "Live"),
     ],
 )
-def test_age_of_a_quote_is_said_in_words(seconds, hours, text):
+def test_age_of_a_quote_is_in_words(seconds, hours, text):
     assert quote_age(NOW - timedelta(seconds=seconds), hours, FORMATS, TEXTS, NOW) == text
 
 
-def test_age_is_said_in_german():
+def test_age_is_in_german():
     formats = Formats.of("de-DE")
     said = quote_age(NOW - timedelta(hours=4), CLOSED, formats, GERMAN, NOW)
     assert said == "Börse geschlossen vor 3 Stunden"
@@ -101,7 +101,7 @@ def test_portfolio_shows_its_value_at_quotes():
     assert row.weight == FORMATS.percent(weight)
 
 
-def test_portfolio_without_quotes_is_at_its_close_and_says_so():
+def test_portfolio_without_quotes_names_its_close():
     one = portfolio()
     symbol = next(iter(one.holdings))
     before, screen = shown(one, None, Link.NONE)
@@ -129,7 +129,7 @@ def test_doubtful_quote_leaves_the_close():
     assert said == "Live price is doubtful; at the close of 2 Jan 2026"
 
 
-def test_broken_connection_is_said():
+def test_broken_connection_is_shown():
     one = portfolio()
     value, _ = shown(one, live(one, position(next(iter(one.holdings)))), Link.BROKEN)
     assert value.status == "Live, reconnecting"
@@ -205,7 +205,7 @@ def test_classes_of_events_fit_what_the_server_sends():
     assert decode(msgspec.to_builtins(view), Hours) == Hours(True, NOW, None)
 
 
-def test_proposal_says_at_which_prices_it_is():
+def test_proposal_names_its_prices():
     quotes = [
         {"symbol": "AAPL", "traded": (NOW - timedelta(minutes=4)).isoformat()},
         {"symbol": "BND", "traded": (NOW - timedelta(minutes=1)).isoformat()},

@@ -54,7 +54,7 @@ def test_a_projection_is_described_in_todays_money():
     assert screen.chart.curves[-1].values == pytest.approx((1000.0, 1102.0, 1202.0))
 
 
-def test_money_that_may_run_out_is_said_in_german():
+def test_money_that_may_run_out_is_shown_in_german():
     gone = result(
         goal=None, goals=[], extra=None, exhausted=Chance(0.32, 0.01), exhausted_year=19.6
     )

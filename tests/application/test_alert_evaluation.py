@@ -33,7 +33,7 @@ def kinds(desk: Desk) -> list[NoticeKind]:
     return [one.kind for one in desk.notices()]
 
 
-def test_position_that_leaves_its_band_is_told_once_and_resolved(desk: Desk) -> None:
+def test_position_that_leaves_its_band_raises_one_alert_and_ends_it(desk: Desk) -> None:
     id = desk.open(BAND)
     assert desk.look() == EvaluationReport(1, 0, 0)
 
@@ -91,7 +91,7 @@ def test_drawdown_ignores_a_withdrawal(desk: Desk) -> None:
     assert told.parameters["drawdown"] == "0.125000"
 
 
-def test_deposit_that_lies_uninvested_is_told_after_its_days(desk: Desk) -> None:
+def test_uninvested_deposit_raises_an_alert_after_its_days(desk: Desk) -> None:
     id = desk.open(AlertSettings(deposit_uninvested=2))
     desk.pay(id, EntryKind.DEPOSIT, 500, date(2026, 1, 2))  # back-dated by three days
     assert desk.look().alerts == 0
@@ -105,7 +105,7 @@ def test_deposit_that_lies_uninvested_is_told_after_its_days(desk: Desk) -> None
     assert (told.parameters["amount"], told.parameters["since"]) == ("500.00", "2026-01-05")
 
 
-def test_cash_and_stale_prices_are_told(desk: Desk) -> None:
+def test_cash_and_stale_prices_raise_alerts(desk: Desk) -> None:
     desk.open(AlertSettings(cash_above=0.2, prices_stale=3), cash=5000)
     assert desk.look().alerts == 1
     desk.wait(days=4)  # Friday evening: the closes of Tuesday to Thursday are missing
@@ -146,7 +146,7 @@ def test_alerts_of_others_do_not_exist(desk: Desk) -> None:
     assert ("alerts_changed", "done", "") in desk.events()
 
 
-def test_waiting_proposal_is_told_until_it_is_decided(desk: Desk) -> None:
+def test_waiting_proposal_raises_an_alert_until_it_is_decided(desk: Desk) -> None:
     id = desk.open(
         AlertSettings(proposal_waits=2, proposal_expires=1),
         AutomationSettings(Frequency.SESSION),

@@ -115,7 +115,7 @@ def test_tiingo_has_the_last_trade_with_bid_and_ask(internet, tiingo):
         (Reply(hang_up=True), Unreachable),
     ],
 )
-def test_faults_of_tiingo_are_told_apart(internet, tiingo, reply, fault):
+def test_faults_of_tiingo_are_distinguished(internet, tiingo, reply, fault):
     answering(internet, TIINGO, lambda _: reply)
     with pytest.raises(fault):
         tiingo.quote("VTI")

@@ -121,7 +121,7 @@ def test_lots_are_used_in_their_order() -> None:
     assert sold(proposal(one)) == {"A": 1}
 
 
-def test_withdrawal_comes_before_the_limit_and_says_so() -> None:
+def test_withdrawal_comes_before_the_limit_with_a_reason() -> None:
     one = a_portfolio(
         {"A": 100}, {"A": 1.0}, flow=-200, lots={"A": [(100, 400)]}, max_realised_gain=50
     )

@@ -236,7 +236,7 @@ def test_holdings_are_sold_for_a_planned_withdrawal():
     assert order.reason.startswith("Sold to keep 300.00 USD for the withdrawal of 2026-12-01")
 
 
-def test_several_withdrawals_are_kept_together():
+def test_cash_covers_several_withdrawals():
     second = withdrawal(50, id=UUID(int=2), currency="EUR")
     made = proposal("0", withdrawal(100), second, held="90", rate="1.2")
     assert made.cash_after >= 160

@@ -417,7 +417,7 @@ def test_proposal_is_stored_and_accepted(store, keep, write):
     assert store("db", "check").code == 0
 
 
-def test_proposal_at_quotes_says_so_and_fills_at_them(store, keep, monkeypatch):
+def test_proposal_at_quotes_names_and_fills_at_them(store, keep, monkeypatch):
     (id,) = keep(PORTFOLIO)
     prices = store("propose", id, "--json").json
     assert "live" not in prices
