@@ -40,7 +40,7 @@ def test_a_portfolio_file_is_projected(rebalancer, file):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--policy", "trend"), "trend decides by past prices"),
+        (("--policy", "trend", "--model", "lognormal"), "trend decides by past prices"),
         (("--expect", "KO"), "'KO' is not SYMBOL=RATE"),
         (("--expect", "XOM=0.1"), "XOM is neither held nor targeted"),
         (("--goal", "5", "--goal-in", "31"), "month 372 is not within the projection"),

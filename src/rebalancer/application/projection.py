@@ -59,6 +59,9 @@ QUICK = 400_000
 SLOWER_WITHIN_LIMITS = 5
 """Steps take so many times as long for a portfolio with limits."""
 
+SLOWER_LOOKING_BACK = 50
+"""The same for policies that decide by past closes."""
+
 _THREADS = 2
 
 NO_LOTS = "Projections have no lots, so the limit on realised gains does not count in them."
@@ -191,7 +194,8 @@ def run_projection(
 ) -> ProjectionReport:
     """Simulate and summarize a projection; ``progress`` receives the finished share."""
     setting = opened.setting
-    extra_paths = min(request.paths, PATHS_TOGETHER) if request.extra else 0
+    extra_paths = min(request.paths, 10 * setting.paths_together, PATHS_TOGETHER)
+    extra_paths = extra_paths if request.extra else 0
     total = request.paths + extra_paths
 
     def summarize(paths: Paths, flows: Floats) -> Projection:
@@ -322,8 +326,10 @@ class ProjectPortfolio:
 
 def is_quick(request: ProjectionRequest, setting: Setting) -> bool:
     """Return whether a projection may be answered at once."""
-    steps = request.paths * setting.months
-    return steps * (SLOWER_WITHIN_LIMITS if setting.book.limits.bind else 1) <= QUICK
+    slower = SLOWER_WITHIN_LIMITS if setting.book.limits.bind else 1
+    if setting.looks_back:
+        slower = SLOWER_LOOKING_BACK
+    return request.paths * setting.months * slower <= QUICK
 
 
 @attrs.frozen

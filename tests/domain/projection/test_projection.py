@@ -273,8 +273,13 @@ def test_more_money_never_lowers_a_path() -> None:
             "expected_returns.A",
         ),
         (
-            lambda: projected(growing(0.01), a_portfolio(targets={"A": 1.0}), policy="trend"),
-            "policy",
+            lambda: projected(
+                growing(0.01),
+                a_portfolio(targets={"A": 1.0}),
+                policy="trend",
+                model=ReturnModel.LOGNORMAL,
+            ),
+            "model",
         ),
         (lambda: projected(growing(0.01), a_portfolio(cash=100)), "targets"),
         (

@@ -93,7 +93,7 @@ def test_other_jobs_and_portfolios_are_not_found(ada: ApiUser, path: str) -> Non
     ("change", "status", "field"),
     [
         ({"months": 0}, 400, "months"),
-        ({"policy": "trend"}, 422, "policy"),
+        ({"policy": "trend", "model": "lognormal"}, 422, "model"),
         ({"flows": [{"amount": 0}]}, 422, "flows.amount"),
         ({"flows": [{"amount": 5, "every": 7}]}, 422, "flows.every"),
         ({"goal": {"amount": 5, "month": 25}}, 422, "goal.month"),

@@ -80,16 +80,16 @@ def open_projection(
     that are not traded apply every month.
 
     Raises:
-        InvalidRequest: the policy looks back at prices, the common prices are too short, or the
-            portfolio contradicts itself or the market; names the field.
+        InvalidRequest: the model has no closes for the policy, the common prices are too short, or
+            the portfolio contradicts itself or the market; names the field.
     """
     policy = context.policy
-    if policy.lookback > 1:
+    if policy.lookback > 1 and assumptions.model is not ReturnModel.BOOTSTRAP:
         raise InvalidRequest(
-            f"{policy.name} decides by past prices, which projected months do not have; choose a "
-            "policy that follows the targets, such as monthly, quarterly or band",
-            field="policy",
-            code="policy_looks_back",
+            f"{policy.name} decides by past prices, which only resampled months have; choose the "
+            "model bootstrap, or a policy that follows the targets, such as monthly or band",
+            field="model",
+            code="model_without_closes",
         )
     prepared = context.prepare(portfolio)
     if isinstance(prepared, Failure):

@@ -42,11 +42,13 @@ class MonthlyGrowth:
         factors: (S, N) price relative over the month that begins at each of S closes.
         step: Closes in a month.
         years: Years that the closes span.
+        closes: (S + step, N) the closes.
     """
 
     factors: Floats
     step: int
     years: float
+    closes: Floats
 
     @classmethod
     def of(cls, history: PriceHistory, columns: Rows) -> MonthlyGrowth:
@@ -79,7 +81,13 @@ class MonthlyGrowth:
                 code="history_too_short",
             )
         common = closes[rows]
-        return cls(common[step:] / common[:-step], step, years)
+        return cls(common[step:] / common[:-step], step, years, common)
+
+    @property
+    def steps(self) -> Floats:
+        """(S + step - 1, N) price relative from each close to the next."""
+        relatives: Floats = self.closes[1:] / self.closes[:-1]
+        return relatives
 
     @property
     def log_means(self) -> Floats:
@@ -133,6 +141,19 @@ class Returns:
         for growth in months(random, paths):
             yield growth if scale is None else growth * scale
 
+    def draw_steps(self, random: np.random.Generator, paths: int) -> Iterator[Floats]:
+        """Draw resampled months close by close: (B, `step`, N) price relatives.
+
+        The paths are those of `draw`.
+        """
+        scale, step = self._draw_scale(random, paths), self.history.step
+        relatives = self.history.steps
+        if scale is not None:
+            scale = np.broadcast_to(scale, (paths, relatives.shape[1]))[:, None] ** (1.0 / step)
+        for rows in self._draw_rows(random, paths):
+            drawn = relatives[rows[:, None] + np.arange(step)]
+            yield drawn if scale is None else drawn * scale
+
     def _draw_scale(self, random: np.random.Generator, paths: int) -> Floats | None:
         """Return (B, N) or (N,) factors by which growth differs from that of history."""
         stated = ~np.isnan(self.expected)
@@ -149,17 +170,21 @@ class Returns:
         return factor * np.exp(shifts - np.diag(covariance) / 2.0)
 
     def _resample(self, random: np.random.Generator, paths: int) -> Iterator[Floats]:
-        """Draw by the stationary bootstrap: blocks of months, all assets together.
+        """Draw months of history."""
+        for rows in self._draw_rows(random, paths):
+            yield self.history.factors[rows]
+
+    def _draw_rows(self, random: np.random.Generator, paths: int) -> Iterator[Rows]:
+        """Draw the close at which each month begins, by the stationary bootstrap: in blocks.
 
         References:
             Politis, D. N. and Romano, J. P. (1994). The stationary bootstrap. Journal of the
             American Statistical Association 89 (428), 1303-1313.
         """
-        factors, step = self.history.factors, self.history.step
-        count = len(factors)
+        count, step = len(self.history.factors), self.history.step
         rows = random.integers(count, size=paths)
         while True:
-            yield factors[rows]
+            yield rows
             fresh = random.random(paths) < 1.0 / MEAN_BLOCK
             drawn = random.integers(count, size=paths)
             # History goes on at its beginning, so that all of its months are equally likely.

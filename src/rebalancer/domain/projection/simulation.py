@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
+from typing import Protocol
 
 import attrs
 import numpy as np
@@ -19,12 +20,16 @@ from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Policy
 from rebalancer.domain.portfolio.book import Book, Limits
 from rebalancer.domain.portfolio.costs import CostSchedule
+from rebalancer.domain.projection.looking_back import PathMarket
 from rebalancer.domain.projection.returns import MONTHS_A_YEAR, Returns
 from rebalancer.domain.rebalancing.solver import solve_trades
 
 PATHS_TOGETHER = 2_500
 """Paths that are simulated as one book, with random numbers of their own: the first paths of a
 projection do not depend on how many follow."""
+
+PATHS_LOOKING_BACK = 100
+"""The same for policies that look back: each path has its own closes."""
 
 
 @attrs.frozen(eq=False)
@@ -34,7 +39,7 @@ class Setting:
     Attributes:
         book: The portfolio as a book of one, before any flow; its targets within its limits, and
             its N assets in the first of its slots.
-        policy: Reviews the portfolio every month; it does not look back.
+        policy: Reviews the portfolio every month.
         market: Prices up to now.
         charges: Costs, the same for all portfolios or by asset.
         returns: Growth of the N assets.
@@ -53,6 +58,16 @@ class Setting:
     start: date
     currency: str
     cash_rate: float = 0.0
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether the policy decides by past closes, so that each path has its own."""
+        return self.policy.lookback > 1
+
+    @property
+    def paths_together(self) -> int:
+        """Paths that are simulated as one book, with random numbers of their own."""
+        return PATHS_LOOKING_BACK if self.looks_back else PATHS_TOGETHER
 
     @property
     def months(self) -> int:
@@ -125,13 +140,14 @@ def simulate_paths(
         setting: The portfolio and its assumptions.
         paths: Number of paths, at least 1.
         seed: The same seed gives the same paths, also as the first ones of more paths.
-        mapper: Computes parts of `PATHS_TOGETHER` paths.
+        mapper: Computes parts of `Setting.paths_together` paths.
         progress: Receives the number of paths that are ready.
     """
-    parts = -(-paths // PATHS_TOGETHER)
+    together = setting.paths_together
+    parts = -(-paths // together)
 
     def simulate(part: int) -> Paths:
-        count = min(PATHS_TOGETHER, paths - part * PATHS_TOGETHER)
+        count = min(together, paths - part * together)
         random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(part,)))
         return _simulate_part(setting, random, count)
 
@@ -143,11 +159,23 @@ def simulate_paths(
     return Paths.joined(found)
 
 
-def _simulate_part(setting: Setting, random: np.random.Generator, count: int) -> Paths:
-    # As many random numbers as for a whole part, so that fewer paths are the first ones of more.
-    growths = setting.returns.draw(random, PATHS_TOGETHER)
+def _simulate_part(setting: Setting, random: np.random.Generator, wanted: int) -> Paths:
+    """Simulate some paths; those that look back all together, as each has columns of a market."""
+    count = setting.paths_together if setting.looks_back else wanted
     book = _repeat(setting.book, count)
-    charges, policy, market = setting.charges, setting.policy, setting.market
+    months: _Months
+    if setting.looks_back:
+        months = PathMarket.of(
+            setting.returns,
+            random,
+            count,
+            lookback=setting.policy.lookback,
+            periods_per_year=setting.market.frequency.periods_per_year,
+        )
+        book = months.place(book)
+    else:
+        months = _DrawnMonths(setting.returns.draw(random, PATHS_TOGETHER), count, setting.market)
+    charges, policy = setting.charges, setting.policy
     interest = (1.0 + setting.cash_rate) ** (1.0 / MONTHS_A_YEAR)
     days, flows = setting.days, setting.flows
     values = np.empty((count, setting.months + 1), dtype=np.float32)
@@ -163,17 +191,44 @@ def _simulate_part(setting: Setting, random: np.random.Generator, count: int) ->
             costs += selling
         elif flow > 0:
             book = attrs.evolve(book, flow=book.flow + flow)
-        decision = policy.decide(book, market)
+        decision = policy.decide(book, months.history(days[month]))
         done = solve_trades(book, decision, charges)
         costs += done.costs.sum(axis=1)
         turnover += done.turnover
-        drawn = next(growths)[:count]
+        drawn = months.advance()
         growth[:, : drawn.shape[1]] = drawn
-        book = drift(
-            settle(book, done, decision), growth, interest, np.full(count, days[month + 1])
-        )
+        settled = settle(book, done, decision)
+        book = drift(settled, growth, interest, np.full(count, days[month + 1]))
         values[:, month + 1] = book.total
-    return Paths(values, costs, turnover, exhausted, missed)
+    return Paths(values, costs, turnover, exhausted, missed).first(wanted)
+
+
+class _Months(Protocol):
+    """Where the months of a part come from."""
+
+    def history(self, as_of: np.datetime64) -> PriceHistory:
+        """Return the prices by which a policy decides on a day."""
+
+    def advance(self) -> Floats:
+        """Return (B, N) growth of the next month."""
+
+
+@attrs.frozen(eq=False)
+class _DrawnMonths:
+    """Months of policies that read no prices.
+
+    As many are drawn as for a whole part, so that fewer paths are the first ones of more.
+    """
+
+    drawn: Iterator[Floats]
+    count: int
+    market: PriceHistory
+
+    def history(self, as_of: np.datetime64) -> PriceHistory:
+        return self.market
+
+    def advance(self) -> Floats:
+        return next(self.drawn)[: self.count]
 
 
 def _withdraw(book: Book, amount: float, charges: CostSchedule) -> tuple[Book, Floats, Floats]:

@@ -85,9 +85,7 @@ class ProjectionBody(Body, frozen=True, kw_only=True):
     """What to project, and what to assume."""
 
     months: Annotated[int, Meta(ge=1, le=LONGEST, examples=[120])] = 360
-    policy: Annotated[
-        PolicyName, about("Reviews the portfolio every month. It may not look at past prices.")
-    ] = "monthly"
+    policy: Annotated[PolicyName, about("Reviews the portfolio every month.")] = "monthly"
     flows: Annotated[list[FlowBody], Meta(max_length=_MOST_FLOWS)] = msgspec.field(
         default_factory=list
     )

@@ -79,7 +79,8 @@ _ROWS = 15
 @click.option(
     "--policy",
     default="monthly",
-    help="Policy that follows the targets, such as monthly, quarterly or band. Default: monthly.",
+    help="Reviews the portfolio once a month. Those that look back at prices take longer; use "
+    "fewer --paths. Default: monthly.",
 )
 @click.option("--cost-bps", type=float, help="Trading costs in basis points. Default: 10.")
 @click.option("--costs", help="Cost preset instead, such as retail.")
