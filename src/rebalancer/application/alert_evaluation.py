@@ -46,6 +46,7 @@ from rebalancer.domain.alerts.record import AlertRecord, AutomationProgress, Tri
 from rebalancer.domain.alerts.settings import OF_MARKET, OF_PROPOSALS, AlertKind
 from rebalancer.domain.alerts.watches import Episode
 from rebalancer.domain.errors import RebalancerError, Unavailable
+from rebalancer.domain.market.live_quotes import DEFAULT_LIMITS, QuoteLimits
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.notices.kinds import NoticeKind
 from rebalancer.domain.notices.notice import Notice
@@ -113,6 +114,7 @@ class EvaluateAlerts:
     clock: Clock
     ids: Ids
     instruments: InstrumentSource
+    limits: QuoteLimits = DEFAULT_LIMITS
 
     def __call__(
         self,
@@ -213,7 +215,7 @@ class EvaluateAlerts:
             set(one.portfolio.positions.holdings) if one.record.settings.live else None
             for one in due
         ]
-        quoted = quote_book(watched, live, market, self.quotes, now)
+        quoted = quote_book(watched, live, market, self.quotes, now, self.limits)
         measures = measure(quoted.book, quoted.prices)
         ages = _Ages(self.calendars, market, now)
         observations = []

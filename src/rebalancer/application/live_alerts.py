@@ -22,6 +22,7 @@ from rebalancer.domain.alerts.evaluation import Observation, evaluate_alerts
 from rebalancer.domain.alerts.measures import measure
 from rebalancer.domain.alerts.record import AlertRecord
 from rebalancer.domain.alerts.settings import OF_MARKET
+from rebalancer.domain.market.live_quotes import DEFAULT_LIMITS, QuoteLimits
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
 
@@ -48,6 +49,7 @@ class WatchQuotes:
     quotes: ReadQuotes
     evaluate: EvaluateAlerts
     clock: Clock
+    limits: QuoteLimits = DEFAULT_LIMITS
     _known: _Known | None = attrs.field(default=None, init=False, repr=False)
     _checked: datetime | None = attrs.field(default=None, init=False, repr=False)
 
@@ -66,7 +68,7 @@ class WatchQuotes:
         if known is None:
             return report
         live = [set(one.positions.holdings) for one in known.portfolios]
-        quoted = quote_book(known.watched, live, known.market, self.quotes, now)
+        quoted = quote_book(known.watched, live, known.market, self.quotes, now, self.limits)
         observations = [
             Observation(
                 record.portfolio,

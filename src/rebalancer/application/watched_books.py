@@ -19,7 +19,12 @@ from rebalancer.domain.alerts.measures import WatchedBook, measure
 from rebalancer.domain.arrays import Floats
 from rebalancer.domain.errors import RebalancerError, Unavailable
 from rebalancer.domain.market.instruments import Instruments
-from rebalancer.domain.market.live_quotes import LastClose, QuoteLimits, find_fault
+from rebalancer.domain.market.live_quotes import (
+    DEFAULT_LIMITS,
+    LastClose,
+    QuoteLimits,
+    find_fault,
+)
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.book import count_slots
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
@@ -83,6 +88,7 @@ def quote_book(
     market: PriceHistory,
     quotes: ReadQuotes,
     now: datetime,
+    limits: QuoteLimits = DEFAULT_LIMITS,
 ) -> QuotedBook:
     """Return a book with the quotes of portfolios that are evaluated at them.
 
@@ -92,6 +98,7 @@ def quote_book(
         market: The closes.
         quotes: The quotes; if they cannot be reached, closes count.
         now: Time of the evaluation.
+        limits: Age and spread of quotes that count.
     """
     prices = price_tables(watched, market)
     closes = _last_closes({one for held in live for one in held or ()}, market)
@@ -105,7 +112,7 @@ def quote_book(
                     close = attrs.evolve(close, currency=quote.currency)
                 if quote.traded.date() <= close.day:
                     continue
-                if find_fault(quote, close, now=now, limits=QuoteLimits()) is None:
+                if find_fault(quote, close, now=now, limits=limits) is None:
                     newer[symbol] = quote.price
                 else:
                     doubtful.add(symbol)

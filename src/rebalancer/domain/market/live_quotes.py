@@ -195,6 +195,9 @@ class QuoteLimits:
     spread: float = 0.02
 
 
+DEFAULT_LIMITS = QuoteLimits()
+
+
 def read_tick(tick: Tick, *, unit: str, received: datetime) -> LiveQuote | FaultyQuote:
     """Return the quote of a reported trade, or its fault.
 
