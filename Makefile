@@ -16,8 +16,8 @@ OURS := $(UV) --no-deps $(if $(LOCK),--build-constraints $(LOCK)) --editable .
 # The entry of a package in the lock file.
 ENTRY = sed -n '/^$(1)==/,/[^\\]$$/p' $(LOCK)
 
-# One more than the cores of a small machine, because many tests wait for other processes.
-WORKERS ?= 3
+# Twice the cores of a small machine, because many tests wait for other processes.
+WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help demo app serve serve-full services test soak laws fuzz check format smoke-live bench lock lock-check sbom audit clean

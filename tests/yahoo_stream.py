@@ -34,6 +34,7 @@ from typing import Any
 import attrs
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request as Handshake
+from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from tests.internet import Internet, SocketHandler, wait_until
@@ -112,9 +113,9 @@ class YahooStreamServer:
         return {HOST: self.serve}
 
     def subscribed(self) -> set[str]:
-        """Return the assets to which any client has subscribed."""
+        """Return the assets to which any client has subscribed whose connection is not ending."""
         with self._lock:
-            return set().union(*(one.symbols for one in self._open))
+            return set().union(*(one.symbols for one in self._open if one.ended is None))
 
     def wait_for(self, symbols: Iterable[str]) -> None:
         """Wait until clients have subscribed to exactly these assets."""
@@ -205,7 +206,8 @@ class YahooStreamServer:
             if client.ended == Fault.SILENCE:
                 protocol.data_to_send()  # nothing is answered any more, not even a ping
                 continue
-            while client.messages and not client.ended:
+            # A client that has just gone gets nothing more.
+            while client.messages and not client.ended and protocol.state is State.OPEN:
                 protocol.send_text(client.messages.pop(0).encode())
             self._flush(protocol, connection)
             if client.ended == Fault.CLOSE or protocol.close_expected():

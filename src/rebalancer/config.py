@@ -252,6 +252,7 @@ class Settings:
         most_entries: Entries in the ledger of one portfolio.
         most_proposals: Proposals of an account that were never accepted.
         most_proposals_a_day: New proposals of an account in one day.
+        most_profiles: Saved mapping profiles of an account.
         most_jobs: Unfinished jobs of an account.
         most_streams: Streams that an account has open in one server process.
         most_megabytes_a_day: Megabytes that an account stores in one day.
@@ -354,6 +355,7 @@ class Settings:
     most_entries: int = _setting(200_000, _integer(0, _MOST))
     most_proposals: int = _setting(5_000, _integer(0, _MOST))
     most_proposals_a_day: int = _setting(2_000, _integer(0, _MOST))
+    most_profiles: int = _setting(100, _integer(0, _MOST))
     most_jobs: int = _setting(20, _integer(0, _MOST))
     most_streams: int = _setting(10, _integer(0, _MOST))
     most_megabytes_a_day: int = _setting(100, _integer(0, _MOST))

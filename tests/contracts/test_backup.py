@@ -57,6 +57,8 @@ from rebalancer.domain.market.synchronization import ScheduledTask, SyncState
 from rebalancer.domain.notices.choices import Language, NoticeChoices, QuietHours
 from rebalancer.domain.notices.deliveries import DeliveryState
 from rebalancer.domain.portfolio.ledger import Ledger, LedgerMark
+from rebalancer.domain.portfolio.models import ModelContent, ModelVersion, PortfolioModel
+from rebalancer.domain.portfolio.planned_flows import FlowDecision, FlowOutcome
 from rebalancer.domain.portfolio.portfolio import Preferences
 from rebalancer.domain.rebalancing.lifecycle import Stage
 from tests.builders import prices
@@ -176,6 +178,10 @@ def filled(engine):
         record = an_import(rich, file_name=AWKWARD, mapping={AWKWARD: AWKWARD}, undone=NOW)
         tx.imports.add(record, [money[0].id])
         tx.profiles.save(a_saved_profile(ada.id))
+        model = PortfolioModel(uuid4(), ada.id, AWKWARD, 1, 1, NOW, NOW)
+        content = ModelContent({"ÅÄÖ": 0.5}, band=0.1)
+        tx.models.add(model, [ModelVersion(model.id, ada.id, 1, content, NOW, AWKWARD)])
+        tx.flow_decisions.put(FlowDecision(rich.id, uuid4(), DAY, FlowOutcome.SKIPPED, NOW))
         told = a_notice(ada.id, portfolio=rich.id, parameters={AWKWARD: AWKWARD}, link=AWKWARD)
         tx.notices.add(attrs.evolve(told, read=NOW, resolved=NOW))
         tx.notices.add(a_notice(bob.id))

@@ -15,6 +15,7 @@ NOT_YET = {
     "email_taken",  # by the account that another example has registered
     "invalid_credential",
     "mailed_link_invalid",
+    "model_not_found",
     "one_proof_expected",
     "operator_required",
     "passkey_not_found",
@@ -24,7 +25,7 @@ NOT_YET = {
     "share_not_found",
     "wrong_code",
 }
-"""Codes of examples that need a secret, a device or a right that a demo account does not have."""
+"""Codes of examples that need a secret, a device, a right or a model that a demo account lacks."""
 
 LATER = (
     "/void",

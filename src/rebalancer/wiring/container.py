@@ -129,6 +129,7 @@ class EnvironmentProvider(Provider):
             entries=settings.most_entries,
             proposals=settings.most_proposals,
             proposals_a_day=settings.most_proposals_a_day,
+            profiles=settings.most_profiles,
             jobs=settings.most_jobs,
             streams=settings.most_streams,
             bytes_a_day=settings.most_megabytes_a_day * 1_000_000,

@@ -146,7 +146,7 @@ def test_responses_conform_to_the_document(
         if mode == "positive" and name == "create_api_key":
             # The document allows any text, but characters that cannot be seen are refused.
             case.body |= {"name": "Report", "days": 90}
-        if mode == "positive":
+        if mode == "positive" and isinstance(case.body, dict | list):
             case.body = without_fractions(case.body)
         if mode == "positive" and name in VISIBLE and isinstance(case.body, dict):
             case.body |= {key: VISIBLE[name][key] for key in VISIBLE[name] if key in case.body}

@@ -397,11 +397,11 @@ def test_stream_is_opened_by_header_or_ticket(api: RunningApi, ada: ApiUser) -> 
     opened = ada.get("/api/market/stream", params=query)
     assert opened.headers["content-type"].startswith("text/event-stream")
     assert "content-encoding" not in opened.headers
-    assert events_of(opened.text) == ["assets"]
+    assert events_of(opened.text)[0] == "assets"
     ticket = {"ticket": ticket_of(ada)}
     by_ticket = api.client.get("/api/market/stream", params=query | ticket)
     assert by_ticket.status_code == 200
-    assert events_of(by_ticket.text) == ["assets"]
+    assert events_of(by_ticket.text)[0] == "assets"
     again = api.client.get("/api/market/stream", params=query | ticket)
     assert "unknown, used or expired" in expect_problem(again, 401)
 

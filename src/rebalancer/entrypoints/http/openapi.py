@@ -103,6 +103,8 @@ class StructSchemas(OpenAPISchemaPlugin):
                 for method, operation in operations.items():
                     operation["responses"] |= common_problems(path, operation)
                     _correct(operation, schemas)
+                    if method == "put" and "requestBody" in operation:
+                        operation["requestBody"]["required"] = True
                     if method == "patch":
                         content = (body := operation["requestBody"])["content"]
                         content["application/merge-patch+json"] = content["application/json"]
@@ -250,7 +252,7 @@ def _correct(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
     """Correct what Litestar describes wrongly.
 
     An optional parameter may be left out, but it may not be null. A body may be left out if none of
-    its fields is required. A version is required if its absence is an error.
+    its fields is required, but for that of PUT. A version is required if its absence is an error.
     """
     for parameter in operation.get("parameters", ()):
         if parameter["name"] == "If-Match" and "428" in operation["responses"]:

@@ -17,6 +17,8 @@ from rebalancer.entrypoints.http.idempotency import WITHOUT_KEY
 from rebalancer.entrypoints.http.threads import READS, run_in
 from rebalancer.entrypoints.schemas.stress import StressBody, StressView, stress_view
 
+_NOTHING = StressBody()
+
 
 @post(
     "/{portfolio_id:uuid}/stress",
@@ -27,9 +29,9 @@ from rebalancer.entrypoints.schemas.stress import StressBody, StressView, stress
 )
 async def stress(
     portfolio_id: FromPath[UUID],
-    data: JSONBody[StressBody],
     owner: Owner,
     use: FromDishka[StressPortfolio],
+    data: JSONBody[StressBody] = _NOTHING,
 ) -> StressView:
     """Compute what the portfolio would lose at once, and what the policy would propose after it.
 
