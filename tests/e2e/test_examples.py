@@ -12,6 +12,10 @@ from tests.e2e.conftest import Running, until
 
 NOT_YET = {
     "api_key_not_found",
+    "flow_not_found",
+    "mapping_profile_not_found",
+    "message_not_found",
+    "notice_target_not_found",
     "email_taken",  # by the account that another example has registered
     "invalid_credential",
     "mailed_link_invalid",
@@ -25,7 +29,7 @@ NOT_YET = {
     "share_not_found",
     "wrong_code",
 }
-"""Codes of examples that need a secret, a device, a right or a model that a demo account lacks."""
+"""Codes of examples that need what a demo account lacks: a secret, a device, a right, a model."""
 
 LATER = (
     "/void",
@@ -107,8 +111,11 @@ def test_examples_work_as_they_stand(serve: Callable[..., Running]) -> None:
             until(lambda: client.get(f"/api/jobs/{jobs[0]['id']}").json()["finished"] is not None)
             return str(jobs[0]["id"])
 
-        sent = 0
+        sent, refused = 0, []
         for method, path, operation in operations(document):
+            # Streams do not end by themselves; the token to unsubscribe comes by mail.
+            if path.endswith(("/stream", "/unsubscribe")):
+                continue
             required = {p["name"]: p for p in operation.get("parameters", ()) if p["required"]}
             values = {
                 name: parameter["example"] if "example" in parameter else new_id(name, path)
@@ -122,8 +129,10 @@ def test_examples_work_as_they_stand(serve: Callable[..., Running]) -> None:
                 finished = path.endswith(("/cancel", "/requeue"))  # the job has succeeded
                 fine = answer.status_code < 400 or (finished and answer.status_code == 409)
                 fine = fine or answer.json().get("code") in NOT_YET
-                assert fine, (method, path, example, answer.text)
+                if not fine:
+                    refused.append((method, path, example, answer.text))
                 sent += example is not None
+        assert not refused, "\n".join(map(str, refused))
         assert sent > 12
 
 

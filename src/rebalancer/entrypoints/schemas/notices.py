@@ -201,6 +201,7 @@ class TargetBody(Body, frozen=True, kw_only=True):
     kind: Annotated[
         Literal["webhook", "push"],
         about("webhook: signed JSON to a URL; push: a service in the notation of apprise."),
+        Meta(examples=["webhook"]),
     ]
     name: Annotated[str, Meta(max_length=LONGEST_NAME, examples=["Home"])]
     address: Annotated[

@@ -47,7 +47,9 @@ class StressBody(Body, frozen=True, kw_only=True):
     """What happens to prices at once; what names an asset most closely counts."""
 
     episode: Annotated[
-        EpisodeName | None, about("Each asset and currency moves as it did then.")
+        EpisodeName | None,
+        about("Each asset and currency moves as it did then."),
+        Meta(examples=["rates_2022"]),
     ] = None
     factor: FactorBody | None = None
     classes: Annotated[
