@@ -35,8 +35,18 @@ LONG = ("survival", "e2e")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest tests first, so that none of them runs while other workers are idle."""
-    items.sort(key=lambda item: item.path.parent.name not in LONG)
+    """Put the longest tests first, so that none of them runs while other workers are idle.
+
+    Each worker begins with an equal part of the list. So half of the files with long tests stand at
+    its beginning, and half in its middle: two workers share them.
+    """
+    long = [item for item in items if item.path.parent.name in LONG]
+    others = [item for item in items if item.path.parent.name not in LONG]
+    first = set(list(dict.fromkeys(item.path for item in long))[::2])
+    begins = [item for item in long if item.path in first]
+    middle = [item for item in long if item.path not in first]
+    until = max(len(items) // 2 - len(begins), 0)
+    items[:] = [*begins, *others[:until], *middle, *others[until:]]
 
 
 def pytest_collection_finish() -> None:

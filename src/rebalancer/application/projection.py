@@ -109,14 +109,8 @@ class ProjectionRequest:
                 field="extra",
                 code="amount_negative",
             )
-        months = self.assumptions.months
-        if self.goal is not None and not 1 <= self.goal.month <= months:
-            raise InvalidRequest(
-                f"month {self.goal.month} is not within the projection of {months} months; enter 1 "
-                f"to {months}",
-                field="goal.month",
-                code="goal_after_projection",
-            )
+        if self.goal is not None:
+            self.goal.check_within(self.assumptions.months)
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as JSON values."""

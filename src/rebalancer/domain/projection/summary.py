@@ -30,6 +30,20 @@ class Goal:
     month: int
     nominal: bool = False
 
+    def check_within(self, months: int) -> None:
+        """Check that the month is one of a projection.
+
+        Raises:
+            InvalidRequest: the goal lies after the last month, or before the first.
+        """
+        if not 1 <= self.month <= months:
+            raise InvalidRequest(
+                f"month {self.month} is not within the projection of {months} months; enter 1 to "
+                f"{months}",
+                field="goal.month",
+                code="goal_after_projection",
+            )
+
     def __attrs_post_init__(self) -> None:
         if not (np.isfinite(self.amount) and self.amount > 0):
             raise InvalidRequest(
@@ -110,14 +124,7 @@ def chance_of(goal: Goal, paths: Paths, *, inflation: float) -> Chance:
     Raises:
         InvalidRequest: the goal lies after the last month.
     """
-    months = paths.values.shape[1] - 1
-    if not 1 <= goal.month <= months:
-        raise InvalidRequest(
-            f"month {goal.month} is not within the projection of {months} months; enter 1 to "
-            f"{months}",
-            field="goal.month",
-            code="goal_after_projection",
-        )
+    goal.check_within(paths.values.shape[1] - 1)
     prices = 1.0 if goal.nominal else (1.0 + inflation) ** (goal.month / MONTHS_A_YEAR)
     return Chance.of(paths.values[:, goal.month] >= goal.amount * prices)
 
