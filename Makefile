@@ -20,7 +20,7 @@ ENTRY = sed -n '/^$(1)==/,/[^\\]$$/p' $(LOCK)
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo app serve serve-full services test soak laws fuzz check format smoke-live bench lock lock-check sbom audit clean
+.PHONY: help demo app serve serve-full services test soak laws fuzz check format smoke-live bench ops-test lock lock-check sbom audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -131,6 +131,12 @@ smoke-live: $(VENV)/full ## Ask the real providers of market data; needs a netwo
 
 bench: $(VENV)/bench ## Compare speed with peers and print ratios (some minutes)
 	$(BIN)/python -m benchmarks
+
+# The stages are in deployment/check/stages.py. Packages that they download stay in OPS_CACHE.
+STAGES ?=
+export OPS_CACHE ?= $(CURDIR)/out/ops-cache
+ops-test: $(VENV)/full ## Start what a deployment ships, on this machine; STAGES=containers runs some (up to 60 minutes)
+	$(BIN)/python -m deployment.check $(STAGES)
 
 lock: $(VENV)/uv ## Lock all dependencies by version and hash; LOCK_FLAGS=--upgrade takes the newest
 	$(BIN)/python -m supply_chain.lock $(LOCK_FLAGS)

@@ -1,0 +1,1 @@
+"""Images, servers and checks of a deployment."""

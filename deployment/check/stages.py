@@ -1,0 +1,42 @@
+"""The stages of ``make ops-test``, in the order in which they run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import attrs
+
+Requirement = Callable[[], str | None]
+"""Return None if the machine can run a stage, else the reason why not."""
+
+
+@attrs.frozen
+class Stage:
+    """A check in a process of its own.
+
+    Attributes:
+        name: As in ``make ops-test STAGES=name``.
+        shows: What passing shows, in a few words; the process adds lines with ``shown: ``.
+        command: The program with its arguments, run in the root of the repository.
+        limit: Seconds after which it is stopped and has failed.
+        needs: What the machine must have.
+    """
+
+    name: str
+    shows: str
+    command: tuple[str, ...]
+    limit: float
+    needs: tuple[Requirement, ...] = ()
+
+    def obstacle(self) -> str | None:
+        """Return why this machine cannot run the stage; None if it can."""
+        return next((reason for need in self.needs if (reason := need())), None)
+
+
+def _module(name: str) -> tuple[str, ...]:
+    """Return the command of a module in this folder."""
+    return sys.executable, "-m", f"deployment.check.{name}"
+
+
+STAGES: dict[str, Stage] = {stage.name: stage for stage in ()}
