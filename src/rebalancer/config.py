@@ -300,6 +300,8 @@ class Settings:
         audit_days: Days that the audit trail keeps events; 0: for ever.
         audit_address_days: Days that it keeps client addresses and programs.
         log_level: Lowest level that is logged: debug, info, warning or error.
+        metrics_port: Port on which a server or a worker answers with its metrics, at ``host``; 0:
+            any free port; None: there are no metrics.
         policies: Folder of the operator's learned policies; None: ``policies``.
         trials: Log of training and evaluation runs; None: ``docs/trials.jsonl`` if it exists.
         cache: Folder of prices that the processes of a host share; None: see `cache_folder`.
@@ -403,6 +405,7 @@ class Settings:
     audit_days: int = _setting(730, _integer(0, 36_500))
     audit_address_days: int = _setting(90, _integer(1, 36_500))
     log_level: str = _setting("info", _choice("debug", "info", "warning", "error"))
+    metrics_port: int | None = _setting(None, _integer(0, 65_535))
     policies: Path | None = _setting(None, Path)
     trials: Path | None = _setting(None, Path)
     cache: Path | None = _setting(None, Path)

@@ -83,6 +83,7 @@ from rebalancer.wiring.providers import RemoteProvidersProvider
 from rebalancer.wiring.quotes import QuoteProvider
 from rebalancer.wiring.security import SecurityProvider, StoredRevocationsProvider
 from rebalancer.wiring.stores import DatabaseProvider, DocumentProvider, RedisProvider
+from rebalancer.wiring.telemetry import TelemetryProvider
 from rebalancer.wiring.use_cases import UseCaseProvider
 
 
@@ -340,7 +341,7 @@ def _providers(sources: Sources) -> tuple[Provider, ...]:
         *(MarketProvider, PolicyProvider, ReportProvider, StatementProvider, EnvironmentProvider),
         *(DatabaseProvider, DocumentProvider, SecurityProvider, RedisProvider),
         *(JobProvider, MailProvider, NoticeProvider, UseCaseProvider, RemoteProvidersProvider),
-        QuoteProvider,
+        *(QuoteProvider, TelemetryProvider),
     )
     if sources.stored:
         parts += (StoredPricesProvider,)

@@ -43,6 +43,7 @@ from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.quotes import QuoteBoard
 from rebalancer.application.ports.rate_limits import RateLimits
+from rebalancer.application.ports.telemetry import Metrics
 from rebalancer.application.quotas import Quotas
 from rebalancer.application.quote_subscription import (
     HoldSubscription,
@@ -87,6 +88,7 @@ from rebalancer.entrypoints.http.quote_hub import QuoteHub
 from rebalancer.entrypoints.http.quote_streams import QuoteStreams, StreamTimes
 from rebalancer.entrypoints.http.rate_limits import RateLimiter
 from rebalancer.entrypoints.http.request_batching import RequestBatcher
+from rebalancer.entrypoints.http.request_metrics import count_requests
 from rebalancer.entrypoints.http.request_origin import note_origins
 from rebalancer.entrypoints.http.routes.rebalance import is_quick
 from rebalancer.entrypoints.http.security_headers import add_security_headers
@@ -172,7 +174,11 @@ def application(
             refuse_indirect_requests(limited) if direct_only else limited,
             encrypted=settings.tls_certificate is not None,
         )
-        app.asgi_handler = note_origins(note_devices(secured), proxies=settings.trusted_proxies)
+        app.asgi_handler = note_origins(
+            note_devices(secured),
+            proxies=settings.trusted_proxies,
+            observe=count_requests(await container.get(Metrics)),
+        )
         app.state.readiness = Readiness(await container.get(CheckHealth))
         background: list[PeriodicTasks | QuoteSubscriber] = []
         if does_jobs:

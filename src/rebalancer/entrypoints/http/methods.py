@@ -48,7 +48,10 @@ def complete_methods(app: ASGIApp, routes: Iterable[BaseRoute]) -> ASGIApp:
 
         if is_head:
             as_get: Any = {**scope, "method": "GET"}
-            await app(as_get, receive_end, send_adapted)
+            try:
+                await app(as_get, receive_end, send_adapted)
+            finally:  # what was noted in the copy: the route and the user
+                scope.update({name: as_get[name] for name in as_get if name not in scope})
         else:
             await app(scope, receive, send_adapted)
 

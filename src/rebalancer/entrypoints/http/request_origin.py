@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -26,13 +27,20 @@ _VALID_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 log = logging.getLogger("rebalancer.access")
 
 
-def note_origins(app: ASGIApp, *, proxies: int) -> ASGIApp:
+Observe = Callable[[Any, int, float], None]
+"""Takes the scope of an answered request, its status, and the seconds until its answer began."""
+
+
+def note_origins(
+    app: ASGIApp, *, proxies: int, observe: Observe = lambda scope, status, seconds: None
+) -> ASGIApp:
     """Return an application that notes the origin of each request, and logs each answer.
 
     Args:
         app: The application.
         proxies: Trusted proxies. The last one may name the request with ``X-Request-ID``; without
             a proxy every request gets a new id, so that clients cannot forge entries of the log.
+        observe: Called at the end of each request.
     """
 
     async def wrapped(scope: Any, receive: Receive, send: Send) -> None:
@@ -40,13 +48,14 @@ def note_origins(app: ASGIApp, *, proxies: int) -> ASGIApp:
             await app(scope, receive, send)
             return
         started, status = time.perf_counter(), 0
+        answered: float | None = None
         origin = _origin_of(scope, proxies)
         header = (REQUEST_ID, str(origin.request).encode())
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, answered = message["status"], time.perf_counter()
                 message["headers"] = [*message.get("headers", ()), header]
             await send(message)
 
@@ -56,15 +65,17 @@ def note_origins(app: ASGIApp, *, proxies: int) -> ASGIApp:
         finally:
             if (owner := noted_owner(scope)) is not None:
                 current_user.set(owner)
+            ended = time.perf_counter()
             log.info(
                 "request",
                 extra={
                     "method": scope["method"],
                     "path": scope["path"],
                     "status": status,  # 0 if the client hung up before an answer
-                    "ms": round((time.perf_counter() - started) * 1000, 1),
+                    "ms": round((ended - started) * 1000, 1),
                 },
             )
+            observe(scope, status, (answered or ended) - started)
             current_origin.reset(noted)
             current_user.reset(user)
 

@@ -71,6 +71,7 @@ def serve(
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.ports.store import Database
     from rebalancer.entrypoints import server
+    from rebalancer.wiring.telemetry import serve_metrics
 
     chosen = settings()
     chosen = attrs.evolve(
@@ -101,6 +102,8 @@ def serve(
         click.echo(f"Listening on {address}{pages}{account}")
         if chosen.app:
             click.echo(_describe_app(address, demo))
+        if metrics is not None:
+            click.echo(f"Metrics at {metrics}")
         click.echo(_describe_limits(chosen, limits))
         if chosen.has_public_key:
             click.echo(
@@ -108,7 +111,8 @@ def serve(
                 "REBALANCER_SECRET_KEY to serve others."
             )
 
-    server.serve(chosen, started, (DEMO_EMAIL, DEMO_PASSWORD) if demo else None)
+    with serve_metrics(chosen) as metrics:
+        server.serve(chosen, started, (DEMO_EMAIL, DEMO_PASSWORD) if demo else None)
 
 
 def _describe_app(address: str, demo: bool) -> str:

@@ -36,22 +36,26 @@ def worker(concurrency: int | None, grace: float) -> None:
     from rebalancer.application.market_data import PrepareStores
     from rebalancer.entrypoints.worker import work
     from rebalancer.wiring.container import build_container
+    from rebalancer.wiring.telemetry import serve_metrics
 
     chosen = settings()
     chosen = attrs.evolve(chosen, jobs_at_once=concurrency or chosen.jobs_at_once)
     chosen.check_mail()
     chosen.check_encryption()
     chosen.check_connections()
-    wired = build_container(sources(), settings=chosen)
     where = "database" if chosen.redis_url is None else "queue"
     amount = "one job" if chosen.jobs_at_once == 1 else f"{chosen.jobs_at_once} jobs"
 
     def started() -> None:
         click.echo(f"Working on {amount} at a time, from the {where}, until SIGTERM or Ctrl-C.")
+        if metrics is not None:
+            click.echo(f"Metrics at {metrics}")
 
-    try:
-        check_tables(wired)
-        wired.get(PrepareStores)  # reports a missing package now rather than in a job
-        work(chosen, wired, grace=grace, started=started)
-    finally:
-        wired.close()
+    with serve_metrics(chosen) as metrics:
+        wired = build_container(sources(), settings=chosen)
+        try:
+            check_tables(wired)
+            wired.get(PrepareStores)  # reports a missing package now rather than in a job
+            work(chosen, wired, grace=grace, started=started)
+        finally:
+            wired.close()

@@ -1,0 +1,1 @@
+"""Metrics for Prometheus, shared by the processes of a server."""
