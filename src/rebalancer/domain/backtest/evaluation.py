@@ -28,8 +28,10 @@ from rebalancer.domain.backtest.result import (
 )
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.frequency import DAILY, ObservationFrequency
+from rebalancer.domain.policy.learned import LearnedPolicy
 from rebalancer.domain.policy.policy import Policy
 from rebalancer.domain.policy.rules import parse_rule
+from rebalancer.domain.policy.skeleton import RecordedPolicy, Skeleton, find_skeleton
 from rebalancer.domain.portfolio.costs import CostModel
 
 BAND = "band"
@@ -37,6 +39,9 @@ BAND = "band"
 
 EQUAL_EXPOSURE = "monthly at its exposure"
 """The baseline that invests the policy's average exposure and holds the rest in cash."""
+
+SKELETON = "its own average"
+"""The baseline that holds a learned policy's average mix and exposure, see `policy.skeleton`."""
 
 BEST_RULE = "{} (best on training data)"
 """Label of a rule that was chosen on training data."""
@@ -143,6 +148,9 @@ class Judgement:
         sweep: Gain over the monthly rule at each of `SWEEP_BPS`.
         break_even_bps: Cost at which that gain vanishes; None if it does not within the sweep.
         seeds: Gain over the monthly rule of each member of an ensemble, in the seeds' order.
+        seed_drawdowns: Drawdown beyond exposure of each of these members.
+        skeleton: What a learned policy holds on average; None for a rule.
+        skeleton_comparison: Comparison with it; None for a rule, and where it was not requested.
         values: (R,) the policy's wealth after each close, per 1 invested.
         window: The window's rows and the returns of cash; None if unknown.
     """
@@ -155,6 +163,9 @@ class Judgement:
     sweep: tuple[CostPoint, ...]
     break_even_bps: float | None
     seeds: tuple[float, ...] = ()
+    seed_drawdowns: tuple[float | None, ...] = ()
+    skeleton: Skeleton | None = attrs.field(default=None, eq=False, repr=False)
+    skeleton_comparison: Comparison | None = None
     values: Floats = attrs.field(factory=lambda: np.ones(0), eq=False, repr=False)
     window: MeasuredWindow | None = attrs.field(default=None, eq=False, repr=False)
 
@@ -259,6 +270,8 @@ def evaluate(
     chosen_rule: str | None = None,
     trials: int | None = None,
     seed: int = 0,
+    sweep: bool = True,
+    skeletons: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> PanelEvaluation:
     """Compare policies with their baselines.
@@ -272,6 +285,8 @@ def evaluate(
             choice, if it has one.
         trials: Number of policies tried in all; None: the number of ``policies``.
         seed: Seed of the bootstrap behind intervals.
+        sweep: Whether to repeat the simulation at each of `SWEEP_BPS`.
+        skeletons: Whether to compare learned policies with what they hold on average.
         progress: Receives the name of each policy after each of its judgements.
 
     Raises:
@@ -281,7 +296,15 @@ def evaluate(
     check_trials(count, len(policies))
     others = [parse_rule(BAND), *(one for one in against if one.name not in (BASELINE, BAND))]
     evaluators = [
-        _Evaluator(attrs.evolve(settings, risk_free=each.returns), each.label, others, count, seed)
+        _Evaluator(
+            attrs.evolve(settings, risk_free=each.returns),
+            each.label,
+            others,
+            trials=count,
+            seed=seed,
+            sweep=SWEEP_BPS if sweep else (),
+            skeletons=skeletons,
+        )
         for each in cash
     ]
     evaluations = []
@@ -325,10 +348,14 @@ class _Evaluator:
         settings: BacktestSettings,
         cash: str,
         others: Sequence[Policy],
+        *,
         trials: int,
         seed: int,
+        sweep: Sequence[float],
+        skeletons: bool,
     ) -> None:
         self.settings, self.cash, self.trials, self.seed = settings, cash, trials, seed
+        self.costs, self.skeletons = sweep, skeletons
         self.window = settings.window
         self.baseline = simulate(parse_rule(BASELINE), settings)
         self.others = [(other.name, simulate(other, settings)) for other in others]
@@ -337,7 +364,7 @@ class _Evaluator:
 
     def evaluate(self, policy: Policy, chosen: str | None) -> Judgement:
         """Compare a policy with the baselines; ``chosen`` is the best rule on training data."""
-        path = simulate(policy, self.settings)
+        path, skeleton = self._simulate_with_skeleton(policy)
         own = measure_performance(path, self.window, self.baseline)
         base = measure_performance(self.baseline, self.window, self.baseline)
         exposed = self._simulate_baseline_at(own.average_exposure, base.average_exposure)
@@ -353,29 +380,50 @@ class _Evaluator:
         sweep = [
             CostPoint(bps, self._sharpe(charged) - other)
             for bps, charged, other in zip(
-                SWEEP_BPS, self._simulate_sweep(policy), self.sweep, strict=True
+                self.costs, self._simulate_sweep(policy), self.sweep, strict=True
             )
         ]
+        members = list(self._simulate_members(policy))
+        usual = self._sharpe(self.baseline)
         return Judgement(
             cash=self.cash,
             performance=own,
             comparisons=tuple(comparisons),
-            drawdown_beyond_exposure=evidence.drawdown_beyond_exposure(
-                own.max_drawdown, own.average_exposure, base.max_drawdown, base.average_exposure
-            ),
+            drawdown_beyond_exposure=self._drawdown_beyond_exposure(path),
             subperiods=tuple(self._split_gain(path)),
             sweep=tuple(sweep),
-            break_even_bps=evidence.break_even_cost(SWEEP_BPS, [each.gain for each in sweep]),
-            seeds=tuple(self._gains_of_members(policy)),
+            break_even_bps=evidence.break_even_cost(self.costs, [each.gain for each in sweep]),
+            seeds=tuple(self._sharpe(each) - usual for each in members),
+            seed_drawdowns=tuple(self._drawdown_beyond_exposure(each) for each in members),
+            skeleton=skeleton,
+            skeleton_comparison=None
+            if skeleton is None
+            else self._compare(path, SKELETON, simulate(skeleton.policy, self.settings)),
             values=path.values,
             window=self.window,
         )
 
-    def _gains_of_members(self, policy: Policy) -> Iterator[float]:
-        """Yield the gain over the monthly rule of each member of an ensemble."""
+    def _simulate_with_skeleton(self, policy: Policy) -> tuple[EquityPath, Skeleton | None]:
+        """Simulate a policy, and find what it holds on average if that was requested."""
+        if not (self.skeletons and isinstance(policy, LearnedPolicy)):
+            return simulate(policy, self.settings), None
+        recorded = RecordedPolicy(policy)
+        path = simulate(recorded, self.settings)
+        return path, find_skeleton(policy, recorded.decisions)
+
+    def _simulate_members(self, policy: Policy) -> Iterator[EquityPath]:
+        """Simulate each member of an ensemble."""
         if isinstance(policy, Ensemble):
             for member in policy.members:
-                yield self._sharpe(simulate(member, self.settings)) - self._sharpe(self.baseline)
+                yield simulate(member, self.settings)
+
+    def _drawdown_beyond_exposure(self, path: EquityPath) -> float | None:
+        own, base = (
+            measure_performance(each, self.window, self.baseline) for each in (path, self.baseline)
+        )
+        return evidence.drawdown_beyond_exposure(
+            own.max_drawdown, own.average_exposure, base.max_drawdown, base.average_exposure
+        )
 
     def _compare(self, path: EquityPath, name: str, other: EquityPath) -> Comparison:
         window = self.window
@@ -427,7 +475,7 @@ class _Evaluator:
             )
 
     def _simulate_sweep(self, policy: Policy) -> Iterator[EquityPath]:
-        for bps in SWEEP_BPS:
+        for bps in self.costs:
             yield simulate(policy, attrs.evolve(self.settings, costs=CostModel.flat(bps)))
 
     def _sharpe(self, path: EquityPath) -> float:

@@ -100,12 +100,14 @@ class PooledGain:
         median: Median over panels of the same difference.
         probability: Probability that the mean is above 0, as in `SharpeGain`.
         deflated: Probability that it is above what the best of the trials shows by luck.
+        not_inferior: Probability that it is above minus the margin, by the same resamples.
     """
 
     interval: ConfidenceInterval
     median: float
     probability: float
     deflated: float
+    not_inferior: float = 0.5
 
 
 def block_rows(frequency: ObservationFrequency) -> int:
@@ -201,6 +203,7 @@ def pooled_gain(
     *,
     seed: int,
     trials: int = 1,
+    margin: float = 0.0,
     block: int | None = None,
     draws: int = DRAWS,
 ) -> PooledGain | None:
@@ -222,10 +225,15 @@ def pooled_gain(
     Deflation: the best of N trials without skill is expected to reach `best_of_luck` of N and this
     error squared. The deflated probability is that of a mean above it, by the same resamples.
 
+    Non-inferiority: the probability of a mean above ``-margin`` is one minus the p-value of the
+    one-sided test of "worse by the margin or more" (Piaggio et al. 2012, Reporting of
+    noninferiority and equivalence randomized trials, JAMA 308, 2594-2604).
+
     Args:
         panels: Returns of both strategies on each panel.
         seed: Seed of the bootstrap.
         trials: Number of strategies tried before this one was chosen, including itself.
+        margin: Largest loss of annual Sharpe ratio that counts as none, at least 0.
         block: Days of the calendar in a block; None: those of a month of the most frequent panel.
         draws: Number of resamples.
 
@@ -257,7 +265,10 @@ def pooled_gain(
     middle, median = float(every.mean()), float(np.median(every))
     spread = math.sqrt(days / block * float((np.asarray(errors) ** 2).mean()))
     if spread < _ALIKE:  # on every panel one is the other with leverage
-        return PooledGain(ConfidenceInterval(middle, middle, middle), median, 0.5, 0.5)
+        # The error is 0, so only the margin decides.
+        above = middle + margin
+        certain = 0.5 if abs(above) < _ALIKE else float(above > 0)
+        return PooledGain(ConfidenceInterval(middle, middle, middle), median, 0.5, 0.5, certain)
 
     random = np.random.default_rng(seed)
     count = days // block
@@ -279,6 +290,7 @@ def pooled_gain(
         median,
         float((finite * spread < middle).mean()),
         float((finite * spread < middle - luck * spread).mean()),
+        float((finite * spread < middle + margin).mean()),
     )
 
 

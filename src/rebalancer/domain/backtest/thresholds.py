@@ -1,4 +1,4 @@
-"""Thresholds of the promotion gate."""
+"""Thresholds: what a policy needs in order to serve, and to count as a proven gain."""
 
 from __future__ import annotations
 
@@ -34,6 +34,51 @@ class PromotionThresholds:
 
     def __attrs_post_init__(self) -> None:
         for name, (low, high) in THRESHOLD_RANGES.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise InvalidRequest(
+                    f"{value} is out of range; enter {low:g} to {high:g}",
+                    field=name,
+                    code="threshold_out_of_range",
+                )
+
+
+SERVING_RANGES = {
+    "margin": (0.0, 1.0),
+    "probability": (0.5, 1.0),
+    "drawdown": (-1.0, 1.0),
+    "drawdown_probability": (0.5, 1.0),
+    "orders": (0.0, 100.0),
+    "turnover": (0.0, 100.0),
+}
+"""Lowest and highest value of each of `ServingThresholds`."""
+
+
+@attrs.frozen
+class ServingThresholds:
+    """Figures that a procedure must reach by walk-forward for its policy to serve, see `serving`.
+
+    Attributes:
+        margin: Loss of annual Sharpe ratio that is tolerated.
+        probability: Least probability of a smaller loss, or of a gain, pooled over folds and
+            panels.
+        drawdown: Highest drawdown beyond exposure, median over folds and panels; -0.1: a tenth
+            shallower.
+        drawdown_probability: Least probability that this median is below 0.
+        orders: Most orders as a multiple of the monthly rule's, median over folds and panels.
+        turnover: Highest turnover as a multiple of the monthly rule's, median over folds and
+            panels.
+    """
+
+    margin: float = 0.10
+    probability: float = 0.8
+    drawdown: float = -0.10
+    drawdown_probability: float = 0.9
+    orders: float = 0.6
+    turnover: float = 1.5
+
+    def __attrs_post_init__(self) -> None:
+        for name, (low, high) in SERVING_RANGES.items():
             value = getattr(self, name)
             if not low <= value <= high:
                 raise InvalidRequest(
