@@ -132,7 +132,7 @@ def test_worst_days_are_the_steepest_part_of_the_largest_drawdown():
     assert len(worst_days(days, np.zeros(8))) == 0
 
 
-def test_without_the_crash_its_days_count_no_longer():
+def test_days_of_the_crash_are_left_out():
     whole = compare(pairs_with(results(), "baseline"), TERMS)
     rest = leave_out_crash(results(), TERMS)
     assert whole is not None and rest.comparison is not None
@@ -140,7 +140,7 @@ def test_without_the_crash_its_days_count_no_longer():
     assert rest.drawdown != find_medians(results()).drawdown
 
 
-def test_criteria_decide_and_say_why():
+def test_criteria_name_the_reasons_of_a_failure():
     found = judged(results(), drawdown=1.0, drawdown_probability=0.5)
     names = [each.name for each in found.criteria]
     assert names == [
