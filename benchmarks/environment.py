@@ -25,7 +25,7 @@ from rebalancer.adapters.rl.regimes import StoredRegimes
 from rebalancer.adapters.rl.rewards import make_reward
 from rebalancer.adapters.rl.worlds import WEEKS, Worlds, draw_worlds
 from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.policy.actions import ACTIONS
+from rebalancer.domain.policy.features import INPUTS_1
 
 PORTFOLIOS, FEW = 1_024, 8
 ASSETS, DAYS, WORLDS = 30, 1_500, 64
@@ -121,9 +121,9 @@ def _alone(ready: Barrier, answers: SimpleQueue[float]) -> None:
 
 
 def _actions(spread: float) -> NDArray[np.float32]:
-    """Draw actions around the neutral one, shape (L, B, `ACTIONS`)."""
+    """Draw actions around the neutral one, shape (L, B, `INPUTS_1.actions`)."""
     random = np.random.default_rng(3)
-    drawn = random.normal(0.0, spread, (WEEKS, PORTFOLIOS, len(ACTIONS)))
+    drawn = random.normal(0.0, spread, (WEEKS, PORTFOLIOS, len(INPUTS_1.actions)))
     return drawn.clip(-1, 1).astype(np.float32)
 
 

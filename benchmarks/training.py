@@ -19,7 +19,7 @@ from benchmarks.figures import Figure, best_of
 from rebalancer.adapters.rl.algorithms.ppo import ALGORITHM, ROLLOUT
 from rebalancer.adapters.rl.environment import RebalancingVecEnv
 from rebalancer.adapters.rl.rewards import make_reward
-from rebalancer.domain.policy.features import FEATURES
+from rebalancer.domain.policy.features import INPUTS_1
 
 ROLLOUTS = 3
 """Timed rollouts, after one for warming up."""
@@ -70,7 +70,7 @@ def _inference(model: PPO) -> Iterator[Figure]:
     """Evaluate the same network in numpy, as it is served, and through SB3."""
     network = ALGORITHM.network(model)
     for count in OBSERVATIONS:
-        observed = np.random.default_rng(5).normal(0.0, 1.0, (count, len(FEATURES)))
+        observed = np.random.default_rng(5).normal(0.0, 1.0, (count, len(INPUTS_1.features)))
         single = observed.astype(np.float32)
         ours, answers = best_of(lambda: network.actions(observed), least=20)  # noqa: B023
         peer, others = best_of(

@@ -12,8 +12,7 @@ import numpy as np
 
 from rebalancer.adapters.rl.catalog import load_version, save_version
 from rebalancer.domain.market.regimes import RegimeModel
-from rebalancer.domain.policy.actions import ACTIONS
-from rebalancer.domain.policy.features import FEATURES
+from rebalancer.domain.policy.features import INPUTS_1
 from rebalancer.domain.policy.learned import LearnedPolicy
 from rebalancer.domain.policy.model_card import (
     PolicyCard,
@@ -33,7 +32,7 @@ REGIMES = RegimeModel(
     covariances=(np.eye(2) * 0.5, np.eye(2) * 0.7, np.eye(2)),
 )
 
-GRID = np.random.default_rng(5).uniform(-1, 1, (7, len(ACTIONS)))
+GRID = np.random.default_rng(5).uniform(-1, 1, (7, len(INPUTS_1.actions)))
 """Discrete actions."""
 
 TRAINING = TrainingRecord(
@@ -92,7 +91,12 @@ FAILED_GATE: dict[str, Any] = {
 
 def a_network(seed: int, *, grid: Any = None, hidden: int = 6, size: float = 0.4) -> Network:
     dice = np.random.default_rng(seed)
-    widths = (len(FEATURES), hidden, hidden, len(ACTIONS) if grid is None else len(grid))
+    widths = (
+        len(INPUTS_1.features),
+        hidden,
+        hidden,
+        len(INPUTS_1.actions) if grid is None else len(grid),
+    )
     layers = list(pairwise(widths))
     return Network(
         weights=tuple(dice.normal(0, size, shape) for shape in layers),
@@ -108,8 +112,8 @@ def a_learned(seed: int = 0, *, name: str = "ppo", grid: Any = None, **changes: 
         networks=(a_network(seed, grid=grid), a_network(seed + 1000, grid=grid)),
         regimes=REGIMES,
         rule=parse_rule("band:frequency=weekly"),
-        lowest=np.full(len(FEATURES), -4.0),
-        highest=np.full(len(FEATURES), 4.0),
+        lowest=np.full(len(INPUTS_1.features), -4.0),
+        highest=np.full(len(INPUTS_1.features), 4.0),
         most_spread=0.9,
         chosen_rule="trend",
     )

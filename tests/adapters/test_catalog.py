@@ -20,8 +20,7 @@ import pytest
 
 from rebalancer.adapters.rl.catalog import SHIPPED, FolderPolicies, load_version, save_version
 from rebalancer.domain.errors import InvalidRequest, NotFound
-from rebalancer.domain.policy.actions import ACTIONS
-from rebalancer.domain.policy.features import FEATURES, SLEEVES
+from rebalancer.domain.policy.features import INPUTS_1
 from rebalancer.domain.policy.model_card import PolicyKind
 from rebalancer.domain.policy.network import Network
 from rebalancer.domain.policy.policy import identity
@@ -74,7 +73,7 @@ def test_loaded_version_decides_as_the_saved_one(tmp_path: Path, name: str) -> N
     assert sorted(one.name for one in folder.parent.iterdir()) == [f"{name}-2"]
     served, card = load_version(folder)
     assert (served.name, served.version) == (f"{name}@2", f"{name}@2")
-    observed = np.random.default_rng(1).uniform(-3, 3, (50, len(FEATURES)))
+    observed = np.random.default_rng(1).uniform(-3, 3, (50, len(INPUTS_1.features)))
     for made, again in zip(learned.networks, served.networks, strict=True):
         np.testing.assert_allclose(
             again.outputs(observed), made.outputs(observed), rtol=0, atol=1e-5
@@ -93,16 +92,16 @@ def test_loaded_version_decides_as_the_saved_one(tmp_path: Path, name: str) -> N
     assert served.regimes.names == REGIMES.names
     assert served.rule.name == "band:frequency=weekly"
     assert (served.most_spread, served.chosen_rule) == (0.9, "trend")
-    assert served.lowest.tolist() == [-4.0] * len(FEATURES)
+    assert served.lowest.tolist() == [-4.0] * len(INPUTS_1.features)
     assert card.model_card is not None
     assert card.model_card.training == training
     assert (
         card.model_card.weights == hashlib.sha256((folder / "weights.npz").read_bytes()).hexdigest()
     )
     assert (card.name, card.kind, card.lookback) == (f"{name}@2", PolicyKind.LEARNED, 253)
-    assert list(card.model_card.features) == [feature.name for feature in FEATURES]
-    assert list(card.model_card.actions) == [action.name for action in ACTIONS]
-    assert card.model_card.sleeves == tuple(sleeve.name for sleeve in SLEEVES)
+    assert list(card.model_card.features) == [feature.name for feature in INPUTS_1.features]
+    assert list(card.model_card.actions) == [action.name for action in INPUTS_1.actions]
+    assert card.model_card.sleeves == tuple(sleeve.name for sleeve in INPUTS_1.sleeves)
     assert (card.model_card.networks, card.model_card.evidence) == (2, {})
 
 
@@ -120,7 +119,7 @@ def test_whatever_decisions_follow_from_has_its_own_identity(tmp_path: Path) -> 
         {"seed": 1},
         {"most_spread": 0.2},
         {"regimes": model},
-        {"lowest": np.full(len(FEATURES), -3.0)},
+        {"lowest": np.full(len(INPUTS_1.features), -3.0)},
         {"rule": _rule("monthly")},
     ]
     found = [
@@ -163,7 +162,7 @@ def test_a_version_is_never_overwritten(tmp_path: Path) -> None:
         ({"networks": (a_network(1),)}, "has 1 networks, and manifest.json 2 seeds"),
         ({"networks": (a_network(1), a_network(2, grid=GRID))}, "use different grids of actions"),
         ({"networks": (a_network(1), a_network(2, size=1e39))}, "number that is not finite"),
-        ({"highest": np.full(len(FEATURES), -5.0)}, "a lowest input exceeds the highest"),
+        ({"highest": np.full(len(INPUTS_1.features), -5.0)}, "a lowest input exceeds the highest"),
         ({"chosen_rule": "nonsense"}, "unknown policy 'nonsense'"),
         ({"evidence": {"odd": object()}}, "evidence: the evidence cannot be encoded as JSON"),
     ],
@@ -250,7 +249,17 @@ def other_regimes(folder: Path) -> None:
 
 
 def other_features(folder: Path) -> None:
+    features = manifest(folder)["features"]
+    features[0]["name"] = "sunspots"
+    rewrite(folder, features=features)
+
+
+def fewer_features(folder: Path) -> None:
     rewrite(folder, features=manifest(folder)["features"][1:])
+
+
+def other_sleeves(folder: Path) -> None:
+    rewrite(folder, sleeves=[{**manifest(folder)["sleeves"][0], "name": "luck"}])
 
 
 def other_scale(folder: Path) -> None:
@@ -304,9 +313,10 @@ BROKEN: list[tuple[Callable[[Path], Any], str]] = [
     (lambda f: rewrite(f, fallback="hold tight"), "unknown policy 'hold tight'"),
     (other_regimes, "the checksum of the model of regimes does not match"),
     (other_features, "trained for other features than this version of rebalancer has; train it"),
+    (fewer_features, r"lowest has shape \(26,\); it must be \(25,\)"),
     (other_scale, "trained for other features than"),
     (lambda f: rewrite(f, actions=["up", "down"]), "trained for other actions than"),
-    (lambda f: rewrite(f, sleeves=[], actions=[]), "trained for other actions and sleeves than"),
+    (other_sleeves, "trained for other actions and sleeves than"),
 ]
 
 
@@ -503,8 +513,8 @@ def test_networks_of_one_layer_are_networks(tmp_path: Path) -> None:
     dice = np.random.default_rng(2)
     flat = tuple(
         Network(
-            weights=(dice.normal(size=(len(FEATURES), len(ACTIONS))),),
-            biases=(dice.normal(size=len(ACTIONS)),),
+            weights=(dice.normal(size=(len(INPUTS_1.features), len(INPUTS_1.actions))),),
+            biases=(dice.normal(size=len(INPUTS_1.actions)),),
         )
         for _ in range(2)
     )

@@ -15,7 +15,11 @@ from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.env_checker import check_env as sb3_check
 
 from rebalancer.adapters.market_data.sample import SamplePrices
-from rebalancer.adapters.rl.environment import GRID, RebalancingEnv, RebalancingVecEnv
+from rebalancer.adapters.rl.environment import (
+    RebalancingEnv,
+    RebalancingVecEnv,
+    discrete_actions,
+)
 from rebalancer.adapters.rl.rewards import (
     DRAWDOWN_PRICE,
     VARIANCE_PRICE,
@@ -32,17 +36,10 @@ from rebalancer.domain.backtest.step import step
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.policy.actions import ACTIONS, LEAST_INVESTED, interpret_actions
-from rebalancer.domain.policy.features import (
-    FEATURES,
-    FURTHEST,
-    LOOKBACK,
-    MARKET_FEATURES,
-    SLEEVES,
-    market_features,
-    portfolio_features,
-)
+from rebalancer.domain.policy.actions import LEAST_INVESTED, interpret_actions
+from rebalancer.domain.policy.features import FURTHEST, INPUTS_1, LOOKBACK
 from rebalancer.domain.policy.network import Network
+from rebalancer.domain.policy.observation import market_features, portfolio_features
 from rebalancer.domain.policy.policy import Frequency
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.book import Book
@@ -51,7 +48,7 @@ from tests.builders import names, prices
 from tests.networks import REGIMES, a_learned
 
 WEEKS = 6
-NAMES = [action.name for action in ACTIONS]
+NAMES = [action.name for action in INPUTS_1.actions]
 
 
 @cache
@@ -76,13 +73,13 @@ def by_hand(growth: Any, *, targets: Any = (0.5, 0.5), volatility: float = 0.26)
     wanted[0, :2] = targets
     relatives = np.ones((1, weeks, 8), dtype=np.float32)
     relatives[0, :, :2] = moves
-    shape = (1, weeks + 1, len(SLEEVES), 8)
+    shape = (1, weeks + 1, len(INPUTS_1.sleeves), 8)
     return Worlds(
         targets=wanted,
         present=np.arange(8)[None, :] < 2,
         days=(np.datetime64("2021-06-07") + 7 * np.arange(weeks + 1))[None, :],
         growth=relatives,
-        features=np.zeros((1, weeks + 1, len(MARKET_FEATURES)), dtype=np.float32),
+        features=np.zeros((1, weeks + 1, len(INPUTS_1.market)), dtype=np.float32),
         sleeves=np.broadcast_to(wanted[:, None, None, :], shape).astype(np.float32),
         volatility=np.full((1, weeks + 1), volatility, dtype=np.float32),
         monthly=np.full((1, weeks), 0.0078125, dtype=np.float32),
@@ -98,7 +95,11 @@ def crashed(made: Worlds, *, week: int) -> Worlds:
 
 
 def random_actions(steps: int, count: int, *, seed: int = 0) -> Any:
-    return np.random.default_rng(seed).uniform(-1, 1, (steps, count, len(ACTIONS))).astype("f4")
+    return (
+        np.random.default_rng(seed)
+        .uniform(-1, 1, (steps, count, len(INPUTS_1.actions)))
+        .astype("f4")
+    )
 
 
 # Checkers and learners.
@@ -132,7 +133,7 @@ def test_sb3_learns_from_many_portfolios_at_once() -> None:
     assert all(bool(weight.isfinite().all()) for weight in after)
     assert any(bool((one != other).any()) for one, other in zip(before, after, strict=True))
     chosen, _ = dqn.predict(env.reset(), deterministic=True)
-    assert chosen.shape == (16,) and (chosen < len(GRID)).all()
+    assert chosen.shape == (16,) and (chosen < len(discrete_actions(INPUTS_1))).all()
 
 
 # One portfolio and many.
@@ -150,7 +151,9 @@ def test_vector_environment_equals_single_environments(name: str, discrete: bool
         np.testing.assert_array_equal(single.reset(seed=seed + place)[0], seen[place])
     actions = random_actions(steps, count)
     if discrete:
-        actions = np.random.default_rng(0).integers(0, len(GRID), (steps, count))
+        actions = np.random.default_rng(0).integers(
+            0, len(discrete_actions(INPUTS_1)), (steps, count)
+        )
     ruined = ended = 0
     for act in actions:
         seen, rewards, done, infos = many.step(act)
@@ -233,7 +236,7 @@ def test_vector_environment_has_only_shared_attributes() -> None:
 def test_ruin_terminates_and_the_end_of_a_world_truncates() -> None:
     fall = [[1.0, 1.0], [0.04, 0.04], [1.0, 1.0]]
     simulation = Simulation(by_hand(fall), range(40), reward=MeanVariance())
-    whole = np.tile(np.zeros(len(ACTIONS)), (40, 1))
+    whole = np.tile(np.zeros(len(INPUTS_1.actions)), (40, 1))
     whole[:, NAMES.index("band")] = whole[:, NAMES.index("patience")] = -1.0
     rewards, ruined, ended = simulation.step(whole)
     assert not ruined.any() and not ended.any()
@@ -256,7 +259,7 @@ def test_end_of_episode_is_terminal_or_truncated() -> None:
     made = crashed(a_few(), week=2)
     many = RebalancingVecEnv(made, make_reward("mean_variance"), 40, seed=0)
     many.reset()
-    whole = np.zeros((40, len(ACTIONS)), dtype=np.float32)
+    whole = np.zeros((40, len(INPUTS_1.actions)), dtype=np.float32)
     whole[20:, NAMES.index("risk")] = -1.0
     for week in range(WEEKS):
         _, _, done, infos = many.step(whole)
@@ -267,7 +270,9 @@ def test_end_of_episode_is_terminal_or_truncated() -> None:
             assert not any(kinds)
         if week == WEEKS - 1:
             assert done[20:].all() and all(kinds[20:])
-    assert all(info["terminal_observation"].shape == (len(FEATURES),) for info in infos[20:])
+    assert all(
+        info["terminal_observation"].shape == (len(INPUTS_1.features),) for info in infos[20:]
+    )
 
 
 # No second accounting.
@@ -280,7 +285,7 @@ def test_a_step_by_hand() -> None:
     rate = CHEAPEST * (DEAREST / CHEAPEST) ** drawn[1] * 1e-4
     interest = (1.0 + HIGHEST_RATE * drawn[3]) ** (1 / 52)
     share = 1.0 if drawn[4] < 0.5 else 0.3 + 0.7 * drawn[5]
-    action = np.zeros(len(ACTIONS)).copy()
+    action = np.zeros(len(INPUTS_1.actions)).copy()
     action[NAMES.index("risk")] = -1.0
     action[NAMES.index("band")] = action[NAMES.index("patience")] = -1.0
     simulation.step(action[None])
@@ -313,7 +318,7 @@ def test_a_step_is_the_domains_step_costs_included(seed: int) -> None:
     paid = 0.0
     for week, action in enumerate(random_actions(WEEKS, 1, seed=seed).astype(np.float64)):
         sleeves = made.sleeves[world, week].astype(np.float64)[None]
-        decision = interpret_actions(action, book, sleeves, np.array([True]))
+        decision = interpret_actions(action, book, sleeves, np.array([True]), INPUTS_1)
         growth = made.growth[world, week] / (1.0 + HIGHEST_RATE * drawn[3]) ** (1 / 52)
         book, done = step(book, decision, charges, growth, 1.0, made.days[world, week + 1 :][:1])
         simulation.step(action)
@@ -337,7 +342,7 @@ def test_money_is_conserved(dice: int, size: float) -> None:
     for _ in range(WEEKS - 1):
         before, week = simulation.book, int(simulation.week[0])
         growth = made.growth[simulation.world, week] / simulation.cash_growth[:, None]
-        simulation.step(random.normal(0, size, (8, len(ACTIONS))))
+        simulation.step(random.normal(0, size, (8, len(INPUTS_1.actions))))
         after = simulation.book
         held = after.values / growth
         gains = (held * (growth - 1.0)).sum(axis=1)
@@ -352,9 +357,9 @@ def test_money_is_conserved(dice: int, size: float) -> None:
 
 def neutral_policy() -> Any:
     """A network that always answers zeros."""
-    layer = np.zeros((len(FEATURES), len(ACTIONS)))
-    nothing = Network(weights=(layer,), biases=(np.zeros(len(ACTIONS)),))
-    far = np.full(len(FEATURES), FURTHEST)
+    layer = np.zeros((len(INPUTS_1.features), len(INPUTS_1.actions)))
+    nothing = Network(weights=(layer,), biases=(np.zeros(len(INPUTS_1.actions)),))
+    far = np.full(len(INPUTS_1.features), FURTHEST)
     # The rule that it falls back on is another one, so that falling back would show.
     return a_learned(networks=(nothing,), lowest=-far, highest=far, rule=parse_rule("monthly"))
 
@@ -396,7 +401,7 @@ def test_the_neutral_action_is_the_weekly_band_rule_in_the_simulation() -> None:
         assert decision.due.all()
         book, done = step(book, decision, simulation.charges, growth, 1.0, days)
         traded += int(done.count.sum())
-        simulation.step(np.zeros((12, len(ACTIONS))))
+        simulation.step(np.zeros((12, len(INPUTS_1.actions))))
         np.testing.assert_allclose(simulation.book.values, book.values, rtol=0, atol=1e-12)
         np.testing.assert_allclose(simulation.book.cash, book.cash, rtol=0, atol=1e-12)
         np.testing.assert_array_equal(simulation.book.traded, book.traded)
@@ -678,7 +683,7 @@ def test_outcome_of_a_week_by_hand() -> None:
         by_hand([[0.75, 0.75], [1.25, 1.25]], volatility=0.5), [seed], reward=Listening()
     )
     for _ in range(2):
-        simulation.step(np.zeros((1, len(ACTIONS))))
+        simulation.step(np.zeros((1, len(INPUTS_1.actions))))
     unit = 0.5 / np.sqrt(52)
     interest = (1.0 + HIGHEST_RATE * drawn[3]) ** (1 / 52)
     rate = simulation.book.cost_rate[0]

@@ -12,7 +12,7 @@ from rebalancer.adapters.rl.catalog import SHIPPED, FolderPolicies, load_version
 from rebalancer.domain.backtest.engine import BacktestSettings, simulate
 from rebalancer.domain.market import indicators
 from rebalancer.domain.policy.actions import invested_share
-from rebalancer.domain.policy.features import FEATURES
+from rebalancer.domain.policy.features import INPUTS_1
 from rebalancer.domain.policy.learned import LearnedDecision
 from rebalancer.domain.policy.policy import Frequency
 from rebalancer.domain.policy.rules import parse_rule
@@ -135,7 +135,10 @@ def test_a_proposal_explains_itself(shelf, name):
     text = " ".join(remarks)
     for words in ("market regime of the targets", "in this mix: ", "are not traded"):
         assert words in text
-    assert any(feature.name in remarks[-1] for feature in FEATURES) or "nothing is" in remarks[-1]
+    assert (
+        any(feature.name in remarks[-1] for feature in INPUTS_1.features)
+        or "nothing is" in remarks[-1]
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -15,12 +15,12 @@ from rebalancer.adapters.rl.worlds import draw_worlds
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.policy.algorithms import ALGORITHMS
 from rebalancer.domain.policy.algorithms import REWARDS as DESCRIPTIONS
-from rebalancer.domain.policy.features import FEATURES
+from rebalancer.domain.policy.features import INPUTS_1
 from rebalancer.domain.policy.training import TrainingPlan, check_name
 from tests.builders import prices
 from tests.networks import REGIMES, a_network
 
-OBSERVED = np.random.default_rng(4).uniform(-3, 3, (500, len(FEATURES))).astype(np.float32)
+OBSERVED = np.random.default_rng(4).uniform(-3, 3, (500, len(INPUTS_1.features))).astype(np.float32)
 
 
 @pytest.fixture(scope="module")

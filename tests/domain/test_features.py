@@ -14,18 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.policy.actions import ACTIONS
-from rebalancer.domain.policy.features import (
-    FEATURES,
-    FURTHEST,
-    LOOKBACK,
-    MARKET_FEATURES,
-    PORTFOLIO_FEATURES,
-    SLEEVES,
-    Feature,
-    market_features,
-    portfolio_features,
-)
+from rebalancer.domain.policy.features import FURTHEST, INPUTS_1, LOOKBACK, Feature
+from rebalancer.domain.policy.observation import market_features, portfolio_features
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.book import Book
 from tests.builders import a_book, names, prices
@@ -34,7 +24,7 @@ from tests.networks import REGIMES
 laws = settings(max_examples=20)
 
 
-def scaled(name: str, figure: float, features: tuple[Feature, ...] = FEATURES) -> float:
+def scaled(name: str, figure: float, features: tuple[Feature, ...] = INPUTS_1.features) -> float:
     """A figure as it is observed."""
     feature = next(one for one in features if one.name == name)
     return min(max((figure - feature.centre) / feature.scale, -FURTHEST), FURTHEST)
@@ -140,7 +130,7 @@ def test_market_features_equal_plain_loops(seed: int) -> None:
     assert seen.known.tolist() == [True]
     parity = parse_rule("risk_parity:window=252").decide(book, market).targets[0].tolist()
     expected = as_loops_see_it(closes.tolist(), targets, parity)
-    assert list(expected) == [feature.name for feature in MARKET_FEATURES]
+    assert list(expected) == [feature.name for feature in INPUTS_1.market]
     for place, (name, figure) in enumerate(expected.items()):
         assert seen.features[0, place] == pytest.approx(scaled(name, figure), abs=1e-9), name
     assert seen.volatility[0] == pytest.approx(0.15 * exp(expected["volatility"]), rel=1e-12)
@@ -159,9 +149,9 @@ def test_no_figure_of_the_outlook_stays_the_same() -> None:
     assert (np.abs(seen) <= FURTHEST).all()
 
 
-@pytest.mark.parametrize("place", range(len(SLEEVES)))
+@pytest.mark.parametrize("place", range(len(INPUTS_1.sleeves)))
 def test_a_sleeve_is_the_allocation_of_the_rule_that_it_names(place: int) -> None:
-    sleeve = SLEEVES[place]
+    sleeve = INPUTS_1.sleeves[place]
     asked = ",".join(f"{name}={value}" for name, value in sleeve.parameters.items())
     rule = parse_rule(sleeve.rule + (f":{asked}" if asked else ""))
     market = prices(4, LOOKBACK + 9, seed=8)
@@ -194,8 +184,8 @@ def test_the_standing_by_hand() -> None:
     ]
     expected = [
         [
-            scaled(one.name, figure, PORTFOLIO_FEATURES)
-            for one, figure in zip(PORTFOLIO_FEATURES, row, strict=True)
+            scaled(one.name, figure, INPUTS_1.portfolio)
+            for one, figure in zip(INPUTS_1.portfolio, row, strict=True)
         ]
         for row in figures
     ]
@@ -205,9 +195,9 @@ def test_the_standing_by_hand() -> None:
 
 
 def test_features_have_distinct_names_and_texts() -> None:
-    assert len({feature.name for feature in FEATURES}) == len(FEATURES)
-    assert all(one.meaning and one.source and one.scale > 0 for one in FEATURES)
-    assert MARKET_FEATURES + PORTFOLIO_FEATURES == FEATURES
+    assert len({feature.name for feature in INPUTS_1.features}) == len(INPUTS_1.features)
+    assert all(one.meaning and one.source and one.scale > 0 for one in INPUTS_1.features)
+    assert INPUTS_1.market + INPUTS_1.portfolio == INPUTS_1.features
 
 
 @laws
@@ -273,7 +263,7 @@ def test_prices_that_never_move_are_nothing_out_of_the_ordinary() -> None:
     market = PriceHistory.of(names(3), prices(1, LOOKBACK).dates, closes)
     seen = market_features(a_book([0.5, 0.3, 0.1], market=market), market, REGIMES)
     assert seen.known.tolist() == [True]
-    assert seen.features.tolist() == [[0.0] * len(MARKET_FEATURES)]
+    assert seen.features.tolist() == [[0.0] * len(INPUTS_1.market)]
     assert seen.volatility[0] < 1e-9
     assert np.isfinite(seen.sleeves).all()
     assert (seen.sleeves.sum(axis=2) <= 0.9 + 1e-12).all()
@@ -294,7 +284,7 @@ def test_one_asset_that_never_moves_among_others_leaves_all_finite() -> None:
 def test_a_single_asset_correlates_with_nothing_and_spreads_over_nothing() -> None:
     market = prices(1, LOOKBACK, seed=3)
     seen = market_features(a_book([1.0], market=market), market, REGIMES)
-    found = dict(zip((one.name for one in MARKET_FEATURES), seen.features[0], strict=True))
+    found = dict(zip((one.name for one in INPUTS_1.market), seen.features[0], strict=True))
     nothing = (
         "correlation",
         "correlation's rise",
@@ -358,8 +348,8 @@ def test_closes_before_the_lookback_are_not_looked_at() -> None:
 
 def test_the_documentation_lists_every_figure_and_every_number() -> None:
     told = (Path(__file__).parents[2] / "docs" / "ml_models.md").read_text(encoding="utf-8")
-    for feature in FEATURES:
+    for feature in INPUTS_1.features:
         row = f"| {feature.name} | {feature.meaning} | {feature.centre:g} ± {feature.scale:g} |"
         assert f"{row} {feature.source} |" in told, feature.name
-    for action in ACTIONS:
+    for action in INPUTS_1.actions:
         assert f"| {action.name} | {action.meaning} |" in told, action.name

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from rebalancer.domain.market import indicators
 from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.policy.features import FEATURES, LOOKBACK, portfolio_features
+from rebalancer.domain.policy.features import INPUTS_1, LOOKBACK
 from rebalancer.domain.policy.learned import Doubt, LearnedDecision, LearnedPolicy
+from rebalancer.domain.policy.observation import portfolio_features
 from rebalancer.domain.policy.policy import Decision, identity
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.policy.versions import BestRule
@@ -28,7 +29,7 @@ def a_policy(kind: str, seed: int) -> LearnedPolicy:
     if kind == "grid":
         return a_learned(seed, name="dqn", grid=GRID)
     if kind == "doubtful":
-        narrow = np.full(len(FEATURES), 0.6)
+        narrow = np.full(len(INPUTS_1.features), 0.6)
         return a_learned(seed, lowest=-narrow, highest=narrow, rule=parse_rule("trend:window=60"))
     if kind == "quarrelsome":
         return a_learned(seed, most_spread=0.15, rule=parse_rule("monthly"))

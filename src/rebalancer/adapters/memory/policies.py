@@ -15,8 +15,6 @@ from rebalancer.application.policy_registry import (
     describe_version,
 )
 from rebalancer.domain.arrays import Floats
-from rebalancer.domain.policy.actions import ACTIONS
-from rebalancer.domain.policy.features import FEATURES, SLEEVES
 from rebalancer.domain.policy.learned import LearnedPolicy
 from rebalancer.domain.policy.model_card import ModelCard, PolicyCard, TrainingRecord
 from rebalancer.domain.policy.training import check_name
@@ -57,9 +55,9 @@ class MemoryPolicies(PolicyRegistry):
         card = ModelCard(
             version=number,
             training=training,
-            features={feature.name: feature.meaning for feature in FEATURES},
-            actions={action.name: action.meaning for action in ACTIONS},
-            sleeves=tuple(sleeve.name for sleeve in SLEEVES),
+            features={feature.name: feature.meaning for feature in learned.inputs.features},
+            actions={action.name: action.meaning for action in learned.inputs.actions},
+            sleeves=tuple(sleeve.name for sleeve in learned.inputs.sleeves),
             networks=len(learned.networks),
             most_spread=learned.most_spread,
             fallback=learned.rule.name,

@@ -220,7 +220,8 @@ class FolderPolicies(PolicyRegistry):
 
 def _build_policy(manifest: Manifest, content: bytes) -> VersionedPolicy:
     """Build the policy of a manifest and its file of weights, if they fit together."""
-    weights = unpack_weights(content)
+    inputs = manifest.inputs()
+    weights = unpack_weights(content, len(inputs.features))
     if len(weights.networks) != len(manifest.seeds):
         raise IncompatibleVersion(
             f"{WEIGHTS} has {len(weights.networks)} networks, and {MANIFEST} "
@@ -238,6 +239,7 @@ def _build_policy(manifest: Manifest, content: bytes) -> VersionedPolicy:
         highest=weights.highest,
         most_spread=manifest.most_spread,
         chosen_rule=manifest.chosen_rule,
+        inputs=inputs,
         version=name,
         digest=manifest.policy_digest(),
     )

@@ -7,6 +7,7 @@ has exactly the path of a `RebalancingEnv` with seed ``s + i``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import gymnasium
@@ -20,25 +21,21 @@ from rebalancer.adapters.rl.simulation import Simulation
 from rebalancer.adapters.rl.worlds import Worlds
 from rebalancer.domain.arrays import Bools, Floats, Singles
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.policy.actions import ACTIONS
-from rebalancer.domain.policy.features import FEATURES, FURTHEST
-
-OBSERVED = spaces.Box(-FURTHEST, FURTHEST, (len(FEATURES),), np.float32)
-
-CONTINUOUS = spaces.Box(-1.0, 1.0, (len(ACTIONS),), np.float32)
+from rebalancer.domain.policy.features import FURTHEST, InputSet
 
 
-def _grid() -> Floats:
-    """Return the discrete actions, (A, `ACTIONS`): four invested shares times four mixes.
+@cache
+def discrete_actions(inputs: InputSet) -> Floats:
+    """Return the discrete actions, (N, A): four invested shares times four mixes.
 
     All have the same pace and bands: a learner that jumps between few actions needs wide bands more
     than a choice of bands.
     """
-    names = [action.name for action in ACTIONS]
+    names = [action.name for action in inputs.actions]
     actions = []
     for risk in (0.0, -0.35, -0.7, -1.0):
         for parity, momentum in ((0.0, 0.0), (0.5, 0.0), (1.0, 0.0), (0.5, 0.5)):
-            action = np.zeros(len(ACTIONS))
+            action = np.zeros(len(names))
             action[names.index("risk")] = risk
             action[names.index("risk parity")] = parity
             action[names.index("momentum")] = momentum
@@ -46,24 +43,30 @@ def _grid() -> Floats:
             action[names.index("band")] = 0.25
             action[names.index("patience")] = 0.9
             actions.append(action)
-    return np.array(actions)
+    grid = np.array(actions)
+    grid.setflags(write=False)
+    return grid
 
 
-GRID = _grid()
+def _spaces(inputs: InputSet, *, discrete: bool) -> tuple[Any, Any]:
+    """Return the spaces of observations and actions."""
+    observed = spaces.Box(-FURTHEST, FURTHEST, (len(inputs.features),), np.float32)
+    if discrete:
+        return observed, spaces.Discrete(len(discrete_actions(inputs)))
+    return observed, spaces.Box(-1.0, 1.0, (len(inputs.actions),), np.float32)
 
 
 class RebalancingEnv(gymnasium.Env[Singles, Any]):
     """One portfolio with weekly reviews, in a world drawn at each reset.
 
     An episode terminates if the portfolio is ruined, and is truncated at the end of its world. If
-    ``discrete``, actions are indices of `GRID` rather than vectors.
+    ``discrete``, actions are indices of `discrete_actions` rather than vectors.
     """
 
     def __init__(self, worlds: Worlds, reward: Reward, *, discrete: bool = False) -> None:
         self.metadata = {"render_modes": []}
-        self.observation_space = OBSERVED
-        self.action_space = spaces.Discrete(len(GRID)) if discrete else CONTINUOUS
-        self._discrete = discrete
+        self.observation_space, self.action_space = _spaces(worlds.inputs, discrete=discrete)
+        self._grid = discrete_actions(worlds.inputs) if discrete else None
         self._simulation = Simulation(worlds, [0], reward=reward)
 
     def reset(
@@ -78,7 +81,7 @@ class RebalancingEnv(gymnasium.Env[Singles, Any]):
         return self._simulation.observed[0].copy(), {}
 
     def step(self, action: Any) -> tuple[Singles, float, bool, bool, dict[str, Any]]:
-        actions = _as_vectors(np.asarray(action)[None], self._discrete)
+        actions = _as_vectors(np.asarray(action)[None], self._grid)
         rewards, ruined, ended = self._simulation.step(actions)
         seen = self._simulation.observed[0].copy()
         return seen, float(rewards[0]), bool(ruined[0]), bool(ended[0]), {}
@@ -90,11 +93,10 @@ class RebalancingVecEnv(VecEnv):
     def __init__(
         self, worlds: Worlds, reward: Reward, count: int, *, seed: int, discrete: bool = False
     ) -> None:
-        space = spaces.Discrete(len(GRID)) if discrete else CONTINUOUS
-        super().__init__(count, OBSERVED, space)
-        self._discrete = discrete
+        super().__init__(count, *_spaces(worlds.inputs, discrete=discrete))
+        self._grid = discrete_actions(worlds.inputs) if discrete else None
         self._simulation = Simulation(worlds, range(seed, seed + count), reward=reward)
-        self._actions: Floats = np.zeros((count, len(ACTIONS)))
+        self._actions: Floats = np.zeros((count, len(worlds.inputs.actions)))
         self._fresh = True
 
     def reset(self) -> Singles:
@@ -106,7 +108,7 @@ class RebalancingVecEnv(VecEnv):
         return self._simulation.observed.copy()
 
     def step_async(self, actions: NDArray[Any]) -> None:
-        self._actions = _as_vectors(actions, self._discrete)
+        self._actions = _as_vectors(actions, self._grid)
 
     def step_wait(self) -> tuple[Singles, Singles, Bools, list[dict[str, Any]]]:
         """Simulate a week; finished portfolios start again."""
@@ -151,5 +153,5 @@ class RebalancingVecEnv(VecEnv):
         return [False for _ in self._get_indices(indices)]
 
 
-def _as_vectors(actions: NDArray[Any], discrete: bool) -> Floats:
-    return GRID[actions.astype(np.intp)] if discrete else actions.astype(np.float64)
+def _as_vectors(actions: NDArray[Any], grid: Floats | None) -> Floats:
+    return actions.astype(np.float64) if grid is None else grid[actions.astype(np.intp)]

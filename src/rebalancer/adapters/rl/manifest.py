@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -13,9 +13,13 @@ import msgspec
 from msgspec import Meta
 
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.policy.actions import ACTIONS
 from rebalancer.domain.policy.algorithms import ALGORITHMS
-from rebalancer.domain.policy.features import FEATURES, SLEEVES
+from rebalancer.domain.policy.features import (
+    KNOWN_MARKET,
+    KNOWN_PORTFOLIO,
+    KNOWN_SLEEVES,
+    InputSet,
+)
 from rebalancer.domain.policy.learned import LearnedPolicy
 from rebalancer.domain.policy.model_card import ModelCard, TrainingRecord
 from rebalancer.domain.policy.rules import POLICIES
@@ -108,20 +112,7 @@ class Manifest(Document, frozen=True, kw_only=True):
             IncompatibleVersion: inputs or outputs of the networks differ, the name is taken, or
                 the model of regimes has another checksum.
         """
-        differing = [
-            name
-            for name, stored, known in (
-                ("features", self.features, _KNOWN_FEATURES),
-                ("actions", self.actions, _KNOWN_ACTIONS),
-                ("sleeves", self.sleeves, _KNOWN_SLEEVES),
-            )
-            if stored != known
-        ]
-        if differing:
-            raise IncompatibleVersion(
-                f"it was trained for other {' and '.join(differing)} than this version of "
-                "rebalancer has; train it again"
-            )
+        self.inputs()
         if self.name in POLICIES or self.name == LEARNED:
             raise IncompatibleVersion(f"the name {self.name} is taken; choose another name")
         if self.algorithm not in ALGORITHMS:
@@ -136,13 +127,42 @@ class Manifest(Document, frozen=True, kw_only=True):
         if digest(self.regimes) != self.regimes_sha256:
             raise IncompatibleVersion("the checksum of the model of regimes does not match")
 
+    def inputs(self) -> InputSet:
+        """Return the input set of the networks.
+
+        Raises:
+            IncompatibleVersion: this code lacks a feature, an action or a sleeve, or defines it
+                otherwise.
+        """
+        market = [KNOWN_MARKET[one.name] for one in self.features if one.name in KNOWN_MARKET]
+        rest = self.features[len(market) :]
+        portfolio = [KNOWN_PORTFOLIO[one.name] for one in rest if one.name in KNOWN_PORTFOLIO]
+        sleeves = [KNOWN_SLEEVES[one.name] for one in self.sleeves if one.name in KNOWN_SLEEVES]
+        inputs = InputSet(tuple(market), tuple(portfolio), tuple(sleeves))
+        differing = [
+            name
+            for name, stored, known in (
+                ("features", self.features, _documents(inputs.features, FeatureDocument)),
+                ("actions", self.actions, [one.name for one in inputs.actions]),
+                ("sleeves", self.sleeves, _documents(inputs.sleeves, SleeveDocument)),
+            )
+            if stored != known
+        ]
+        if differing:
+            raise IncompatibleVersion(
+                f"it was trained for other {' and '.join(differing)} than this version of "
+                "rebalancer has; train it again"
+            )
+        return inputs
+
     def model_card(self, *, shipped: bool) -> ModelCard:
+        inputs = self.inputs()
         return ModelCard(
             version=self.version,
             training=msgspec.convert(self, TrainingRecord, from_attributes=True),
-            features={feature.name: feature.meaning for feature in FEATURES},
-            actions={action.name: action.meaning for action in ACTIONS},
-            sleeves=tuple(sleeve.name for sleeve in SLEEVES),
+            features={feature.name: feature.meaning for feature in inputs.features},
+            actions={action.name: action.meaning for action in inputs.actions},
+            sleeves=tuple(sleeve.name for sleeve in inputs.sleeves),
             networks=len(self.seeds),
             most_spread=self.most_spread,
             fallback=self.fallback,
@@ -167,9 +187,11 @@ class Manifest(Document, frozen=True, kw_only=True):
         )
 
 
-_KNOWN_FEATURES = msgspec.convert(FEATURES, list[FeatureDocument], from_attributes=True)
-_KNOWN_ACTIONS = [action.name for action in ACTIONS]
-_KNOWN_SLEEVES = msgspec.convert(SLEEVES, list[SleeveDocument], from_attributes=True)
+PartT = TypeVar("PartT", FeatureDocument, SleeveDocument)
+
+
+def _documents(parts: Sequence[object], kind: type[PartT]) -> list[PartT]:
+    return [msgspec.convert(part, kind, from_attributes=True) for part in parts]
 
 
 def encode_manifest(
@@ -192,10 +214,10 @@ def encode_manifest(
         "format": FORMAT,
         "name": learned.name,
         "version": version,
-        "features": _KNOWN_FEATURES,
-        "actions": _KNOWN_ACTIONS,
+        "features": _documents(learned.inputs.features, FeatureDocument),
+        "actions": [action.name for action in learned.inputs.actions],
         # As they are: a conversion to documents would write 126 as 126.0.
-        "sleeves": [attrs.asdict(sleeve) for sleeve in SLEEVES],
+        "sleeves": [attrs.asdict(sleeve) for sleeve in learned.inputs.sleeves],
         "most_spread": learned.most_spread,
         "fallback": learned.rule.name,
         "chosen_rule": learned.chosen_rule,

@@ -16,14 +16,8 @@ from rebalancer.adapters.rl.worlds import Worlds
 from rebalancer.domain.arrays import Bools, Floats, Rows, Singles
 from rebalancer.domain.backtest.step import step
 from rebalancer.domain.policy.actions import interpret_actions
-from rebalancer.domain.policy.features import (
-    FEATURES,
-    MARKET_FEATURES,
-    RISK_PARITY,
-    portfolio_features,
-    unscaled,
-)
 from rebalancer.domain.policy.network import Network
+from rebalancer.domain.policy.observation import portfolio_features
 from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.costs import CostSchedule
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
@@ -56,11 +50,13 @@ class Simulation:
         week: (B,) weeks since its start.
         cash_growth: (B,) weekly growth of cash.
         charges: Trading costs.
-        observed: (B, `FEATURES`) current features, in single precision.
+        observed: (B, F) current features, in single precision.
     """
 
     def __init__(self, worlds: Worlds, seeds: Sequence[int], *, reward: Reward) -> None:
         self._worlds, self._reward = worlds, reward
+        names = [sleeve.name for sleeve in worlds.inputs.sleeves]
+        self._parity = names.index("risk parity")
         self._random = [np.random.default_rng(seed) for seed in seeds]
         count = len(self._random)
         slots = worlds.targets.shape[1]
@@ -134,7 +130,7 @@ class Simulation:
         """Simulate a week.
 
         Args:
-            actions: (B, `ACTIONS`).
+            actions: (B, A).
 
         Returns:
             (B,) rewards; (B,) whether a portfolio is ruined, which terminates its episode; (B,)
@@ -144,7 +140,7 @@ class Simulation:
         before = self.book.total
         sleeves = worlds.sleeves[world, week].astype(np.float64)
         due = np.ones(len(self), dtype=bool)
-        decision = interpret_actions(actions, self.book, sleeves, due)
+        decision = interpret_actions(actions, self.book, sleeves, due, worlds.inputs)
         # In units of cash that earns interest, cash earns nothing and assets their excess.
         growth = worlds.growth[world, week] / self.cash_growth[:, None]
         self.book, done = step(
@@ -185,23 +181,26 @@ class Simulation:
         book = self.book
         held = book.values / np.maximum(book.values.sum(axis=1, keepdims=True), 1e-12)
         wanted = book.targets.sum(axis=1, keepdims=True)
-        way = (sleeves[:, RISK_PARITY] - book.targets) / wanted
+        way = (sleeves[:, self._parity] - book.targets) / wanted
         gone = ((held - book.targets / wanted) * way).sum(axis=1)
         part = np.clip(gone / np.maximum(np.square(way).sum(axis=1), 1e-9), 0.0, 1.0)
         features = self._worlds.features[self.world, self.week]
-        relative: Floats = np.exp(part * unscaled(features, "risk saved by parity"))
+        relative: Floats = np.exp(
+            part * self._worlds.inputs.unscaled(features, "risk saved by parity")
+        )
         return relative
 
     def _observe(self) -> Singles:
-        observed = np.empty((len(self), len(FEATURES)), dtype=np.float32)
-        count = len(MARKET_FEATURES)
+        inputs = self._worlds.inputs
+        observed = np.empty((len(self), len(inputs.features)), dtype=np.float32)
+        count = len(inputs.market)
         observed[:, :count] = self._worlds.features[self.world, self.week]
-        observed[:, count:] = portfolio_features(self.book)
+        observed[:, count:] = portfolio_features(self.book, inputs)
         return observed
 
 
 def observed_along(network: Network, worlds: Worlds, seed: int) -> Floats:
-    """Return all features that a network observes on its way through worlds, (N, `FEATURES`)."""
+    """Return all features that a network observes on its way through worlds, (N, F)."""
     simulation = Simulation(worlds, range(seed, seed + 512), reward=make_reward("mean_variance"))
     seen = []
     for _ in range(worlds.steps):

@@ -82,6 +82,7 @@ def train(
             lowest=lowest,
             highest=highest,
             chosen_rule=chosen_rule,
+            inputs=learning.inputs,
         ),
         training=_training_record(panels, plan, command, today),
         curve=tuple(point for seed in plan.seeds for point in results[seed].curve),
@@ -238,11 +239,11 @@ def _train_segment(
     model.learn(algorithm.segment, reset_num_timesteps=True)
     with replacing(after) as path:
         model.save(path)
-    return algorithm.network(model)
+    return algorithm.network(model, learning.inputs)
 
 
 def _trained_range(networks: Sequence[Network], learning: Worlds) -> tuple[Floats, Floats]:
-    """Return the least and greatest features, (`FEATURES`,), of the training."""
+    """Return the least and greatest features, (F,), of the training."""
     market = learning.features.reshape(-1, learning.features.shape[-1]).astype(np.float64)
     observed = np.concatenate([observed_along(network, learning, 0) for network in networks])
     width = market.shape[1]

@@ -34,7 +34,6 @@ from rebalancer.adapters.rl.simulation import (
 )
 from rebalancer.adapters.rl.worlds import Worlds
 from rebalancer.domain.policy.actions import (
-    ACTIONS,
     BAND,
     LEAST_INVESTED,
     MIX,
@@ -43,14 +42,7 @@ from rebalancer.domain.policy.actions import (
     RISK,
     WIDER,
 )
-from rebalancer.domain.policy.features import (
-    FEATURES,
-    FURTHEST,
-    MARKET_FEATURES,
-    PORTFOLIO_FEATURES,
-    RISK_PARITY,
-    SLEEVES,
-)
+from rebalancer.domain.policy.features import FURTHEST, InputSet
 from rebalancer.domain.policy.network import Network
 from rebalancer.domain.policy.rules import DEFAULT_BAND
 
@@ -88,18 +80,19 @@ _BEGINNING = {
 class Actor(nn.Module):
     """A `Network` as a torch module."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, inputs: InputSet) -> None:
         super().__init__()
         torch.manual_seed(seed)
-        self.first = nn.Linear(len(FEATURES), HIDDEN)
+        self.first = nn.Linear(len(inputs.features), HIDDEN)
         self.second = nn.Linear(HIDDEN, HIDDEN)
-        self.last = nn.Linear(HIDDEN, len(ACTIONS))
+        actions = [action.name for action in inputs.actions]
+        self.last = nn.Linear(HIDDEN, len(actions))
         with torch.no_grad():
             self.last.weight.mul_(0.3)
-            self.last.bias.copy_(torch.tensor([_BEGINNING[action.name] for action in ACTIONS]))
+            self.last.bias.copy_(torch.tensor([_BEGINNING[name] for name in actions]))
 
     def forward(self, observed: torch.Tensor) -> torch.Tensor:
-        """Compute the actions, (B, `ACTIONS`), without clipping."""
+        """Compute the actions, (B, A), without clipping."""
         hidden = torch.tanh(self.second(torch.tanh(self.first(observed))))
         answer: torch.Tensor = self.last(hidden)
         return answer
@@ -157,16 +150,14 @@ def _leaky(values: torch.Tensor, low: float, high: float) -> torch.Tensor:
     return inside + _LEAK * (values - inside)
 
 
-_SAVED = [feature.name for feature in MARKET_FEATURES].index("risk saved by parity")
-_MOST = [sleeve.most for sleeve in SLEEVES]
-_CENTRE = [feature.centre for feature in PORTFOLIO_FEATURES]
-_SCALE = [feature.scale for feature in PORTFOLIO_FEATURES]
-
-
-def _mean_reward(actor: Actor, worlds: _Episodes) -> torch.Tensor:
+def _mean_reward(actor: Actor, worlds: _Episodes, inputs: InputSet) -> torch.Tensor:
     """Compute the mean weekly `MeanVariance` reward over all worlds, on the smooth path."""
     targets = worlds.targets
-    centre, scale, most = torch.tensor(_CENTRE), torch.tensor(_SCALE), torch.tensor(_MOST)
+    centre = torch.tensor([feature.centre for feature in inputs.portfolio])
+    scale = torch.tensor([feature.scale for feature in inputs.portfolio])
+    most = torch.tensor([sleeve.most for sleeve in inputs.sleeves])
+    parity = [sleeve.name for sleeve in inputs.sleeves].index("risk parity")
+    column = inputs.column("risk saved by parity")
     held = targets * worlds.share[:, None]
     weeks = torch.full((len(targets),), 52.0)
     wanted = targets.sum(1)
@@ -214,13 +205,11 @@ def _mean_reward(actor: Actor, worlds: _Episodes) -> torch.Tensor:
         gained = (after * (growth - 1.0)).sum(1) - cost
         unit, turned = worlds.unit[:, week], worlds.monthly_turnover[:, week]
         # In deviations of the held mix, as far as it has moved toward risk parity.
-        way = worlds.sleeves[:, week, RISK_PARITY] / wanted[:, None] - even
+        way = worlds.sleeves[:, week, parity] / wanted[:, None] - even
         gone = after / after.sum(1).clamp(min=1e-6)[:, None] - even
         part = ((gone * way).sum(1) / way.square().sum(1).clamp(min=1e-9)).clamp(0.0, 1.0)
-        saved = (
-            worlds.features[:, week, _SAVED] * MARKET_FEATURES[_SAVED].scale
-            + MARKET_FEATURES[_SAVED].centre
-        )
+        by_parity = inputs.features[column]
+        saved = worlds.features[:, week, column] * by_parity.scale + by_parity.centre
         ours = gained / (unit * torch.exp(part * saved))
         monthly = (worlds.monthly[:, week] - 2.0 * turned * worlds.rate) / unit
         total = (
@@ -251,7 +240,7 @@ def warm_start(
     20 iterations and then falls like a cosine. With 0 iterations the result is the initial network.
     ``progress`` receives the number of each iteration and its mean reward.
     """
-    actor = Actor(seed)
+    actor = Actor(seed, worlds.inputs)
     climber = torch.optim.AdamW(actor.parameters(), lr=RATE, weight_decay=1e-4)
     random = np.random.default_rng([seed, 1])
     for iteration in range(iterations):
@@ -259,7 +248,7 @@ def warm_start(
         rate *= 0.5 * (1.0 + math.cos(math.pi * iteration / iterations)) + 0.02
         for group in climber.param_groups:
             group["lr"] = RATE * rate
-        reward = _mean_reward(actor, _Episodes.drawn(worlds, random, BATCH))
+        reward = _mean_reward(actor, _Episodes.drawn(worlds, random, BATCH), worlds.inputs)
         climber.zero_grad()
         (-reward).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         nn.utils.clip_grad_norm_(actor.parameters(), 1.0)

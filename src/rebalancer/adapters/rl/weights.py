@@ -15,7 +15,6 @@ import numpy as np
 from rebalancer.adapters.rl.manifest import IncompatibleVersion
 from rebalancer.domain.arrays import Floats
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.policy.features import FEATURES
 from rebalancer.domain.policy.learned import LearnedPolicy
 from rebalancer.domain.policy.network import Network
 
@@ -30,8 +29,8 @@ class Weights:
 
     Attributes:
         networks: One for each seed.
-        lowest: (`FEATURES`,) least inputs of the training.
-        highest: (`FEATURES`,) greatest inputs of the training.
+        lowest: (F,) least inputs of the training.
+        highest: (F,) greatest inputs of the training.
     """
 
     networks: tuple[Network, ...]
@@ -65,8 +64,8 @@ def pack_weights(learned: LearnedPolicy) -> bytes:
     return packed.getvalue()
 
 
-def unpack_weights(content: bytes) -> Weights:
-    """Decode the arrays of a policy.
+def unpack_weights(content: bytes, features: int) -> Weights:
+    """Decode the arrays of a policy with F features.
 
     Raises:
         IncompatibleVersion: an array is missing, surplus or malformed.
@@ -76,10 +75,10 @@ def unpack_weights(content: bytes) -> Weights:
     grid = arrays.pop("grid", None)
     bounds = []
     for name, unbounded in (("lowest", -np.inf), ("highest", np.inf)):
-        array = arrays.pop(name, np.full(len(FEATURES), unbounded))
-        if array.shape != (len(FEATURES),):
+        array = arrays.pop(name, np.full(features, unbounded))
+        if array.shape != (features,):
             raise IncompatibleVersion(
-                f"{WEIGHTS}: {name} has shape {array.shape}; it must be ({len(FEATURES)},)"
+                f"{WEIGHTS}: {name} has shape {array.shape}; it must be ({features},)"
             )
         bounds.append(array)
     lowest, highest = bounds

@@ -18,7 +18,8 @@ from rebalancer.domain.backtest.step import step
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
-from rebalancer.domain.policy.features import LOOKBACK, MARKET_FEATURES, SLEEVES, market_features
+from rebalancer.domain.policy.features import INPUTS_1, LOOKBACK, InputSet
+from rebalancer.domain.policy.observation import market_features
 from rebalancer.domain.policy.policy import Decision, Frequency
 from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.costs import CostSchedule
@@ -56,11 +57,12 @@ class Worlds:
         present: (M, K) slots in use.
         days: (M, L + 1) review dates.
         growth: (M, L, K) price relatives from one review to the next.
-        features: (M, L + 1, `MARKET_FEATURES`).
-        sleeves: (M, L + 1, `SLEEVES`, K).
+        features: (M, L + 1, market features).
+        sleeves: (M, L + 1, S, K).
         volatility: (M, L + 1) annual volatility of the strategic mix over the past year.
         monthly: (M, L) return of the monthly rule from one review to the next, before costs.
         monthly_turnover: (M, L) one-way turnover of the monthly rule.
+        inputs: The set of the features and sleeves.
     """
 
     targets: Floats
@@ -72,6 +74,7 @@ class Worlds:
     volatility: Singles
     monthly: Singles
     monthly_turnover: Singles
+    inputs: InputSet = INPUTS_1
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -83,12 +86,14 @@ class Worlds:
 
     @classmethod
     def joined(cls, parts: Sequence[Worlds]) -> Worlds:
-        """Join several collections of worlds."""
+        """Join several collections of worlds of one input set."""
         return cls(
             **{
                 field.name: np.concatenate([getattr(part, field.name) for part in parts])
                 for field in attrs.fields(cls)
-            }
+                if field.name != "inputs"
+            },
+            inputs=parts[0].inputs,
         )
 
 
@@ -152,6 +157,7 @@ def draw_worlds(
     seed: int,
     weeks: int = WEEKS,
     synthetic: float = 1.0,
+    inputs: InputSet = INPUTS_1,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Worlds:
     """Draw worlds from panels of prices.
@@ -163,6 +169,7 @@ def draw_worlds(
         seed: Seed of all draws.
         weeks: Steps in a world.
         synthetic: Share of the worlds whose path is resampled.
+        inputs: Features and sleeves to compute.
         progress: Receives the number of worlds drawn since the last call.
 
     Raises:
@@ -190,7 +197,7 @@ def draw_worlds(
                 paths.append((resampled(panel, seed=path_seed), size))
         for path, size in paths:
             if size:
-                made.append(_on(path, regimes, size, random, weeks))
+                made.append(_on(path, regimes, size, random, weeks, inputs))
                 progress(size)
     return Worlds.joined(made)
 
@@ -207,6 +214,7 @@ def _on(
     count: int,
     random: np.random.Generator,
     weeks: int,
+    inputs: InputSet,
 ) -> Worlds:
     """Draw worlds on one panel."""
     rows = _looks(panel)
@@ -229,8 +237,8 @@ def _on(
         chosen = random.choice(there, size, replace=False)
         assets[world, :size], present[world, :size] = chosen, True
     targets = _targets(present, random)
-    features = np.zeros((count, weeks + 1, len(MARKET_FEATURES)), dtype=np.float32)
-    sleeves = np.zeros((count, weeks + 1, len(SLEEVES), SLOTS), dtype=np.float32)
+    features = np.zeros((count, weeks + 1, len(inputs.market)), dtype=np.float32)
+    sleeves = np.zeros((count, weeks + 1, len(inputs.sleeves), SLOTS), dtype=np.float32)
     volatility = np.zeros((count, weeks + 1), dtype=np.float32)
     days = panel.dates[rows[start[:, None] + np.arange(weeks + 1)]]
     for look, row in enumerate(rows):
@@ -239,7 +247,7 @@ def _on(
             continue
         book = _book(assets[here], present[here], targets[here], panel.dates[row])
         market = panel.until(int(row)).since(int(row) - LOOKBACK + 1)
-        seen = market_features(book, market, regimes)
+        seen = market_features(book, market, regimes, inputs)
         at = look - start[here]
         features[here, at] = seen.features
         sleeves[here, at] = seen.sleeves
@@ -258,6 +266,7 @@ def _on(
         volatility=volatility,
         monthly=monthly.astype(np.float32),
         monthly_turnover=turnover.astype(np.float32),
+        inputs=inputs,
     )
 
 

@@ -1,9 +1,9 @@
 """Learned policies: small networks choose risk, mix, no-trade band and size of trades.
 
-A network never names an asset. Its inputs are `FEATURES`, its outputs the eight `ACTIONS`, which
-`interpret_actions` turns into a decision for any universe of assets; so one policy serves every
-portfolio. If all actions are 0, the decision is that of the rule ``band:frequency=weekly``: the
-strategic weights within a band of two points.
+A network never names an asset. Its inputs are the features of an `InputSet`, its outputs actions,
+which `interpret_actions` turns into a decision for any universe of assets; so one policy serves
+every portfolio. If all actions are 0, the decision is that of the rule ``band:frequency=weekly``:
+the strategic weights within a band of two points.
 
 `adapters.rl` trains the networks; this module evaluates them in numpy.
 """
@@ -27,18 +27,14 @@ from rebalancer.domain.policy.actions import (
     mix_parts,
     mix_targets,
 )
-from rebalancer.domain.policy.features import (
-    FEATURES,
-    LOOKBACK,
-    MARKET_FEATURES,
-    SLEEVES,
+from rebalancer.domain.policy.features import INPUTS_1, LOOKBACK, InputSet
+from rebalancer.domain.policy.network import Network, invalid_network, read_only
+from rebalancer.domain.policy.observation import (
     MarketView,
     market_features,
     observed_frequency,
     portfolio_features,
-    unscaled,
 )
-from rebalancer.domain.policy.network import Network, read_only
 from rebalancer.domain.policy.policy import Decision, Frequency, Policy
 from rebalancer.domain.portfolio.book import Book
 
@@ -68,11 +64,11 @@ class LearnedDecision(Decision):
     """A decision of networks, and what it is based on.
 
     Attributes:
-        observed: (B, `FEATURES`) clipped to the trained range.
-        actions: (B, `ACTIONS`) median over the networks.
-        sleeves: (B, `SLEEVES`, K).
+        observed: (B, F) features, clipped to the trained range.
+        actions: (B, A) median over the networks.
+        sleeves: (B, S, K).
         spread: (B,) mean one-way distance of each network's targets from those of the median.
-        strange: (B, `FEATURES`) market features outside the trained range.
+        strange: (B, F) market features outside the trained range.
         doubts: (B,) bits of `Doubt`; 0 if the networks decide.
     """
 
@@ -94,11 +90,12 @@ class LearnedPolicy:
         regimes: Model of market regimes that it was trained with.
         rule: Fallback where history is too short, market features lie outside the trained range,
             or the networks disagree.
-        lowest: (`FEATURES`,) least features of the training.
-        highest: (`FEATURES`,) greatest features of the training.
+        lowest: (F,) least features of the training.
+        highest: (F,) greatest features of the training.
         most_spread: Mean one-way distance of the networks' targets from those of the median, above
             which the networks disagree.
         chosen_rule: Name of the best rule on the training data, if known.
+        inputs: Features and sleeves that it was trained with.
     """
 
     name: str
@@ -109,6 +106,31 @@ class LearnedPolicy:
     highest: Floats = attrs.field(converter=read_only)
     most_spread: float = 0.25
     chosen_rule: str | None = None
+    inputs: InputSet = INPUTS_1
+
+    def __attrs_post_init__(self) -> None:
+        """Check that the networks fit the input set.
+
+        Raises:
+            InvalidRequest: a network has another number of inputs or outputs.
+        """
+        width, outputs = len(self.inputs.features), len(self.inputs.actions)
+        for network in self.networks:
+            if network.inputs != width:
+                raise invalid_network(
+                    f"layer 0 has weights of shape {network.weights[0].shape} and biases of shape "
+                    f"{network.biases[0].shape}; it needs {width} inputs, and a bias for each "
+                    "output"
+                )
+            if network.width != outputs and network.grid is None:
+                raise invalid_network(
+                    f"the last layer has {network.width} outputs; it must have {outputs}"
+                )
+            if network.grid is not None and network.grid.shape[1:] != (outputs,):
+                raise invalid_network(
+                    f"the grid of actions has shape {network.grid.shape}; a discrete action is "
+                    f"{outputs} numbers"
+                )
 
     @property
     def lookback(self) -> int:
@@ -129,17 +151,18 @@ class LearnedPolicy:
         )
 
     def decide(self, book: Book, market: PriceHistory) -> Decision:
-        view = market_features(book, market, self.regimes)
-        observed = np.concatenate([view.features, portfolio_features(book)], axis=1)
+        view = market_features(book, market, self.regimes, self.inputs)
+        standing = portfolio_features(book, self.inputs)
+        observed = np.concatenate([view.features, standing], axis=1)
         # A portfolio outside the trained range (64 assets, free trading) is treated as the nearest
         # one inside. For a market outside the range, the rule decides.
         strange = (observed < self.lowest - _MARGIN) | (observed > self.highest + _MARGIN)
-        strange[:, len(MARKET_FEATURES) :] = False
+        strange[:, len(self.inputs.market) :] = False
         observed = np.clip(observed, self.lowest, self.highest)
         each = np.stack([network.actions(observed) for network in self.networks])
         actions = np.round(np.median(each, axis=0), _DIGITS)
         due = self.frequency.due(book.reviewed, book.as_of)
-        decision = interpret_actions(actions, book, view.sleeves, due)
+        decision = interpret_actions(actions, book, view.sleeves, due, self.inputs)
         spread = self._spread(each, decision.targets, book, view)
         doubts = np.where(view.known, 0, Doubt.HISTORY)
         doubts |= np.where(view.known & strange.any(axis=1), Doubt.RANGE, 0)
@@ -171,8 +194,8 @@ class LearnedPolicy:
                 *self.rule.remarks(decision, book, market, row),
             ]
         return [
-            _describe_regime(one, self.regimes),
-            *_describe_actions(one.actions),
+            self._describe_regime(one),
+            *_describe_actions(one.actions, self.inputs),
             self._describe_drivers(one, book, row),
         ]
 
@@ -181,9 +204,8 @@ class LearnedPolicy:
         total = np.zeros(len(book))
         if len(each) > 1:
             for actions in each:
-                total += one_way_distance(
-                    mix_targets(actions, book.targets, view.sleeves) - targets
-                )
+                mixed = mix_targets(actions, book.targets, view.sleeves, self.inputs)
+                total += one_way_distance(mixed - targets)
         return total / len(each)
 
     def _explain_doubts(
@@ -200,7 +222,7 @@ class LearnedPolicy:
                 f"{frequency.periods_per_year:.3g} closes"
             )
         if doubts & Doubt.RANGE:
-            names = [FEATURES[place].name for place in np.flatnonzero(one.strange[0])]
+            names = [self.inputs.features[place].name for place in np.flatnonzero(one.strange[0])]
             reasons.append(
                 f"market conditions are outside the range of its training ({', '.join(names)})"
             )
@@ -211,21 +233,37 @@ class LearnedPolicy:
             )
         return "; ".join(reasons)
 
+    def _describe_regime(self, one: LearnedDecision) -> str:
+        """Name the most likely regime of the market, from the features."""
+        names = self.regimes.names
+        calm, stressed = (
+            float(self.inputs.unscaled(one.observed, name)[0]) for name in ("calm", "stressed")
+        )
+        chances = {names[0]: calm, names[-1]: stressed}
+        if len(names) > 2:
+            chances[" or ".join(names[1:-1])] = 1.0 - calm - stressed
+        name = max(chances, key=lambda regime: chances[regime])
+        return (
+            f"The market regime of the targets is most likely {name} (probability "
+            f"{max(chances[name], 0.0):.0%})."
+        )
+
     def _describe_drivers(self, one: LearnedDecision, book: Book, row: int) -> str:
         """Name the features without which the targets would change most."""
         observed = one.observed[0]
-        count = len(FEATURES)
+        features = self.inputs.features
+        count = len(features)
         without = np.tile(observed, (count + 1, 1))
         without[np.arange(count), np.arange(count)] = 0.0
         each = np.stack([network.actions(without) for network in self.networks])
         actions = np.median(each, axis=0)
         strategic = np.broadcast_to(book.targets[row], (count + 1, book.targets.shape[1]))
         sleeves = np.broadcast_to(one.sleeves[0], (count + 1, *one.sleeves.shape[1:]))
-        targets = mix_targets(actions, strategic, sleeves)
+        targets = mix_targets(actions, strategic, sleeves, self.inputs)
         distance = one_way_distance(targets[:-1] - targets[-1])
         largest = np.argsort(-np.round(distance, _DIGITS), kind="stable")[:3].tolist()
         drivers = [
-            f"{FEATURES[place].name} is {_level(observed[place])} and changes them by "
+            f"{features[place].name} is {_level(observed[place])} and changes them by "
             f"{distance[place]:.0%}"
             for place in largest
             if distance[place] >= _TELLING
@@ -235,28 +273,13 @@ class LearnedPolicy:
         return f"Main influences on the targets: {'; '.join(drivers)}."
 
 
-def _describe_regime(one: LearnedDecision, regimes: RegimeModel) -> str:
-    """Name the most likely regime of the market, from the features."""
-    calm, stressed = (
-        float(unscaled(one.observed[:, : len(MARKET_FEATURES)], name)[0])
-        for name in ("calm", "stressed")
-    )
-    chances = {regimes.names[0]: calm, regimes.names[-1]: stressed}
-    if len(regimes.names) > 2:
-        between = " or ".join(regimes.names[1:-1])
-        chances[between] = 1.0 - calm - stressed
-    name = max(chances, key=lambda regime: chances[regime])
-    return (
-        f"The market regime of the targets is most likely {name} (probability "
-        f"{max(chances[name], 0.0):.0%})."
-    )
-
-
-def _describe_actions(actions: Floats) -> list[str]:
-    """Explain the actions of one portfolio, shape (1, `ACTIONS`)."""
+def _describe_actions(actions: Floats, inputs: InputSet) -> list[str]:
+    """Explain the actions of one portfolio, shape (1, A)."""
     actions = np.clip(actions, -1.0, 1.0)
-    names = ["the given targets", *(sleeve.name for sleeve in SLEEVES)]
-    parts = sorted(zip(mix_parts(actions)[0], names, strict=True), key=lambda part: -part[0])
+    names = ["the given targets", *(sleeve.name for sleeve in inputs.sleeves)]
+    parts = sorted(
+        zip(mix_parts(actions, inputs)[0], names, strict=True), key=lambda part: -part[0]
+    )
     mix = ", ".join(f"{part:.0%} {name}" for part, name in parts if part >= _VISIBLE)
     share = float(invested_share(actions)[0])
     band, cash = (100 * half_width(actions, column)[0] for column in (BAND, PATIENCE))

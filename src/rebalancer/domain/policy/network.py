@@ -10,8 +10,6 @@ import numpy as np
 
 from rebalancer.domain.arrays import Floats
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.policy.actions import ACTIONS
-from rebalancer.domain.policy.features import FEATURES
 
 _BLOCK = 512
 """Rows computed at a time: the values of a layer then fit into the processor's cache."""
@@ -40,8 +38,8 @@ class Network:
     Attributes:
         weights: For each layer, shape (inputs, outputs).
         biases: For each layer, shape (outputs,).
-        grid: (A, `ACTIONS`) if the A outputs are the values of discrete actions, of which the best
-            is chosen; None if the outputs are the actions.
+        grid: (N, A) if the N outputs are the values of discrete actions, of which the best is
+            chosen; None if the outputs are the A actions.
     """
 
     weights: tuple[Floats, ...] = attrs.field(converter=_read_only_arrays)
@@ -54,36 +52,43 @@ class Network:
         Raises:
             InvalidRequest: a shape is wrong, or a weight is not finite.
         """
-        outputs = len(ACTIONS) if self.grid is None else len(self.grid)
         if not self.weights or len(self.weights) != len(self.biases):
-            raise _invalid(
+            raise invalid_network(
                 f"{len(self.weights)} layers have weights and {len(self.biases)} have biases; a "
                 "network needs at least one layer with both"
             )
-        width = len(FEATURES)
+        width = len(self.weights[0]) if self.weights[0].ndim else 0
         for place, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             if weight.ndim != 2 or weight.shape[0] != width or bias.shape != weight.shape[1:]:
-                raise _invalid(
+                raise invalid_network(
                     f"layer {place} has weights of shape {weight.shape} and biases of shape "
                     f"{bias.shape}; it needs {width} inputs, and a bias for each output"
                 )
             if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-                raise _invalid(f"layer {place} has a weight that is not finite")
+                raise invalid_network(f"layer {place} has a weight that is not finite")
             width = weight.shape[1]
-        if width != outputs:
-            raise _invalid(f"the last layer has {width} outputs; it must have {outputs}")
-        if self.grid is not None and self.grid.shape[1:] != (len(ACTIONS),):
-            raise _invalid(
-                f"the grid of actions has shape {self.grid.shape}; a discrete action is "
-                f"{len(ACTIONS)} numbers"
+        if self.grid is not None and (self.grid.ndim != 2 or width != len(self.grid)):
+            raise invalid_network(
+                f"the last layer has {width} outputs; it must have {len(self.grid)}, one for each "
+                "discrete action"
             )
+
+    @property
+    def inputs(self) -> int:
+        """Number of inputs."""
+        return int(self.weights[0].shape[0])
+
+    @property
+    def width(self) -> int:
+        """Number of outputs of the last layer."""
+        return int(self.weights[-1].shape[1])
 
     @cached_property
     def _layers(self) -> tuple[_SplitMatrix, ...]:
         return tuple(_SplitMatrix.of(weight) for weight in self.weights)
 
     def outputs(self, observed: Floats) -> Floats:
-        """Compute the outputs of the last layer for (B, `FEATURES`), shape (B, outputs)."""
+        """Compute the outputs of the last layer for (B, inputs), shape (B, outputs)."""
         last = len(self.weights) - 1
         outputs = np.empty((len(observed), self.weights[-1].shape[1]))
         for start in range(0, len(observed), _BLOCK):
@@ -97,7 +102,7 @@ class Network:
         return outputs
 
     def actions(self, observed: Floats) -> Floats:
-        """Compute actions within [-1, 1] for (B, `FEATURES`), shape (B, `ACTIONS`)."""
+        """Compute actions within [-1, 1] for (B, inputs), shape (B, A)."""
         outputs = self.outputs(observed)
         if self.grid is None:
             return np.clip(outputs, -1.0, 1.0)
@@ -164,5 +169,6 @@ def _split(values: Floats, units: Floats) -> tuple[Floats, Floats]:
     return high, low
 
 
-def _invalid(message: str) -> InvalidRequest:
+def invalid_network(message: str) -> InvalidRequest:
+    """Return the error of networks whose parts do not fit together."""
     return InvalidRequest(message, code="invalid_network")

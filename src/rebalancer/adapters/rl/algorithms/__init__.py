@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rebalancer.adapters.rl.worlds import Worlds
+from rebalancer.domain.policy.features import InputSet
 from rebalancer.domain.policy.model_card import TrainingStage
 from rebalancer.domain.policy.network import Network
 
@@ -19,7 +20,7 @@ class Algorithm(Protocol):
     """A learning algorithm of Stable-Baselines3.
 
     Attributes:
-        discrete: Whether it chooses among the actions of `environment.GRID`.
+        discrete: Whether it chooses among `environment.discrete_actions`.
         environments: Number of portfolios that step together.
         segment: Steps of one segment, the most that an interrupted training repeats.
         preparation: Stages between the warm start and the algorithm's own updates.
@@ -36,8 +37,8 @@ class Algorithm(Protocol):
     def load(self, path: Path, env: Any, *, device: str) -> Any:
         """Load a model from the checkpoint of an earlier segment."""
 
-    def network(self, model: Any) -> Network:
-        """Extract the network that decides in production."""
+    def network(self, model: Any, inputs: InputSet) -> Network:
+        """Extract the network that decides in production from a model of an input set."""
 
 
 def find_algorithm(name: str) -> Algorithm:

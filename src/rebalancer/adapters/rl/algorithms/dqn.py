@@ -11,10 +11,11 @@ import torch
 from stable_baselines3 import DQN
 
 from rebalancer.adapters.rl.algorithms import extract_network, linear_layers
-from rebalancer.adapters.rl.environment import GRID
+from rebalancer.adapters.rl.environment import discrete_actions
 from rebalancer.adapters.rl.simulation import observed_along
 from rebalancer.adapters.rl.worlds import Worlds
 from rebalancer.domain.policy.actions import MIX, RISK
+from rebalancer.domain.policy.features import InputSet
 from rebalancer.domain.policy.model_card import TrainingStage
 from rebalancer.domain.policy.network import Network
 
@@ -67,15 +68,15 @@ class Dqn:
     def load(self, path: Path, env: Any, *, device: str) -> DQN:
         return DQN.load(path, env=env, device=device)
 
-    def network(self, model: DQN) -> Network:
+    def network(self, model: DQN, inputs: InputSet) -> Network:
         policy: Any = model.policy
-        return extract_network(linear_layers(policy.q_net.q_net), GRID)
+        return extract_network(linear_layers(policy.q_net.q_net), discrete_actions(inputs))
 
     def _imitate(self, model: DQN, start: Network, worlds: Worlds, seed: int) -> None:
         """Fit the values of actions to their distance from the warm start's action."""
         # Pace, band and patience are the same for all actions of the grid.
         columns = slice(RISK, MIX.stop)
-        grid = torch.tensor(GRID[:, columns], dtype=torch.float32)
+        grid = torch.tensor(discrete_actions(worlds.inputs)[:, columns], dtype=torch.float32)
         seen = observed_along(start, worlds, seed)
         wanted = torch.tensor(start.actions(seen)[:, columns], dtype=torch.float32)
         observed = torch.tensor(seen, dtype=torch.float32)

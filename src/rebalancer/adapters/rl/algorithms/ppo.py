@@ -11,6 +11,7 @@ from stable_baselines3 import PPO
 
 from rebalancer.adapters.rl.algorithms import extract_network, linear_layers
 from rebalancer.adapters.rl.worlds import Worlds
+from rebalancer.domain.policy.features import InputSet
 from rebalancer.domain.policy.model_card import TrainingStage
 from rebalancer.domain.policy.network import Network
 
@@ -60,7 +61,7 @@ class Ppo:
     def load(self, path: Path, env: Any, *, device: str) -> PPO:
         return PPO.load(path, env=env, device=device)
 
-    def network(self, model: PPO) -> Network:
+    def network(self, model: PPO, inputs: InputSet) -> Network:
         return extract_network(_layers(model))
 
 
