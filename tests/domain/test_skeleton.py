@@ -6,9 +6,10 @@ import pytest
 
 from rebalancer.domain.backtest.engine import simulate
 from rebalancer.domain.backtest.evaluation import SKELETON, CashReturns, evaluate
-from rebalancer.domain.policy.actions import ACTIONS, MIX, RISK
-from rebalancer.domain.policy.features import FEATURES
+from rebalancer.domain.policy.actions import MIX, RISK
+from rebalancer.domain.policy.features import INPUTS_1
 from rebalancer.domain.policy.network import Network
+from rebalancer.domain.policy.observation import MarketViews
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.policy.skeleton import RecordedPolicy, find_skeleton
 from tests.builders import backtest_settings, prices
@@ -19,8 +20,11 @@ SETTINGS = backtest_settings(HISTORY, first=300)
 
 
 def _constant(actions):
-    wide = np.full(len(FEATURES), 100.0)
-    network = Network([np.zeros((len(FEATURES), len(ACTIONS)))], [np.asarray(actions, dtype=float)])
+    wide = np.full(len(INPUTS_1.features), 100.0)
+    network = Network(
+        [np.zeros((len(INPUTS_1.features), len(INPUTS_1.actions)))],
+        [np.asarray(actions, dtype=float)],
+    )
     return attrs.evolve(a_learned(0, lowest=-wide, highest=wide), networks=(network,))
 
 
@@ -51,7 +55,7 @@ def test_recording_changes_no_decision():
 
 
 def test_no_skeleton_where_the_fallback_decides_always():
-    narrow = np.full(len(FEATURES), 1e-6)
+    narrow = np.full(len(INPUTS_1.features), 1e-6)
     policy = a_learned(1, lowest=-narrow, highest=narrow, rule=parse_rule("monthly"))
     _, skeleton = _skeleton(policy)
     assert skeleton is None
@@ -69,3 +73,12 @@ def test_evaluation_compares_with_the_skeleton_on_request():
     plain = evaluate([policy], SETTINGS, cash, sweep=False).policies[0].strictest
     assert plain.skeleton is None and plain.skeleton_comparison is None
     assert np.array_equal(plain.values, judgement.values)
+
+
+def test_cached_views_change_no_decision():
+    policy = a_learned(5)
+    cached = attrs.evolve(policy, views=MarketViews())
+    first, again = (simulate(cached, SETTINGS) for _ in range(2))
+    plain = simulate(policy, SETTINGS)
+    assert np.array_equal(first.values, plain.values)
+    assert np.array_equal(again.values, plain.values)

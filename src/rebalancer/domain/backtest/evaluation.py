@@ -29,6 +29,7 @@ from rebalancer.domain.backtest.result import (
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.frequency import DAILY, ObservationFrequency
 from rebalancer.domain.policy.learned import LearnedPolicy
+from rebalancer.domain.policy.observation import MarketViews
 from rebalancer.domain.policy.policy import Policy
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.policy.skeleton import RecordedPolicy, Skeleton, find_skeleton
@@ -364,6 +365,8 @@ class _Evaluator:
 
     def evaluate(self, policy: Policy, chosen: str | None) -> Judgement:
         """Compare a policy with the baselines; ``chosen`` is the best rule on training data."""
+        if isinstance(policy, LearnedPolicy):  # the cache is of these prices and this policy
+            policy = attrs.evolve(policy, views=MarketViews())
         path, skeleton = self._simulate_with_skeleton(policy)
         own = measure_performance(path, self.window, self.baseline)
         base = measure_performance(self.baseline, self.window, self.baseline)

@@ -31,6 +31,7 @@ from rebalancer.domain.policy.features import INPUTS_1, LOOKBACK, InputSet
 from rebalancer.domain.policy.network import Network, invalid_network, read_only
 from rebalancer.domain.policy.observation import (
     MarketView,
+    MarketViews,
     market_features,
     observed_frequency,
     portfolio_features,
@@ -96,6 +97,7 @@ class LearnedPolicy:
             which the networks disagree.
         chosen_rule: Name of the best rule on the training data, if known.
         inputs: Features and sleeves that it was trained with.
+        views: Cache of what it observes, for simulations that repeat; None: nothing is cached.
     """
 
     name: str
@@ -107,6 +109,7 @@ class LearnedPolicy:
     most_spread: float = 0.25
     chosen_rule: str | None = None
     inputs: InputSet = INPUTS_1
+    views: MarketViews | None = None
 
     def __attrs_post_init__(self) -> None:
         """Check that the networks fit the input set.
@@ -151,7 +154,8 @@ class LearnedPolicy:
         )
 
     def decide(self, book: Book, market: PriceHistory) -> Decision:
-        view = market_features(book, market, self.regimes, self.inputs)
+        find = market_features if self.views is None else self.views.find
+        view = find(book, market, self.regimes, self.inputs)
         standing = portfolio_features(book, self.inputs)
         observed = np.concatenate([view.features, standing], axis=1)
         # A portfolio outside the trained range (64 assets, free trading) is treated as the nearest

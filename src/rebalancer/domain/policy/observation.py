@@ -63,6 +63,27 @@ class MarketView:
     volatility: Floats
 
 
+@attrs.frozen(eq=False)
+class MarketViews:
+    """Cache of market views, for policies that observe the same prices again and again.
+
+    The members of an ensemble see what the ensemble sees. One cache serves one history of prices
+    and one model of regimes; nothing limits its size.
+    """
+
+    _known: dict[object, MarketView] = attrs.field(factory=dict, init=False)
+
+    def find(
+        self, book: Book, market: PriceHistory, regimes: RegimeModel, inputs: InputSet
+    ) -> MarketView:
+        """Return the view of `market_features`, computed once for each close and targets."""
+        seen = (book.assets, book.present, book.targets)
+        key = (len(market), market.last_date, inputs, *(each.tobytes() for each in seen))
+        if key not in self._known:
+            self._known[key] = market_features(book, market, regimes, inputs)
+        return self._known[key]
+
+
 def market_features(
     book: Book, market: PriceHistory, regimes: RegimeModel, inputs: InputSet = INPUTS_1
 ) -> MarketView:

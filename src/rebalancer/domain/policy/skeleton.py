@@ -15,7 +15,6 @@ import numpy as np
 from rebalancer.domain.arrays import Floats, one_way_distance
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.actions import (
-    ACTIONS,
     LEAST_INVESTED,
     MIX,
     RISK,
@@ -23,14 +22,11 @@ from rebalancer.domain.policy.actions import (
     mix_parts,
     mix_targets,
 )
-from rebalancer.domain.policy.features import SLEEVES
 from rebalancer.domain.policy.learned import LearnedDecision, LearnedPolicy
 from rebalancer.domain.policy.network import Network
 from rebalancer.domain.policy.policy import Decision, Frequency
 from rebalancer.domain.policy.rules import DEFAULT_BAND
 from rebalancer.domain.portfolio.book import Book
-
-_MOST = np.array([sleeve.most for sleeve in SLEEVES])
 
 
 @attrs.frozen(eq=False)
@@ -74,7 +70,7 @@ class Skeleton:
 
     Attributes:
         policy: Decides with constant actions.
-        parts: Mean parts of the mix, (1 + `SLEEVES`,), the strategic weights first; sum 1.
+        parts: Mean parts of the mix, (1 + S,), the strategic weights first; sum 1.
         invested: Mean invested share.
         differs: Share of the policy's decisions whose targets are more than the default band, two
             points, away from the skeleton's (one-way distance).
@@ -98,23 +94,24 @@ def find_skeleton(
     if not decisions:
         return None
     actions = np.concatenate([np.clip(each.actions, -1.0, 1.0) for each, _ in decisions])
-    parts = mix_parts(actions).mean(axis=0)
+    inputs = policy.inputs
+    parts = mix_parts(actions, inputs).mean(axis=0)
     invested = float(invested_share(actions).mean())
     constant = actions.mean(axis=0)
-    constant[MIX] = parts[1:] / _MOST
+    constant[MIX] = parts[1:] / inputs.most
     constant[RISK] = (invested - 1.0) / (1.0 - LEAST_INVESTED)
     everywhere = np.full(len(policy.lowest), np.inf)
     skeleton = attrs.evolve(
         policy,
         name=f"{policy.name} on average",
-        networks=(Network([np.zeros((len(policy.lowest), len(ACTIONS)))], [constant]),),
+        networks=(Network([np.zeros((len(policy.lowest), len(constant)))], [constant]),),
         lowest=-everywhere,
         highest=everywhere,
     )
     away = np.array(
         [
             one_way_distance(
-                decision.targets - mix_targets(constant[None], strategic, decision.sleeves)
+                decision.targets - mix_targets(constant[None], strategic, decision.sleeves, inputs)
             )[0]
             for decision, strategic in decisions
         ]
