@@ -64,7 +64,9 @@ class Office:
         return use(ask).current.record
 
     def propose_in_batch(self) -> ProposalRecord:
-        batch = ProposeForEveryone(self.work, PRICES, BookActions(self.work, lambda: NOW))
+        batch = ProposeForEveryone(
+            self.work, PRICES, BookActions(self.work, lambda: NOW), release="1.0"
+        )
         context = CONTEXT(policy_name="monthly", costs=TEN, currency="EUR")
         run = batch.begin(context, id=UUID(int=8), now=NOW)
         batch.run_chunks(run.id, context, now=NOW)

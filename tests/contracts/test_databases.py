@@ -407,7 +407,9 @@ def test_invalid_portfolio_does_not_affect_the_others(database):
     terms = BuildContext(prices, MemoryInstruments(CLASSES), MemoryPolicies())(
         policy_name="monthly", costs=CostModel.flat(10.0), currency="USD"
     )
-    propose = ProposeForEveryone(database, prices, BookActions(database, lambda: NOW))
+    propose = ProposeForEveryone(
+        database, prices, BookActions(database, lambda: NOW), release="1.0"
+    )
     run = propose.begin(terms, id=uuid4(), now=NOW)
     propose.run_chunks(run.id, terms, now=NOW)
     run = propose.read(run.id)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rebalancer.domain.errors import Conflict, NotFound, Unavailable
-from rebalancer.domain.jobs.batch_run import ChunkDone, ChunksHeld
+from rebalancer.domain.jobs.batch_run import ChunkDone, ChunksHeld, RunExists
 from rebalancer.domain.jobs.job import JobChanged, JobState
 from rebalancer.domain.market.asset_classes import AssetClass
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind, Ledger, Positions
@@ -1145,6 +1145,16 @@ def test_run_without_portfolios_has_one_chunk(work):
         tx.runs.complete(part, proposed=0, nothing=0)
         tx.runs.finish(run.id, NOW)
         assert tx.runs.get(run.id).finished == NOW
+
+
+def test_run_with_a_known_id_is_rejected_and_changes_nothing(work):
+    run = a_run(release="1.2.3")
+    with work.begin() as tx:
+        tx.runs.add(run, [])
+    with pytest.raises(RunExists), work.begin() as tx:
+        tx.runs.add(attrs.evolve(run, policy="band", release="1.2.4"), [UUID(int=1)])
+    with work.read() as tx:
+        assert tx.runs.get(run.id) == attrs.evolve(run, chunks=1)
 
 
 def test_claimed_chunk_is_claimed_again_when_no_other_is_left(work):

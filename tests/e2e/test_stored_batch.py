@@ -107,8 +107,8 @@ def kill(process):
     process.communicate()
 
 
-def check(wired, run):
-    """Assert that each portfolio has one proposal or one failure."""
+def check(wired, run, chunks=17):
+    """Assert that each portfolio has one proposal or one failure, of at least ``chunks`` chunks."""
     with wired.get(UnitOfWork).read() as tx:
         owner = tx.users.by_email("owner@example.org")
         found = [one for one in tx.proposals.page(owner.id, limit=10 * COUNT) if one.run == run]
@@ -117,7 +117,7 @@ def check(wired, run):
     assert len(found) == ended.proposed + ended.nothing == COUNT - COUNT // 100
     assert len(failures) == ended.failed == COUNT // 100
     assert all("a reserve of 20000" in why for _, why in failures)
-    assert ended.finished is not None and ended.done == ended.chunks > 16
+    assert ended.finished is not None and ended.done == ended.chunks >= chunks
 
 
 def test_batch_killed_while_it_begins_has_begun_or_not(book):
@@ -184,3 +184,48 @@ def test_two_commands_share_a_run(book):
             break
     assert [process.returncode for process in both] == [3, 3], done
     assert all(str(run) in out for out, _ in done)
+
+
+def test_run_is_shared_by_commands_that_give_its_id(book):
+    """Of three commands one is killed in the middle, and a late one joins the finished run."""
+    wired, *where = book
+    use = attrs.evolve(wired.get(ProposeForEveryone), chunk_size=CHUNK)
+    run = use.begin(terms(wired, "trend"), id=uuid4(), now=datetime.now(UTC)).id
+    victim, *others = (batch(*where, "trend", "--run", str(run)) for _ in range(3))
+    while not use.read(run).done:
+        assert victim.poll() is None
+        time.sleep(0.01)
+    kill(victim)
+    done = [process.communicate(timeout=120) for process in others]
+    late = batch(*where, "trend", "--run", str(run))
+    done.append(late.communicate(timeout=120))
+    assert [process.returncode for process in (*others, late)] == [3, 3, 3], done
+    (summary,) = {out for out, _ in done}
+    assert str(run) in summary
+    check(wired, run)
+
+
+def test_commands_begin_one_run_at_the_same_moment(book):
+    wired, *where = book
+    run = uuid4()
+    both = [batch(*where, "quarterly", "--run", str(run)) for _ in range(2)]
+    done = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [3, 3], done
+    assert len({out for out, _ in done}) == 1
+    check(wired, run, chunks=-(-COUNT // 512))
+
+
+def test_run_of_other_inputs_or_of_another_release_cannot_be_joined(book):
+    wired, *where = book
+    ours = wired.get(ProposeForEveryone)
+    theirs = attrs.evolve(ours, release="0.0.1")
+    for use, policy, fault in (
+        (ours, "monthly", "began with other prices, another policy or other costs"),
+        (theirs, "band", "began with release 0.0.1 of rebalancer, and this is"),
+    ):
+        run = use.begin(terms(wired, policy), id=uuid4(), now=datetime.now(UTC)).id
+        process = batch(*where, "band", "--run", str(run))
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 2
+        assert f"run {run} {fault}" in errors
+        assert "Choose another --run." in errors

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
+from typing import TypeVar
 from uuid import UUID, uuid5
 
 import attrs
@@ -25,7 +26,7 @@ from rebalancer.application.rebalance import (
 )
 from rebalancer.application.resilience import OutageLog, retry_while_unavailable
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, Unavailable
-from rebalancer.domain.jobs.batch_run import BatchRun, Chunk, ChunkDone, ChunksHeld
+from rebalancer.domain.jobs.batch_run import BatchRun, Chunk, ChunkDone, ChunksHeld, RunExists
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, UnreadablePortfolio
 from rebalancer.domain.portfolio.planned_flows import FlowDecision
@@ -33,6 +34,8 @@ from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.lifecycle import ProposalRecord, Stage
 from rebalancer.domain.rebalancing.model import Failure, RebalanceContext
 from rebalancer.domain.rebalancing.proposal import propose_book
+
+T = TypeVar("T")
 
 log = logging.getLogger("rebalancer.batch")
 
@@ -48,6 +51,7 @@ class ProposeForEveryone:
     Several processes, on several machines, may share a run.
 
     Attributes:
+        release: Version of the package; processes of another one cannot join a run.
         store_timeout: Seconds for which a run waits for a store that is away.
         poll_interval: Seconds between two attempts to claim a chunk.
     """
@@ -55,6 +59,7 @@ class ProposeForEveryone:
     work: UnitOfWork
     prices: PriceSource
     book: BookActions
+    release: str
     chunk_size: int = 512
     store_timeout: float = 60.0
     poll_interval: float = 0.5
@@ -74,31 +79,38 @@ class ProposeForEveryone:
             InvalidRequest: no run can be resumed.
             Conflict: the run with this id has another context.
         """
-        with self.work.begin() as tx:
-            if resume:
-                found = tx.runs.find_unfinished(context.digest)
-                if found is None:
-                    raise InvalidRequest(
-                        "no unfinished run has these prices, this policy and these "
-                        "costs; start a new run",
-                        field="resume",
-                        code="no_run_to_resume",
-                    )
-                return found
-            with suppress(NotFound):
-                known = tx.runs.get(id)
-                if known.terms != context.digest:
-                    raise Conflict(
-                        f"run {id} began with other prices, another policy or other costs; start "
-                        "a new run",
-                        code="run_inputs_changed",
-                    )
-                return known
-            run = BatchRun(
-                id, context.digest, context.policy.name, context.market.last_date, started=now
-            )
+        if resume:
+            return self._find_unfinished(context)
+        with suppress(NotFound):
+            return self._read_own(id, context)
+        run = BatchRun(
+            id,
+            context.digest,
+            context.policy.name,
+            context.market.last_date,
+            started=now,
+            release=self.release,
+        )
+        with suppress(RunExists), self.work.begin() as tx:  # another process may begin it now
             tx.runs.add(run, tx.portfolios.chunk_boundaries(self.chunk_size))
-            return tx.runs.get(id)
+        return self._read_own(id, context)
+
+    def join(self, id: UUID, context: RebalanceContext) -> BatchRun:
+        """Return a run that this process may share, begun by the same release of the package.
+
+        Raises:
+            NotFound: no run has this id.
+            Conflict: the run has another context, or another release began it.
+        """
+        run = self._read_own(id, context)
+        if run.release != self.release:
+            theirs = "an earlier release" if run.release is None else f"release {run.release}"
+            raise Conflict(
+                f"run {id} began with {theirs} of rebalancer, and this is {self.release}; use one "
+                "release on all machines",
+                code="run_release_differs",
+            )
+        return run
 
     def run_chunks(
         self,
@@ -118,6 +130,8 @@ class ProposeForEveryone:
                 0 while this process waits; an exception from it ends the work.
 
         Raises:
+            NotFound: no run has this id.
+            Conflict: the run began with another context.
             Unavailable: the store has been away for longer than ``store_timeout``.
         """
         latest = self.prices.closes()
@@ -131,15 +145,19 @@ class ProposeForEveryone:
             chunk = self._claim(run, now)
             return None if chunk is None else self._run_chunk(chunk, context, latest, now)
 
+        def retry(call: Callable[[], T]) -> T:
+            return retry_while_unavailable(
+                call,
+                timeout=self.store_timeout,
+                first_wait=self.poll_interval,
+                longest_wait=self.poll_interval,
+                on_error=wait,
+            )
+
+        retry(lambda: self._read_own(run, context))
         while True:
             try:
-                finished = retry_while_unavailable(
-                    run_next,
-                    timeout=self.store_timeout,
-                    first_wait=self.poll_interval,
-                    longest_wait=self.poll_interval,
-                    on_error=wait,
-                )
+                finished = retry(run_next)
             except ChunksHeld:
                 progress(0)
                 time.sleep(self.poll_interval)
@@ -157,6 +175,27 @@ class ProposeForEveryone:
         """
         with self.work.read() as tx:
             return tx.runs.get(run)
+
+    def _find_unfinished(self, context: RebalanceContext) -> BatchRun:
+        with self.work.read() as tx:
+            found = tx.runs.find_unfinished(context.digest)
+        if found is None:
+            raise InvalidRequest(
+                "no unfinished run has these prices, this policy and these costs; start a new run",
+                field="resume",
+                code="no_run_to_resume",
+            )
+        return found
+
+    def _read_own(self, id: UUID, context: RebalanceContext) -> BatchRun:
+        """Return a run with this context."""
+        run = self.read(id)
+        if run.terms != context.digest:
+            raise Conflict(
+                f"run {id} began with other prices, another policy or other costs; start a new run",
+                code="run_inputs_changed",
+            )
+        return run
 
     def _claim(self, run: UUID, now: datetime) -> Chunk | None:
         """Claim a chunk; None: all are finished, and the run is marked as finished."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
+from importlib.metadata import version
 from pathlib import Path
 from uuid import uuid4
 
@@ -162,7 +163,7 @@ class JobProvider(Provider):
     def propose_for_everyone(
         self, work: UnitOfWork, prices: PriceSource, book: BookActions
     ) -> ProposeForEveryone:
-        return ProposeForEveryone(work, prices, book)
+        return ProposeForEveryone(work, prices, book, release=version("rebalancer"))
 
     @provide
     def delete_expired(self, work: UnitOfWork, settings: Settings) -> DeleteExpired:

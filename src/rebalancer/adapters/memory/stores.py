@@ -53,7 +53,7 @@ from rebalancer.domain.accounts.shares import Right, only_the_owner
 from rebalancer.domain.backtest.history_snapshots import KeptHistory
 from rebalancer.domain.errors import Conflict
 from rebalancer.domain.idempotency import IdempotencyKey
-from rebalancer.domain.jobs.batch_run import BatchRun, Chunk, ChunkDone
+from rebalancer.domain.jobs.batch_run import BatchRun, Chunk, ChunkDone, RunExists
 from rebalancer.domain.jobs.job import Job, JobState
 from rebalancer.domain.portfolio.ledger import Entry, Ledger
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, UnreadablePortfolio
@@ -564,6 +564,8 @@ class MemoryBatchRuns:
     failed: dict[UUID, tuple[tuple[UUID, str], ...]]
 
     def add(self, run: BatchRun, boundaries: Sequence[UUID]) -> None:
+        if run.id in self.rows:
+            raise RunExists(f"run {run.id} exists already")
         ranges = zip((None, *boundaries), (*boundaries, None), strict=True)
         chunks = tuple(
             (Chunk(run.id, number, *ends), 0, False) for number, ends in enumerate(ranges)

@@ -9,11 +9,12 @@ from uuid import UUID
 
 from sqlalchemy import case, func, insert, select, update
 
+from rebalancer.adapters.sql.engine import add_missing
 from rebalancer.adapters.sql.rows import RUNS
 from rebalancer.adapters.sql.statements import SqlStore
 from rebalancer.adapters.sql.tables import COUNTS, batch_chunks, batch_failures, batch_runs
 from rebalancer.application.not_found import require
-from rebalancer.domain.jobs.batch_run import BatchRun, Chunk, ChunkDone, ChunksHeld
+from rebalancer.domain.jobs.batch_run import BatchRun, Chunk, ChunkDone, ChunksHeld, RunExists
 
 _CHUNK_TOTALS = (
     select(
@@ -25,8 +26,9 @@ _CHUNK_TOTALS = (
     .group_by(batch_chunks.c.run)
     .subquery()
 )
+_STORED = "id", "terms", "policy", "as_of", "started", "finished", "release"
 _RUNS = select(
-    *(batch_runs.c[name] for name in ("id", "terms", "policy", "as_of", "started", "finished")),
+    *(batch_runs.c[name] for name in _STORED),
     *(_CHUNK_TOTALS.c[name] for name in ("chunks", "done", *COUNTS)),
 ).join_from(batch_runs, _CHUNK_TOTALS, batch_runs.c.id == _CHUNK_TOTALS.c.run)
 """Runs and their progress, without those of versions that had no chunks."""
@@ -40,7 +42,9 @@ class SqlBatchRuns(SqlStore):
     def add(self, run: BatchRun, boundaries: Sequence[UUID]) -> None:
         zero = dict.fromkeys(COUNTS, 0)
         values = {name: value for name, value in RUNS.to_row(run).items() if name in batch_runs.c}
-        self.connection.execute(insert(batch_runs), values | zero)  # the chunks count
+        # The chunks count. The server waits for a transaction that adds the same id.
+        if not add_missing(self.connection, batch_runs, values | zero):
+            raise RunExists(f"run {run.id} exists already")
         empty = {"taken": 0, "done": False, **zero}
         ranges = zip((None, *boundaries), (*boundaries, None), strict=True)
         rows = [

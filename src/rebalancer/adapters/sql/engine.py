@@ -317,10 +317,12 @@ def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any
     connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=rest), rows)
 
 
-def add_missing(connection: Connection, table: Table, row: Mapping[str, Any]) -> None:
-    """Insert a row unless one with the same key exists."""
+def add_missing(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
+    """Insert a row unless one with the same key exists; return whether it was inserted."""
     insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
-    connection.execute(insert(table).values(row).on_conflict_do_nothing())
+    statement = insert(table).values(row).on_conflict_do_nothing()
+    options = {"preserve_rowcount": True}
+    return connection.execute(statement, execution_options=options).rowcount == 1
 
 
 def _begin(engine: Engine, *, read_only: bool) -> tuple[Connection, RootTransaction]:

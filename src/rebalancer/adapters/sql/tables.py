@@ -472,6 +472,8 @@ batch_runs = Table(
     Column("after", Uuid),
     *_counts(),
     Column("finished", Moment),
+    # The version of the package that began it; NULL in runs of versions that did not store it.
+    Column("release", Text),
     Index(None, "terms", "started"),
 )
 

@@ -14,7 +14,11 @@ class BatchRuns(Protocol):
     """Store of batch runs and their chunks, which several processes share."""
 
     def add(self, run: BatchRun, boundaries: Sequence[UUID]) -> None:
-        """Store a new run with a chunk up to each boundary, and one after the last."""
+        """Store a new run with a chunk up to each boundary, and one after the last.
+
+        Raises:
+            RunExists: a run has this id, also one that another process began a moment ago.
+        """
 
     def get(self, id: UUID) -> BatchRun:
         """Return a run with its current counts.

@@ -21,6 +21,7 @@ class BatchRun:
         nothing: Portfolios without orders, so far.
         failed: Portfolios without a proposal, so far.
         done: Number of finished chunks, of ``chunks``.
+        release: Version of the package that began it; None: unknown.
     """
 
     id: UUID
@@ -34,6 +35,7 @@ class BatchRun:
     chunks: int = 0
     done: int = 0
     finished: datetime | None = None
+    release: str | None = None
 
 
 @attrs.frozen
@@ -51,6 +53,12 @@ class Chunk:
     number: int
     after: UUID | None
     until: UUID | None
+
+
+class RunExists(Conflict):
+    """A run with this id began already."""
+
+    default_code = "run_exists"
 
 
 class ChunkDone(Conflict):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from rebalancer.application.garbage_collection import rare_garbage_collection
-from rebalancer.domain.errors import Unavailable
+from rebalancer.domain.errors import Conflict, Unavailable
 from rebalancer.entrypoints.cli.options import report_reading
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def run(
     id: UUID,
     now: datetime,
     resume: bool,
+    shared: bool = False,
     workers: int,
     advance: Callable[[int], None] = lambda _: None,
 ) -> BatchRun:
@@ -38,10 +39,12 @@ def run(
 
     There are at most ``workers`` processes, including this one, which does a small run alone.
     ``advance`` receives the number of portfolios that were done since its last call. With
-    ``resume``, the latest unfinished run with the same context continues.
+    ``resume``, the latest unfinished run with the same context continues. With ``shared``, a run
+    with this id, which another machine may have begun, must be of the same release.
 
     Raises:
         InvalidRequest: no run can be resumed.
+        Conflict: the run with this id has another context, or another release began it.
         Unavailable: the store was unavailable for too long.
     """
     from rebalancer.application.batch import ProposeForEveryone
@@ -49,7 +52,13 @@ def run(
 
     use, terms = wired.get(ProposeForEveryone), request.terms(wired)
     report_reading(wired)
-    found = use.begin(terms, id=id, now=now, resume=resume)
+    try:
+        found = use.begin(terms, id=id, now=now, resume=resume)
+        if shared:
+            found = use.join(found.id, terms)
+    except Conflict as error:
+        error.add_note("Choose another --run.")
+        raise
     shown = _count_done(found)
 
     def show_progress(_: int) -> None:
@@ -68,7 +77,10 @@ def run(
             use.run_chunks(found.id, terms, now=now, progress=show_progress)
         return use.read(found.id)
     except Unavailable as error:
-        raise Unavailable(error.message, code="run_interrupted") from error.__cause__
+        interrupted = Unavailable(error.message, code="run_interrupted")
+        if shared:
+            interrupted.add_note("Run the same command again to continue.")
+        raise interrupted from error.__cause__
 
 
 def _share_run(_: Connection, request: BatchRequest, run: UUID, now: datetime) -> None:

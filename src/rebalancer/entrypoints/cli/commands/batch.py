@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import attrs
 import click
@@ -24,6 +25,7 @@ from rebalancer.entrypoints.cli.options import (
     market_options,
     settings,
 )
+from rebalancer.entrypoints.cli.run_id import RunId
 from rebalancer.entrypoints.cli.screen import meter, print_json
 
 if TYPE_CHECKING:
@@ -62,6 +64,13 @@ _PRINTED_FAILURES = 5
     is_flag=True,
     help="Continue an interrupted run; the output is the same as that of one run.",
 )
+@click.option(
+    "--run",
+    metavar="ID",
+    type=RunId(),
+    help="With --all: start the run of this id, or join it if another machine has started it. ID "
+    "is a UUID, or a name, such as book-2026-06-30.",
+)
 @cost_options
 @json_option
 @currency_option
@@ -77,6 +86,7 @@ def batch(
     every_stored: bool,
     background: bool,
     resume: bool,
+    run: UUID | None,
     as_json: bool,
     currency: str | None,
     workers: int | None,
@@ -88,6 +98,10 @@ def batch(
     "failed", does not affect the others, and makes the exit code 3. For --resume, a run over a file
     writes the hashes of its inputs to OUT.run; a run over the store needs the same prices, policy
     and costs again.
+
+    Machines that give the same --run share one run: each portfolio gets one proposal, also if some
+    of the machines fail, and all print the same summary at the end. They must have the same prices,
+    policy, costs and release of rebalancer.
 
     \b
     A portfolio with the required fields, and one with all fields:
@@ -110,6 +124,7 @@ def batch(
       rebalancer batch --portfolios book.jsonl --prices prices.csv --policy band --out out.jsonl
       rebalancer batch --portfolios book.jsonl --policy monthly --as-of 2022-06-30 --out out.jsonl
       rebalancer batch --all --policy band
+      rebalancer batch --all --policy band --run book-2026-06-30
     """
     request = BatchRequest(where, settings(), currency=currency or settings().currency, **terms)
     workers = workers or settings().cores
@@ -117,8 +132,11 @@ def batch(
         others = {"--portfolios": portfolios, "--out": out}
         if given := [option for option, value in others.items() if value is not None]:
             raise _conflict(f"{', '.join(given)} cannot be combined with --all")
+        if run is not None and (resume or background):
+            other = "--resume" if resume else "--background"
+            raise _conflict(f"--run cannot be combined with {other}")
         if not background:
-            return _run_over_store(request, resume=resume, as_json=as_json, workers=workers)
+            return _run_over_store(request, run, resume=resume, as_json=as_json, workers=workers)
         if resume:
             raise _conflict("--resume cannot be combined with --background")
         _submit(request, as_json=as_json)
@@ -127,13 +145,17 @@ def batch(
         raise _conflict("give either --portfolios and --out, or --all")
     if background:
         raise _conflict("--background needs --all")
+    if run is not None:
+        raise _conflict("--run needs --all")
     if as_json:
         raise _conflict("--json needs --all; a run over a file always writes JSON")
-    from rebalancer.entrypoints.cli.batch_file import run
+    from rebalancer.entrypoints.cli.batch_file import run as run_over_file
 
     size = portfolios.stat().st_size if portfolios.is_file() else None
     with meter("proposing", size) as advance:
-        tally = run(request, portfolios, out, resume=resume, workers=workers, advance=advance)
+        tally = run_over_file(
+            request, portfolios, out, resume=resume, workers=workers, advance=advance
+        )
     click.echo(
         f"{out}: {tally.total()} portfolios, {tally['proposed']} proposed, "
         f"{tally['nothing_to_do']} with nothing to do, {tally['failed']} failed",
@@ -168,7 +190,9 @@ def _submit(request: BatchRequest, *, as_json: bool) -> None:
     submit(BATCH, attrs.asdict(job_request), as_json=as_json)
 
 
-def _run_over_store(request: BatchRequest, *, resume: bool, as_json: bool, workers: int) -> int:
+def _run_over_store(
+    request: BatchRequest, shared: UUID | None, *, resume: bool, as_json: bool, workers: int
+) -> int:
     """Propose for every stored portfolio, store the proposals, and return the exit code."""
     from rebalancer.application.ports.store import UnitOfWork
 
@@ -177,7 +201,8 @@ def _run_over_store(request: BatchRequest, *, resume: bool, as_json: bool, worke
             ended = run_over_store(
                 request,
                 wired,
-                id=wired.get(Ids)(),
+                id=shared or wired.get(Ids)(),
+                shared=shared is not None,
                 now=wired.get(Clock)(),
                 resume=resume,
                 workers=workers,
