@@ -13,7 +13,7 @@ RUN python -m venv /opt/build && python -m venv --without-pip /opt/rebalancer \
 ENV VIRTUAL_ENV=/opt/rebalancer
 RUN /opt/build/bin/uv pip install --no-cache --compile-bytecode --require-hashes \
     --constraints requirements.lock --requirements pyproject.toml \
-    --extra market --extra servers --extra sample
+    --extra market --extra observability --extra servers --extra sample
 COPY README.md LICENSE ./
 COPY alembic ./alembic
 COPY src ./src

@@ -157,7 +157,8 @@ IMAGE_UV := VIRTUAL_ENV=$(CURDIR)/$(IMAGE) $(BIN)/uv pip install --quiet
 
 sbom: $(TOOLS)/ready ## List the components of the image (CycloneDX) in out/sbom.json, and check the list
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(IMAGE)
-	$(IMAGE_UV) $(LOCKED) --requirements pyproject.toml --extra market --extra servers --extra sample
+	$(IMAGE_UV) $(LOCKED) --requirements pyproject.toml --extra market --extra observability \
+		--extra servers --extra sample
 	$(IMAGE_UV) --no-deps $(if $(LOCK),--build-constraints $(LOCK)) .
 	@mkdir -p out
 	$(TOOLS)/bin/cyclonedx-py environment --validate --pyproject pyproject.toml --output-reproducible \

@@ -97,7 +97,7 @@ ONCE = {name for name, service in SERVICES.items() if service.get("restart") == 
 def test_image_installs_existing_extras_without_torch():
     extras = PROJECT["project"]["optional-dependencies"]
     installed = set(re.findall(r"--extra ([a-z]+)", " ".join(arguments_of("RUN"))))
-    assert installed == {"market", "sample", "servers"} <= set(extras)
+    assert installed == {"market", "observability", "sample", "servers"} <= set(extras)
     wanted = [line for name in sorted(installed) for line in extras[name]]
     assert not [line for line in wanted if "torch" in line or "rebalancer[" in line]
 
