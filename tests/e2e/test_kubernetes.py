@@ -71,7 +71,7 @@ WORKLOADS = {
 }
 PODS = {name: template_of(one)["spec"] for name, one in WORKLOADS.items()}
 LABELS = {name: template_of(one)["metadata"]["labels"] for name, one in WORKLOADS.items()}
-OUR_PODS = ("api", "worker")
+OUR_PODS = ("api", "batch", "worker")
 CONTAINERS = {
     f"{name}/{container['name']}": container
     for name, pod in PODS.items()
@@ -199,6 +199,21 @@ def test_command_of_container_exists(name):
     assert done.exit_code == 0, done.output
 
 
+def test_batch_pods_share_the_run_of_their_job():
+    container = MAIN["batch"]
+    path = container["env"][0]["valueFrom"]["fieldRef"]["fieldPath"]
+    assert path == "metadata.labels['batch.kubernetes.io/job-name']"
+    assert container["args"][-2:] == ["--run", f"$({container['env'][0]['name']})"]
+    spec = WORKLOADS["batch"]["spec"]
+    assert spec["suspend"] is True and spec["concurrencyPolicy"] == "Forbid"
+    codes = {
+        code
+        for rule in spec["jobTemplate"]["spec"]["podFailurePolicy"]["rules"]
+        for code in rule.get("onExitCodes", {}).get("values", ())
+    }
+    assert codes == {2, 3}  # the rest is tried again
+
+
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_container_is_confined(name):
     pod = PODS[name.partition("/")[0]]
@@ -298,7 +313,7 @@ def test_ingress_leads_to_a_port_of_a_service():
             assert backend["port"]["name"] in names
 
 
-@pytest.mark.parametrize("name", set(WORKLOADS))
+@pytest.mark.parametrize("name", set(WORKLOADS) - {"batch"})
 def test_workload_selects_its_own_pods(name):
     selector = WORKLOADS[name]["spec"]["selector"]
     assert selected_by(selector) == {name}
@@ -384,9 +399,10 @@ def test_sizes_of_volumes_parse():
             quantity(claim["spec"]["resources"]["requests"]["storage"])
 
 
-def test_everything_fits_two_cores_during_an_update():
-    """Two pods of the API, a worker, one more of each and the servers of a trial."""
-    counts = {"api": 3, "worker": 2}
+def test_everything_fits_two_cores_during_an_update_and_a_batch():
+    """Two pods of the API, a worker, one more of each, the batch and the servers of a trial."""
+    job = WORKLOADS["batch"]["spec"]["jobTemplate"]["spec"]
+    counts = {"api": 3, "worker": 2, "batch": job["parallelism"]}
     requests = {
         name: [quantity(one["resources"]["requests"][what]) for what in ("cpu", "memory")]
         for name, one in MAIN.items()
