@@ -12,7 +12,7 @@ import numpy as np
 
 from rebalancer.adapters.rl.catalog import load_version, save_version
 from rebalancer.domain.market.regimes import RegimeModel
-from rebalancer.domain.policy.features import INPUTS_1
+from rebalancer.domain.policy.features import INPUTS_1, InputSet
 from rebalancer.domain.policy.learned import LearnedPolicy
 from rebalancer.domain.policy.model_card import (
     PolicyCard,
@@ -89,15 +89,12 @@ FAILED_GATE: dict[str, Any] = {
 }
 
 
-def a_network(seed: int, *, grid: Any = None, hidden: int = 6, size: float = 0.4) -> Network:
+def a_network(
+    seed: int, *, grid: Any = None, hidden: int = 6, size: float = 0.4, inputs: InputSet = INPUTS_1
+) -> Network:
     dice = np.random.default_rng(seed)
-    widths = (
-        len(INPUTS_1.features),
-        hidden,
-        hidden,
-        len(INPUTS_1.actions) if grid is None else len(grid),
-    )
-    layers = list(pairwise(widths))
+    outputs = len(inputs.actions) if grid is None else len(grid)
+    layers = list(pairwise((len(inputs.features), hidden, hidden, outputs)))
     return Network(
         weights=tuple(dice.normal(0, size, shape) for shape in layers),
         biases=tuple(dice.normal(0, size, outputs) for _, outputs in layers),
@@ -105,17 +102,28 @@ def a_network(seed: int, *, grid: Any = None, hidden: int = 6, size: float = 0.4
     )
 
 
-def a_learned(seed: int = 0, *, name: str = "ppo", grid: Any = None, **changes: Any) -> Any:
+def a_learned(
+    seed: int = 0,
+    *,
+    name: str = "ppo",
+    grid: Any = None,
+    size: float = 0.4,
+    inputs: InputSet = INPUTS_1,
+    **changes: Any,
+) -> Any:
     """Build a policy of two networks that may disagree, trusted within 4 deviations."""
     learned = LearnedPolicy(
         name=name,
-        networks=(a_network(seed, grid=grid), a_network(seed + 1000, grid=grid)),
+        networks=tuple(
+            a_network(each, grid=grid, size=size, inputs=inputs) for each in (seed, seed + 1000)
+        ),
         regimes=REGIMES,
         rule=parse_rule("band:frequency=weekly"),
-        lowest=np.full(len(INPUTS_1.features), -4.0),
-        highest=np.full(len(INPUTS_1.features), 4.0),
+        lowest=np.full(len(inputs.features), -4.0),
+        highest=np.full(len(inputs.features), 4.0),
         most_spread=0.9,
         chosen_rule="trend",
+        inputs=inputs,
     )
     return attrs.evolve(learned, **changes)
 

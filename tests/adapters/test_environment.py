@@ -82,6 +82,7 @@ def by_hand(growth: Any, *, targets: Any = (0.5, 0.5), volatility: float = 0.26)
         features=np.zeros((1, weeks + 1, len(INPUTS_1.market)), dtype=np.float32),
         sleeves=np.broadcast_to(wanted[:, None, None, :], shape).astype(np.float32),
         volatility=np.full((1, weeks + 1), volatility, dtype=np.float32),
+        turnover=np.full((1, weeks + 1), 0.25, dtype=np.float32),
         monthly=np.full((1, weeks), 0.0078125, dtype=np.float32),
         monthly_turnover=np.full((1, weeks), 0.015625, dtype=np.float32),
     )

@@ -9,7 +9,7 @@ import torch
 from rebalancer.adapters.rl.algorithms import find_algorithm
 from rebalancer.adapters.rl.algorithms.dqn import Dqn
 from rebalancer.adapters.rl.algorithms.ppo import Ppo
-from rebalancer.adapters.rl.environment import GRID, RebalancingVecEnv
+from rebalancer.adapters.rl.environment import RebalancingVecEnv, discrete_actions
 from rebalancer.adapters.rl.rewards import REWARDS, make_reward
 from rebalancer.adapters.rl.worlds import draw_worlds
 from rebalancer.domain.errors import InvalidRequest
@@ -44,7 +44,7 @@ def trained(small_worlds):
         model = algorithm.create(env, start, small_worlds, seed=3, device="cpu")
         if steps:
             model.learn(256 * steps)
-        return start, model, algorithm.network(model)
+        return start, model, algorithm.network(model, INPUTS_1)
 
     return train
 
@@ -64,7 +64,7 @@ def test_network_of_dqn_gives_the_values_of_its_model(trained):
     observed = OBSERVED.astype(np.float64)
     assert np.abs(network.outputs(observed) - values).max() < 1e-5
     best, _ = model.predict(OBSERVED, deterministic=True)
-    np.testing.assert_array_equal(network.actions(observed), GRID[best])
+    np.testing.assert_array_equal(network.actions(observed), discrete_actions(INPUTS_1)[best])
     assert len(set(best.tolist())) > 1
 
 

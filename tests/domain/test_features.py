@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import exp, log, log1p, sqrt
 from pathlib import Path
 from statistics import fmean, stdev
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.policy.features import FURTHEST, INPUTS_1, LOOKBACK, Feature
+from rebalancer.domain.policy.features import FURTHEST, INPUTS_1, INPUTS_2, LOOKBACK, Feature
 from rebalancer.domain.policy.observation import market_features, portfolio_features
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.book import Book
@@ -24,18 +25,24 @@ from tests.networks import REGIMES
 laws = settings(max_examples=20)
 
 
-def scaled(name: str, figure: float, features: tuple[Feature, ...] = INPUTS_1.features) -> float:
+def scaled(name: str, figure: float, features: tuple[Feature, ...] = INPUTS_2.features) -> float:
     """A figure as it is observed."""
     feature = next(one for one in features if one.name == name)
     return min(max((figure - feature.centre) / feature.scale, -FURTHEST), FURTHEST)
 
 
-def as_loops_see_it(closes: list[list[float]], targets: list[float], parity: list[float]) -> Any:
+def as_loops_see_it(
+    closes: list[list[float]], targets: list[float], parity: list[float], careful: list[float]
+) -> Any:
     """Compute each market feature on (T, N) closes by its definition, before scaling.
 
-    ``parity`` are the weights of risk parity, which tests of their own vouch for.
+    ``parity`` and ``careful`` are the weights of risk parity and minimum variance, which have
+    tests of their own.
     """
     assets = range(len(targets))
+    whole = [
+        [after[i] / before[i] - 1.0 for before, after in pairwise(closes[-1261:])] for i in assets
+    ]
     weights = [target / sum(targets) for target in targets]
     closes = closes[-253:]
     last = closes[-1]
@@ -65,14 +72,19 @@ def as_loops_see_it(closes: list[list[float]], targets: list[float], parity: lis
     daily = mixed(weights)
     year = stdev(daily)
     yearly = year * sqrt(252)
-    wealth, highest, path = 0.0, 0.0, []
+    wealth, highest, path, falls = 0.0, 0.0, [], []
     for move in daily:
         wealth += log1p(move)
         highest = max(highest, wealth)
         path.append(log1p(move))
+        falls.append(highest - wealth)
 
     def trend(days: int) -> float:
         return sum(path[-days:]) / (year * sqrt(days))
+
+    def downside(days: int) -> float:
+        losses = [min(move, 0.0) ** 2 for move in daily[-days:]]
+        return log(sqrt(2.0 * fmean(losses)) / year)
 
     sigma = [stdev(moves[i]) * sqrt(252) for i in assets]
     half_year = [log(last[i] / closes[-127][i]) for i in assets]
@@ -86,7 +98,7 @@ def as_loops_see_it(closes: list[list[float]], targets: list[float], parity: lis
     ]
     since = [log(last[i] / then[-1][i]) for i in assets]
     quarter, mine = year * sqrt(63), weighted(since)
-    careful = [1.0 / one for one in sigma_then]
+    inverse = [1.0 / one for one in sigma_then]
     past = [log(then[-22][i] / then[0][i]) for i in assets]
     score = [(one - weighted(past)) / apart(past) for one in past]
     winning = [weights[i] * (1.0 + min(max(score[i], -1.0), 1.0)) for i in assets]
@@ -108,13 +120,24 @@ def as_loops_see_it(closes: list[list[float]], targets: list[float], parity: lis
         "calm": chances[0],
         "stressed": chances[-1],
         "risk saved by parity": log(stdev(mixed([p / sum(parity) for p in parity])) / year),
-        "low risk lately": (sum(c * s for c, s in zip(careful, since, strict=True)) / sum(careful))
+        "low risk lately": (sum(c * s for c, s in zip(inverse, since, strict=True)) / sum(inverse))
         / quarter
         - mine / quarter,
         "momentum lately": (sum(w * s for w, s in zip(winning, since, strict=True)) / sum(winning))
         / quarter
         - mine / quarter,
         "trend lately": -sum(weights[i] * since[i] for i in assets if falling[i]) / quarter,
+        "month's downside": downside(21),
+        "quarter's downside": downside(63),
+        "volatility's anchor": weighted(
+            [log(sigma[i] / (stdev(whole[i]) * sqrt(252))) for i in assets]
+        ),
+        "month's correlation": correlation(21) - correlation(63),
+        "drawdown's speed": (falls[-1] - falls[-22]) / (year * sqrt(21)),
+        "skew": fmean(((move - fmean(daily)) / year) ** 3 for move in daily),
+        "risk saved by minimum variance": log(
+            stdev(mixed([part / sum(careful) for part in careful])) / year
+        ),
     }
 
 
@@ -126,11 +149,14 @@ def test_market_features_equal_plain_loops(seed: int) -> None:
     market = PriceHistory.of(market.symbols, market.dates, closes)
     targets = [0.3, 0.1, 0.25, 0.05, 0.2]
     book = a_book(targets, market=market)
-    seen = market_features(book, market, REGIMES)
+    seen = market_features(book, market, REGIMES, INPUTS_2)
     assert seen.known.tolist() == [True]
-    parity = parse_rule("risk_parity:window=252").decide(book, market).targets[0].tolist()
-    expected = as_loops_see_it(closes.tolist(), targets, parity)
-    assert list(expected) == [feature.name for feature in INPUTS_1.market]
+    parity, careful = (
+        parse_rule(f"{rule}:window=252").decide(book, market).targets[0].tolist()
+        for rule in ("risk_parity", "minimum_variance")
+    )
+    expected = as_loops_see_it(closes.tolist(), targets, parity, careful)
+    assert list(expected) == [feature.name for feature in INPUTS_2.market]
     for place, (name, figure) in enumerate(expected.items()):
         assert seen.features[0, place] == pytest.approx(scaled(name, figure), abs=1e-9), name
     assert seen.volatility[0] == pytest.approx(0.15 * exp(expected["volatility"]), rel=1e-12)
@@ -149,14 +175,14 @@ def test_no_figure_of_the_outlook_stays_the_same() -> None:
     assert (np.abs(seen) <= FURTHEST).all()
 
 
-@pytest.mark.parametrize("place", range(len(INPUTS_1.sleeves)))
+@pytest.mark.parametrize("place", range(len(INPUTS_2.sleeves)))
 def test_a_sleeve_is_the_allocation_of_the_rule_that_it_names(place: int) -> None:
-    sleeve = INPUTS_1.sleeves[place]
+    sleeve = INPUTS_2.sleeves[place]
     asked = ",".join(f"{name}={value}" for name, value in sleeve.parameters.items())
     rule = parse_rule(sleeve.rule + (f":{asked}" if asked else ""))
     market = prices(4, LOOKBACK + 9, seed=8)
     book = a_book([[0.4, 0.3, 0.2, 0.1], [0.1, 0.1, 0.0, 0.4]], market=market)
-    seen = market_features(book, market, REGIMES)
+    seen = market_features(book, market, REGIMES, INPUTS_2)
     np.testing.assert_array_equal(seen.sleeves[:, place], rule.decide(book, market).targets)
     assert (seen.sleeves[:, place].sum(axis=1) <= book.targets.sum(axis=1) + 1e-12).all()
     assert not seen.sleeves[1, place, 2]  # what is not targeted is in no sleeve

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rebalancer.domain.market import indicators
 from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.policy.features import INPUTS_1, LOOKBACK
+from rebalancer.domain.policy.features import INPUTS_1, INPUTS_2, LOOKBACK
 from rebalancer.domain.policy.learned import Doubt, LearnedDecision, LearnedPolicy
 from rebalancer.domain.policy.observation import portfolio_features
 from rebalancer.domain.policy.policy import Decision, identity
@@ -20,12 +20,12 @@ from rebalancer.domain.portfolio.book import Book
 from tests.builders import a_book, names, one_of, prices
 from tests.networks import GRID, a_learned
 
-KINDS = ("continuous", "grid", "doubtful", "quarrelsome")
+KINDS = ("continuous", "grid", "doubtful", "quarrelsome", "allowed")
 laws = settings(deadline=None, max_examples=15)
 
 
 def a_policy(kind: str, seed: int) -> LearnedPolicy:
-    """Continuous or from a grid; trusted in hardly any range, or with hardly any spread."""
+    """Continuous, from a grid or with an allowance; or hardly any range or spread is trusted."""
     if kind == "grid":
         return a_learned(seed, name="dqn", grid=GRID)
     if kind == "doubtful":
@@ -33,6 +33,8 @@ def a_policy(kind: str, seed: int) -> LearnedPolicy:
         return a_learned(seed, lowest=-narrow, highest=narrow, rule=parse_rule("trend:window=60"))
     if kind == "quarrelsome":
         return a_learned(seed, most_spread=0.15, rule=parse_rule("monthly"))
+    if kind == "allowed":
+        return a_learned(seed, inputs=INPUTS_2)
     return a_learned(seed)
 
 
@@ -72,6 +74,8 @@ def situations(draw: st.DrawFn) -> tuple[Book, PriceHistory]:
 
 def same(one: Decision, other: Decision, *, atol: float = 0.0) -> None:
     pairs = [(one.targets, other.targets), (one.band, other.band), (one.cash_band, other.cash_band)]
+    if one.most_turnover is not None and other.most_turnover is not None:
+        pairs.append((one.most_turnover, other.most_turnover))
     for mine, theirs in [*pairs, (one.landing, other.landing)]:
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=atol)
     np.testing.assert_array_equal(one.due, other.due)

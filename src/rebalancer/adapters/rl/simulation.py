@@ -17,7 +17,7 @@ from rebalancer.domain.arrays import Bools, Floats, Rows, Singles
 from rebalancer.domain.backtest.step import step
 from rebalancer.domain.policy.actions import interpret_actions
 from rebalancer.domain.policy.network import Network
-from rebalancer.domain.policy.observation import portfolio_features
+from rebalancer.domain.policy.observation import allowance, portfolio_features
 from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.costs import CostSchedule
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
@@ -141,6 +141,8 @@ class Simulation:
         sleeves = worlds.sleeves[world, week].astype(np.float64)
         due = np.ones(len(self), dtype=bool)
         decision = interpret_actions(actions, self.book, sleeves, due, worlds.inputs)
+        if worlds.inputs.has_allowance:
+            decision = attrs.evolve(decision, most_turnover=self._allowance())
         # In units of cash that earns interest, cash earns nothing and assets their excess.
         growth = worlds.growth[world, week] / self.cash_growth[:, None]
         self.book, done = step(
@@ -190,12 +192,18 @@ class Simulation:
         )
         return relative
 
+    def _allowance(self) -> Floats:
+        turnover = self._worlds.turnover[self.world, self.week].astype(np.float64)
+        return allowance(self.book, turnover)
+
     def _observe(self) -> Singles:
         inputs = self._worlds.inputs
         observed = np.empty((len(self), len(inputs.features)), dtype=np.float32)
         count = len(inputs.market)
         observed[:, :count] = self._worlds.features[self.world, self.week]
-        observed[:, count:] = portfolio_features(self.book, inputs)
+        observed[:, count:] = portfolio_features(
+            self.book, inputs, self._allowance() if inputs.has_allowance else None
+        )
         return observed
 
 

@@ -44,6 +44,7 @@ from rebalancer.domain.policy.actions import (
 )
 from rebalancer.domain.policy.features import FURTHEST, InputSet
 from rebalancer.domain.policy.network import Network
+from rebalancer.domain.policy.observation import MOST_TURNOVER
 from rebalancer.domain.policy.rules import DEFAULT_BAND
 
 HIDDEN = 32
@@ -64,10 +65,15 @@ SOFTNESS = 0.25
 _LEAK = 0.02
 """Slope beyond the range of an action, so that a clipped action can return."""
 
+_UNLIMITED = 10.0
+"""Allowance of the first week: more than any turnover, and finite for the gradient."""
+
 _BEGINNING = {
     "risk": -0.15,
     "inverse volatility": 0.05,
     "risk parity": 0.9,
+    "minimum variance": 0.05,
+    "hierarchical risk parity": 0.05,
     "momentum": 0.1,
     "trend": 0.1,
     "pace": 0.2,
@@ -107,7 +113,11 @@ class Actor(nn.Module):
 
 @attrs.frozen(eq=False)
 class _Episodes:
-    """N worlds of L weeks, with all other random inputs, as tensors."""
+    """N worlds of L weeks, with all other random inputs, as tensors.
+
+    Attributes:
+        allowance: (N, L + 1) turnover that accrues in a week without trades.
+    """
 
     targets: torch.Tensor
     growth: torch.Tensor
@@ -116,6 +126,7 @@ class _Episodes:
     unit: torch.Tensor
     monthly: torch.Tensor
     monthly_turnover: torch.Tensor
+    allowance: torch.Tensor
     rate: torch.Tensor
     aversion: torch.Tensor
     share: torch.Tensor
@@ -139,6 +150,7 @@ class _Episodes:
             unit=tensor(volatility / math.sqrt(WEEKS_A_YEAR)),
             monthly=tensor((1.0 + worlds.monthly[rows]) / cash[:, None] - 1.0),
             monthly_turnover=tensor(worlds.monthly_turnover[rows]),
+            allowance=tensor(MOST_TURNOVER / WEEKS_A_YEAR * worlds.turnover[rows]),
             rate=tensor(bps * 1e-4),
             aversion=tensor(random.choice(AVERSIONS, count)),
             share=tensor(np.where(full, 1.0, 0.3 + 0.7 * random.random(count))),
@@ -177,7 +189,13 @@ def _mean_reward(actor: Actor, worlds: _Episodes, inputs: InputSet) -> torch.Ten
         seen = held / invested.clamp(min=1.0)[:, None]
         moved = seen - targets
         departure = (moved.abs().sum(1) + moved.sum(1).abs()) / 2
-        standing = torch.stack([seen.sum(1), departure, torch.log1p(weeks), *fixed], dim=1)
+        figures = [seen.sum(1), departure, torch.log1p(weeks), *fixed]
+        allowed = torch.full_like(weeks, _UNLIMITED)
+        if inputs.has_allowance:
+            if week:
+                allowed = worlds.allowance[:, week] * weeks.clamp(max=WEEKS_A_YEAR)
+            figures.append(torch.log1p(allowed.clamp(max=1.0) / 0.05))
+        standing = torch.stack(figures, dim=1)
         standing = ((standing - centre) / scale).clamp(-FURTHEST, FURTHEST)
         raw = actor(torch.cat([worlds.features[:, week], standing], dim=1))
         action = _leaky(raw, -1.0, 1.0)
@@ -197,8 +215,10 @@ def _mean_reward(actor: Actor, worlds: _Episodes, inputs: InputSet) -> torch.Ten
         trade = gap.sign() * (gap.abs() - landing).clamp(min=0.0) * leaves
         same = (gap.sign() == idle.sign()[:, None]).float()
         trade = trade + gap * same * (1.0 - leaves) * funds[:, None]
-        cost = worlds.rate * trade.abs().sum(1)
         turnover = torch.maximum(trade.clamp(min=0.0).sum(1), (-trade).clamp(min=0.0).sum(1))
+        within = (allowed / turnover.clamp(min=1e-9)).clamp(max=1.0)
+        trade, turnover = trade * within[:, None], turnover * within
+        cost = worlds.rate * trade.abs().sum(1)
         after = held + trade
         after = after / (after.sum(1) / MOST_INVESTED).clamp(min=1.0)[:, None]
         growth = worlds.growth[:, week]

@@ -18,7 +18,7 @@ from rebalancer.domain.backtest.step import step
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
-from rebalancer.domain.policy.features import INPUTS_1, LOOKBACK, InputSet
+from rebalancer.domain.policy.features import INPUTS_1, LONGEST, LOOKBACK, InputSet
 from rebalancer.domain.policy.observation import market_features
 from rebalancer.domain.policy.policy import Decision, Frequency
 from rebalancer.domain.portfolio.book import Book
@@ -60,6 +60,7 @@ class Worlds:
         features: (M, L + 1, market features).
         sleeves: (M, L + 1, S, K).
         volatility: (M, L + 1) annual volatility of the strategic mix over the past year.
+        turnover: (M, L + 1) one-way turnover of the monthly rule over the past year.
         monthly: (M, L) return of the monthly rule from one review to the next, before costs.
         monthly_turnover: (M, L) one-way turnover of the monthly rule.
         inputs: The set of the features and sleeves.
@@ -72,6 +73,7 @@ class Worlds:
     features: Singles
     sleeves: Singles
     volatility: Singles
+    turnover: Singles
     monthly: Singles
     monthly_turnover: Singles
     inputs: InputSet = INPUTS_1
@@ -240,18 +242,20 @@ def _on(
     features = np.zeros((count, weeks + 1, len(inputs.market)), dtype=np.float32)
     sleeves = np.zeros((count, weeks + 1, len(inputs.sleeves), SLOTS), dtype=np.float32)
     volatility = np.zeros((count, weeks + 1), dtype=np.float32)
+    past_turnover = np.zeros((count, weeks + 1), dtype=np.float32)
     days = panel.dates[rows[start[:, None] + np.arange(weeks + 1)]]
     for look, row in enumerate(rows):
         here = np.flatnonzero((start <= look) & (look <= start + weeks))
         if not here.size:
             continue
         book = _book(assets[here], present[here], targets[here], panel.dates[row])
-        market = panel.until(int(row)).since(int(row) - LOOKBACK + 1)
+        market = panel.until(int(row)).since(max(int(row) - LONGEST, 0))
         seen = market_features(book, market, regimes, inputs)
         at = look - start[here]
         features[here, at] = seen.features
         sleeves[here, at] = seen.sleeves
         volatility[here, at] = seen.volatility
+        past_turnover[here, at] = seen.turnover
     closes = panel.closes[rows[start[:, None] + np.arange(weeks + 1)]]  # (M, L + 1, U)
     held = np.take_along_axis(closes, assets[:, None, :], axis=2)
     growth = np.where(present[:, None, :], held[:, 1:] / held[:, :-1], 1.0)
@@ -264,6 +268,7 @@ def _on(
         features=features,
         sleeves=sleeves,
         volatility=volatility,
+        turnover=past_turnover,
         monthly=monthly.astype(np.float32),
         monthly_turnover=turnover.astype(np.float32),
         inputs=inputs,

@@ -22,6 +22,9 @@ YEAR = TRADING_DAYS
 LOOKBACK = YEAR + 1
 """Daily closes that features need: a year of returns."""
 
+LONGEST = 5 * YEAR
+"""Trading days of the longest look-back, of which as many count as there are closes."""
+
 LATELY = 63
 """Trading days of the features of the last quarter."""
 
@@ -54,6 +57,7 @@ _POLLET = "Pollet and Wilson 2010, Average Correlation and Stock Market Returns"
 _HAMILTON = "Hamilton 1989, A New Approach to the Economic Analysis of Nonstationary Time Series"
 _GUPTA = "Gupta and Kelly 2019, Factor Momentum Everywhere"
 _DYBVIG = "Dybvig and Pezzo 2020, Mean-Variance Portfolio Rebalancing with Transaction Costs"
+_SORTINO = "Sortino and van der Meer 1991, Downside Risk"
 _TREND_OF_DAYS = "{}-day return divided by its own deviation"
 
 _MARKET_1 = (
@@ -241,6 +245,11 @@ class InputSet:
         )
 
     @cached_property
+    def has_allowance(self) -> bool:
+        """Whether the policy's turnover is limited; then the allowance is a feature."""
+        return _ALLOWANCE in self.portfolio
+
+    @cached_property
     def most(self) -> Floats:
         """(S,) largest part of each sleeve in a mix."""
         return np.array([sleeve.most for sleeve in self.sleeves])
@@ -257,10 +266,76 @@ class InputSet:
         return figure
 
 
+_MARKET_2 = (
+    Feature(
+        "month's downside",
+        "log of sqrt(2) times the 21-day downside semi-deviation over 252-day volatility",
+        0.0,
+        0.5,
+        _SORTINO,
+    ),
+    Feature("quarter's downside", "the same of 63 days", 0.0, 0.4, _SORTINO),
+    Feature(
+        "volatility's anchor",
+        "log of the assets' 252-day volatility over that of up to 1,260 days",
+        0.0,
+        0.3,
+        _MOREIRA,
+    ),
+    Feature(
+        "month's correlation",
+        "correlation over 21 days, minus the 63-day figure",
+        0.0,
+        0.2,
+        _POLLET,
+    ),
+    Feature(
+        "drawdown's speed",
+        "change of the fall from the year's peak over 21 days, in deviations of as many days",
+        0.0,
+        1.0,
+        "Grossman and Zhou 1993, Optimal Investment Strategies for Controlling Drawdowns",
+    ),
+    Feature(
+        "skew",
+        "skewness of the daily returns of 252 days",
+        -0.3,
+        0.7,
+        "Harvey and Siddique 2000, Conditional Skewness in Asset Pricing Tests",
+    ),
+    Feature(
+        "risk saved by minimum variance",
+        "log of the 252-day volatility of minimum variance over the targets'",
+        -0.6,
+        0.5,
+        "Clarke, de Silva and Thorley 2006, Minimum-Variance Portfolios in the U.S. Equity Market",
+    ),
+)
+
+_ALLOWANCE = Feature(
+    "allowance",
+    "log of 1 + the turnover allowed until the next trade, divided by 5%",
+    0.8,
+    0.8,
+    _DYBVIG,
+)
+
+_SLEEVES_2 = (
+    Sleeve("minimum variance", "minimum_variance", {"window": YEAR}),
+    Sleeve("hierarchical risk parity", "hierarchical_risk_parity", {"window": YEAR}),
+)
+
 INPUTS_1 = InputSet(_MARKET_1, _PORTFOLIO_1, _SLEEVES_1)
 """Set of the policies ``ppo@1`` and ``dqn@1``."""
 
-KNOWN_MARKET = {feature.name: feature for feature in _MARKET_1}
-KNOWN_PORTFOLIO = {feature.name: feature for feature in _PORTFOLIO_1}
-KNOWN_SLEEVES = {sleeve.name: sleeve for sleeve in _SLEEVES_1}
+INPUTS_2 = InputSet(
+    _MARKET_1 + _MARKET_2,
+    (*_PORTFOLIO_1, _ALLOWANCE),
+    _SLEEVES_1 + _SLEEVES_2,
+)
+"""Set that new policies are trained with; it limits their turnover, see `allowance`."""
+
+KNOWN_MARKET = {feature.name: feature for feature in _MARKET_1 + _MARKET_2}
+KNOWN_PORTFOLIO = {feature.name: feature for feature in (*_PORTFOLIO_1, _ALLOWANCE)}
+KNOWN_SLEEVES = {sleeve.name: sleeve for sleeve in _SLEEVES_1 + _SLEEVES_2}
 """Everything that a set may contain, by name; a name never changes its definition."""

@@ -32,6 +32,7 @@ from rebalancer.domain.policy.network import Network, invalid_network, read_only
 from rebalancer.domain.policy.observation import (
     MarketView,
     MarketViews,
+    allowance,
     market_features,
     observed_frequency,
     portfolio_features,
@@ -156,7 +157,10 @@ class LearnedPolicy:
     def decide(self, book: Book, market: PriceHistory) -> Decision:
         find = market_features if self.views is None else self.views.find
         view = find(book, market, self.regimes, self.inputs)
-        standing = portfolio_features(book, self.inputs)
+        allowed = None
+        if self.inputs.has_allowance:
+            allowed = np.where(view.known, allowance(book, view.turnover), np.inf)
+        standing = portfolio_features(book, self.inputs, allowed)
         observed = np.concatenate([view.features, standing], axis=1)
         # A portfolio outside the trained range (64 assets, free trading) is treated as the nearest
         # one inside. For a market outside the range, the rule decides.
@@ -167,6 +171,8 @@ class LearnedPolicy:
         actions = np.round(np.median(each, axis=0), _DIGITS)
         due = self.frequency.due(book.reviewed, book.as_of)
         decision = interpret_actions(actions, book, view.sleeves, due, self.inputs)
+        if allowed is not None:
+            decision = attrs.evolve(decision, most_turnover=allowed)
         spread = self._spread(each, decision.targets, book, view)
         doubts = np.where(view.known, 0, Doubt.HISTORY)
         doubts |= np.where(view.known & strange.any(axis=1), Doubt.RANGE, 0)
@@ -318,4 +324,5 @@ def _replace_rows(learned: Decision, rule: Decision, rows: Bools) -> Decision:
         cash_band=np.where(rows, cash_band, learned.cash_band),
         landing=np.where(rows, rule.landing, learned.landing),
         informed=np.where(rows, informed, True),
+        most_turnover=learned.most_turnover,
     )

@@ -5,6 +5,7 @@ Each figure of `features` has one function here, so a policy pays only for what 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import cache, cached_property
 
@@ -29,6 +30,7 @@ from rebalancer.domain.policy.features import (
     INPUTS_1,
     KNOWN_SLEEVES,
     LATELY,
+    LONGEST,
     LOOKBACK,
     TREND_WINDOW,
     YEAR,
@@ -43,7 +45,15 @@ from rebalancer.domain.portfolio.book import Book
 _UNMOVED = 1e-9
 """Daily volatility below this value counts as this value."""
 
+_LEAST_DOWNSIDE = 0.1
+"""Least downside semi-deviation, in deviations of the year."""
+
 _ROUNDING = 1e-12
+
+MOST_TURNOVER = 1.5
+"""Most turnover of a policy with an allowance, in multiples of the monthly rule's."""
+
+_DAYS_A_YEAR = 365.25
 
 
 @attrs.frozen(eq=False)
@@ -55,12 +65,15 @@ class MarketView:
         sleeves: (B, S, K) weights; each row sums to at most the strategic sum.
         known: (B,) whether history is long enough and the targets are not all cash.
         volatility: (B,) annual volatility of the strategic mix over 252 days.
+        turnover: (B,) one-way turnover of the monthly rule over 252 days; 0 in sets without an
+            allowance.
     """
 
     features: Floats
     sleeves: Floats
     known: Bools
     volatility: Floats
+    turnover: Floats
 
 
 @attrs.frozen(eq=False)
@@ -103,11 +116,37 @@ def market_features(
     return whole
 
 
-def portfolio_features(book: Book, inputs: InputSet = INPUTS_1) -> Floats:
-    """Compute the scaled features of each portfolio, shape (B, P)."""
-    standing = _Standing(book)
+def portfolio_features(
+    book: Book, inputs: InputSet = INPUTS_1, allowed: Floats | None = None
+) -> Floats:
+    """Compute the scaled features of each portfolio, shape (B, P).
+
+    Args:
+        book: The portfolios.
+        inputs: Set of the features.
+        allowed: (B,) `allowance` of each, in sets that have one.
+    """
+    standing = _Standing(book, np.full(len(book), np.inf) if allowed is None else allowed)
     raw = np.stack([PORTFOLIO_FIGURES[one.name](standing) for one in inputs.portfolio], axis=1)
     return _scale(raw, inputs.portfolio)
+
+
+def allowance(book: Book, monthly_turnover: Floats) -> Floats:
+    """Return the one-way turnover that a policy may trade today, (B,), a fraction of value.
+
+    It accrues with the time since the last trade, for at most a year, at `MOST_TURNOVER` times
+    the turnover a year of the monthly rule. What a trade does not use is lost, so the trades of
+    any period stay within what accrues in it. Without a known trade it is unlimited: the holdings
+    are then bought for the first time. An empty portfolio has none.
+
+    Args:
+        book: The portfolios.
+        monthly_turnover: (B,) one-way turnover of the monthly rule in the past year.
+    """
+    days = (book.as_of - book.traded).astype("timedelta64[D]").astype(np.float64)
+    years = np.clip(days / _DAYS_A_YEAR, 0.0, 1.0)
+    accrued = MOST_TURNOVER * monthly_turnover * years
+    return np.where(np.isnat(book.traded), np.inf, accrued)
 
 
 def observed_frequency(book: Book, market: PriceHistory) -> ObservationFrequency:
@@ -127,6 +166,7 @@ def _nothing_known(book: Book, inputs: InputSet) -> MarketView:
         sleeves=np.zeros((len(book), len(inputs.sleeves), book.assets.shape[1])),
         known=np.zeros(len(book), dtype=bool),
         volatility=np.zeros(len(book)),
+        turnover=np.zeros(len(book)),
     )
 
 
@@ -150,7 +190,11 @@ def _view(book: Book, market: PriceHistory, regimes: RegimeModel, inputs: InputS
     centres = np.array([feature.centre for feature in inputs.market])
     features = _scale(np.where((known & moved)[:, None], raw, centres), inputs.market)
     return MarketView(
-        features, sleeves, known, mix.deviation * np.sqrt(market.frequency.periods_per_year)
+        features=features,
+        sleeves=sleeves,
+        known=known,
+        volatility=mix.deviation * np.sqrt(market.frequency.periods_per_year),
+        turnover=mix.monthly_turnover() if inputs.has_allowance else np.zeros(len(book)),
     )
 
 
@@ -168,10 +212,11 @@ class _Windows:
     half_year: int
     year: int
     average: int
+    anchor: int
 
     @classmethod
     def of(cls, frequency: ObservationFrequency) -> _Windows:
-        days = (21, LATELY, 126, YEAR, TREND_WINDOW)
+        days = (21, LATELY, 126, YEAR, TREND_WINDOW, LONGEST)
         return cls(*(frequency.rows(each) for each in days))
 
 
@@ -315,6 +360,63 @@ class _Mix:
         saved: Floats = np.log(np.maximum(risk, _UNMOVED) / self.annual)
         return saved
 
+    def downside(self, days: int) -> Floats:
+        """Return the log, (B,), of a recent downside semi-deviation over the year's deviation."""
+        losses = np.minimum(self.daily[:, -days:], 0.0)
+        recent = np.sqrt(2.0 * np.square(losses).mean(axis=1))
+        relative: Floats = np.log(np.maximum(recent / self.year, _LEAST_DOWNSIDE))
+        return relative
+
+    def anchored(self) -> Floats:
+        """Return the mean log, (B,), of the assets' volatility over that of up to five years."""
+        most = self.windows.anchor
+
+        def compute() -> Floats:
+            returns = self.market.returns(most)
+            with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # an asset without closes
+                spread: Floats = np.nanstd(returns, axis=0, ddof=1)
+                anchor = spread * np.sqrt(self.market.frequency.periods_per_year)
+                relative: Floats = np.log(
+                    np.maximum(self.yearly, _UNMOVED) / np.maximum(anchor, _UNMOVED)
+                )
+            return relative
+
+        return self.mean(self.market.memo(("volatility's anchor", most), compute))
+
+    def sinking(self) -> Floats:
+        """Return the change of the drawdown over a month, (B,), in deviations of a month."""
+        peaks = np.maximum(np.maximum.accumulate(self.wealth, axis=1), 0.0)
+        fall = peaks - self.wealth
+        month = self.windows.month
+        change: Floats = (fall[:, -1] - fall[:, -1 - month]) / (self.year * np.sqrt(month))
+        return change
+
+    def skew(self) -> Floats:
+        """Return the skewness of the daily returns, (B,)."""
+        away = (self.daily - self.daily.mean(axis=1, keepdims=True)) / self.year[:, None]
+        skewness: Floats = (away * away * away).mean(axis=1)
+        return skewness
+
+    def monthly_turnover(self) -> Floats:
+        """Return the one-way turnover of the monthly rule over the last year, (B,).
+
+        It is estimated from 12 months of equal length, each of which begins at the targets.
+        """
+        month, targets = self.windows.month, self.book.targets
+
+        def compute() -> Floats:
+            closes = self.market.closes[-12 * month - 1 :: month]
+            return np.nan_to_num(closes[1:] / closes[:-1], nan=1.0)
+
+        cash = 1.0 - targets.sum(axis=1)
+        total = np.zeros(len(targets))
+        for growth in self.market.memo(("growth by month", month), compute):
+            grown = targets * growth[self.book.assets]
+            after = cash + grown.sum(axis=1)
+            total += one_way_distance(grown / positive_or_one(after)[:, None] - targets)
+        return np.where(self.known, total, 0.0)
+
     def lately(self, place: int) -> Floats:
         """Return last quarter's gain of a sleeve, (B,), in deviations."""
         gained: Floats = self.gains[place] / (self.year * np.sqrt(self.windows.quarter))
@@ -343,15 +445,25 @@ MARKET_FIGURES: dict[str, Callable[[_Mix], Floats]] = {
     "low risk lately": lambda mix: mix.lately(0),
     "momentum lately": lambda mix: mix.lately(1),
     "trend lately": lambda mix: mix.lately(2),
+    "month's downside": lambda mix: mix.downside(mix.windows.month),
+    "quarter's downside": lambda mix: mix.downside(mix.windows.quarter),
+    "volatility's anchor": _Mix.anchored,
+    "month's correlation": lambda mix: (
+        mix.correlation(mix.windows.month) - mix.correlation(mix.windows.quarter)
+    ),
+    "drawdown's speed": _Mix.sinking,
+    "skew": _Mix.skew,
+    "risk saved by minimum variance": lambda mix: mix.saved(KNOWN_SLEEVES["minimum variance"]),
 }
 """Unscaled market features by name, (B,)."""
 
 
 @attrs.define(eq=False, slots=False)
 class _Standing:
-    """Figures of B portfolios themselves."""
+    """Figures of B portfolios themselves; ``allowed`` is their `allowance`."""
 
     book: Book
+    allowed: Floats
 
     @cached_property
     def held(self) -> Floats:
@@ -385,6 +497,7 @@ PORTFOLIO_FIGURES: dict[str, Callable[[_Standing], Floats]] = {
     "risk aversion": lambda one: np.log(one.book.risk_aversion / 4.0),
     "number of assets": lambda one: np.log(one.count() / 10.0),
     "strategic cash": lambda one: 1.0 - one.wanted,
+    "allowance": lambda one: np.log1p(np.minimum(one.allowed, 1.0) / 0.05),
 }
 """Unscaled portfolio features by name, (B,)."""
 

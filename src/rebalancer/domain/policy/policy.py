@@ -67,6 +67,8 @@ class Decision:
         cash_band: (B,) the same for cash; None with ``band``.
         landing: Where an asset outside its band goes, as a share of the half-width: 0 is the
             target, 1 the band's edge; one value for all, or (B,).
+        most_turnover: (B,) most one-way turnover of the policy's own trades, a fraction of value;
+            cash flows and limits may add to it. None: unlimited.
         informed: (B,) whether history was long enough; otherwise the monthly rule applies to the
             strategic targets. None means everywhere.
     """
@@ -77,6 +79,7 @@ class Decision:
     cash_band: Floats | None = None
     landing: float | Floats = 0.0
     informed: Bools | None = None
+    most_turnover: Floats | None = None
 
     def only(self, rows: Rows) -> Self:
         """Return the decision for some of the portfolios."""

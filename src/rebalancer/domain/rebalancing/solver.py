@@ -63,7 +63,8 @@ class Trades:
         trimmed: (B, K) the part that limits demand (layer 3), <= 0.
         acts: (B,) whether the policy acts.
         outside: (B, K) assets outside their band, whether or not the policy acts.
-        allowed: (B,) share of the policy's trades that the turnover cap allows.
+        allowed: (B,) share of the policy's trades that the turnover caps of the portfolio and of
+            the policy itself allow.
         short_of_reserve: (B,) cash by which the reserve stays short, money.
     """
 
@@ -315,7 +316,15 @@ class _Free:
             goals = _fund(moved, aims, self._targeted * room)
         if not self.all_act:
             goals = np.where(self.acts[:, None], goals, values)
-        return goals, aims
+        return self._allow(values, goals), aims
+
+    def _allow(self, held: Floats, goals: Floats) -> Floats:
+        """(B, K) goals as far as the policy's own turnover cap allows to move from ``held``."""
+        if self.decision.most_turnover is None:
+            return goals
+        wanted = goals - held
+        share = _allowed_share(wanted, self.decision.most_turnover * self.total)
+        return held + share[:, None] * wanted
 
     def trades(self, values: Floats, costs: Floats, aims: Floats) -> Trades:
         """Build the result."""
@@ -377,15 +386,16 @@ class _Flowing(_Free):
         room = np.clip((self.total - paid) / self._divisor, 0.0, np.maximum(self.total, 0.0))
         aims = self.decision.targets * room[:, None]
         invest = self._targeted * room
-        if self.outside is None and self.all_act:
+        if self.outside is None and self.all_act and self.decision.most_turnover is None:
             return aims, aims
         held = self.book.values + _deal_with_flow(self.book, aims, invest, paid)
         if not self.acts.any():
             return held, aims
-        if self.outside is None:
-            return np.where(self.acts[:, None], aims, held), aims
-        moved = _move_into_band(held, aims, self.outside, self.decision, self.total)
-        return np.where(self.acts[:, None], _fund(moved, aims, invest), held), aims
+        goals = aims
+        if self.outside is not None:
+            moved = _move_into_band(held, aims, self.outside, self.decision, self.total)
+            goals = _fund(moved, aims, invest)
+        return self._allow(held, np.where(self.acts[:, None], goals, held)), aims
 
     def trades(self, values: Floats, costs: Floats, aims: Floats) -> Trades:
         """Build the result."""
@@ -486,8 +496,12 @@ class _Constrained:
             goals = self._fund(goals, aims, invest)
             goals = goals + self._excess(goals, aims, paid)
         wanted = np.where(acts[:, None], goals - held, 0.0)
+        own = np.ones(len(total))
+        if self.decision.most_turnover is not None:
+            own = _allowed_share(wanted, self.decision.most_turnover * total)
 
         flow, trimmed, allowed = self._cap_turnover(flow, restored, trimmed, wanted)
+        allowed = np.minimum(allowed, own)
         # Cash that the reserve lacks is not spent: nothing is bought until it is restored.
         values = flow + restored + trimmed + allowed[:, None] * wanted
         lacks = np.maximum(limits.reserve - (cash - values.sum(axis=1) - paid), 0.0)
@@ -636,6 +650,12 @@ def _affordable_share(room: Floats, asked: Floats) -> Floats:
     """(B,) share of ``asked`` that fits into ``room``; 1 where nothing is asked."""
     share: Floats = np.clip(safe_divide(np.maximum(room, 0.0), asked), 0.0, 1.0)
     return np.where(asked > 0, share, 1.0)
+
+
+def _allowed_share(wanted: Floats, cap: Floats) -> Floats:
+    """(B,) share of the wanted trades, (B, K), whose one-way turnover fits into a cap of money."""
+    bought = np.maximum(wanted, 0.0).sum(axis=1)
+    return _affordable_share(cap, np.maximum(bought, bought - wanted.sum(axis=1)))
 
 
 def _judge(book: Book, decision: Decision, total: Floats) -> tuple[Bools, Bools | None]:
