@@ -117,6 +117,12 @@ class Sources:
         return str(Path(self.prices).resolve()) if is_file else self.prices
 
     @property
+    def portable(self) -> Sources:
+        """The same sources, valid in any working directory."""
+        assets = None if self.assets is None else self.assets.resolve()
+        return attrs.evolve(self, prices=self.portable_prices, assets=assets)
+
+    @property
     def title(self) -> str:
         """Name of the prices in reports."""
         return provider_of(self.prices).title

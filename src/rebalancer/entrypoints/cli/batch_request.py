@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
+
+from rebalancer.config import Settings
 
 if TYPE_CHECKING:
     from dishka import Container
 
-    from rebalancer.config import Settings
     from rebalancer.domain.rebalancing.model import RebalanceContext
     from rebalancer.wiring.market import Sources
 
@@ -55,3 +57,25 @@ class BatchRequest:
             currency=self.currency,
             as_of=self.as_of,
         )
+
+    @property
+    def portable(self) -> PortableRequest:
+        """The request without settings, which may be secret."""
+        terms = attrs.asdict(self, recurse=False)
+        del terms["settings"]
+        return PortableRequest(terms | {"sources": self.sources.portable})
+
+
+@attrs.frozen
+class PortableRequest:
+    """A request for processes of any machine, which read the settings of their own.
+
+    Attributes:
+        terms: Attributes of `BatchRequest`, without the settings.
+    """
+
+    terms: Mapping[str, Any]
+
+    def with_own_settings(self) -> BatchRequest:
+        """Return the request with the settings of this process."""
+        return BatchRequest(settings=Settings.read(), **self.terms)

@@ -1,4 +1,4 @@
-"""`rebalancer batch --all`: propose for every stored portfolio, on several processes."""
+"""`rebalancer batch --all`: propose for every stored portfolio, in several processes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from rebalancer.domain.errors import Conflict, Unavailable
 from rebalancer.entrypoints.cli.options import report_reading
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
     from dishka import Container
 
+    from rebalancer.application.ports.engine import Engine
     from rebalancer.domain.jobs.batch_run import BatchRun
-    from rebalancer.entrypoints.cli.batch_request import BatchRequest
+    from rebalancer.entrypoints.cli.batch_request import BatchRequest, PortableRequest
 
 CHUNKS_PER_PROCESS = 8
 """Chunks that a further process must find to be worth the second that it takes to start."""
@@ -33,11 +32,13 @@ def run(
     resume: bool,
     shared: bool = False,
     workers: int,
+    engine: Engine,
     advance: Callable[[int], None] = lambda _: None,
 ) -> BatchRun:
     """Run a batch to its end, and return it.
 
-    There are at most ``workers`` processes, including this one, which does a small run alone.
+    There are at most ``workers`` processes, including this one, which does a small run alone. The
+    engine starts the others, and the table of chunks shares out the work.
     ``advance`` receives the number of portfolios that were done since its last call. With
     ``resume``, the latest unfinished run with the same context continues. With ``shared``, a run
     with this id, which another machine may have begun, must be of the same release.
@@ -48,7 +49,6 @@ def run(
         Unavailable: the store was unavailable for too long.
     """
     from rebalancer.application.batch import ProposeForEveryone
-    from rebalancer.application.worker_processes import worker_processes
 
     use, terms = wired.get(ProposeForEveryone), request.terms(wired)
     report_reading(wired)
@@ -71,7 +71,7 @@ def run(
     others = min(workers, (found.chunks - found.done) // CHUNKS_PER_PROCESS) - 1
     try:
         with (
-            worker_processes(others, _share_run, request, found.id, now),
+            engine.helpers(_share_run, request.portable, found.id, now, most=others),
             rare_garbage_collection(),
         ):
             use.run_chunks(found.id, terms, now=now, progress=show_progress)
@@ -83,15 +83,23 @@ def run(
         raise interrupted from error.__cause__
 
 
-def _share_run(_: Connection, request: BatchRequest, run: UUID, now: datetime) -> None:
-    """Run chunks until none is left; the main function of a worker process."""
+def _share_run(portable: PortableRequest, id: UUID, now: datetime) -> None:
+    """Run chunks until none is left; the main function of a helper, on any machine.
+
+    Raises:
+        NotFound: the database of this machine does not have the run.
+        Conflict: the run has another context, such as other prices.
+        Unavailable: the store was unavailable for too long.
+    """
     from rebalancer.application.batch import ProposeForEveryone
     from rebalancer.wiring.container import build_container
 
+    request = portable.with_own_settings()
     wired = build_container(request.sources, settings=request.settings)
     try:
+        use, terms = wired.get(ProposeForEveryone), request.terms(wired)
         with rare_garbage_collection():
-            wired.get(ProposeForEveryone).run_chunks(run, request.terms(wired), now=now)
+            use.run_chunks(id, terms, now=now)
     finally:
         wired.close()
 

@@ -14,6 +14,7 @@ from rebalancer.domain.errors import InvalidRequest
 from rebalancer.entrypoints.cli.batch_request import BatchRequest
 from rebalancer.entrypoints.cli.batch_store import run as run_over_store
 from rebalancer.entrypoints.cli.commands.jobs import submit
+from rebalancer.entrypoints.cli.engine_options import EngineChoice, engine_options
 from rebalancer.entrypoints.cli.options import (
     FILE,
     POLICY_HELP,
@@ -77,8 +78,10 @@ _PRINTED_FAILURES = 5
 @click.option(
     "--workers",
     type=click.IntRange(1, 256),
-    help="Processes. Default: $REBALANCER_WORKERS, or one per core.",
+    help="Processes. Default: $REBALANCER_WORKERS, or one per core; with --engine ray, as many as "
+    "the cluster has cores for.",
 )
+@engine_options
 def batch(
     portfolios: Path | None,
     where: Sources,
@@ -90,6 +93,7 @@ def batch(
     as_json: bool,
     currency: str | None,
     workers: int | None,
+    engine: EngineChoice,
     **terms: Any,
 ) -> int:
     """Propose for every portfolio of a file or of the store.
@@ -125,9 +129,10 @@ def batch(
       rebalancer batch --portfolios book.jsonl --policy monthly --as-of 2022-06-30 --out out.jsonl
       rebalancer batch --all --policy band
       rebalancer batch --all --policy band --run book-2026-06-30
+      rebalancer batch --all --policy band --engine ray --address 10.0.0.1:6379
     """
     request = BatchRequest(where, settings(), currency=currency or settings().currency, **terms)
-    workers = workers or settings().cores
+    workers = engine.most(workers, settings().cores)
     if every_stored:
         others = {"--portfolios": portfolios, "--out": out}
         if given := [option for option, value in others.items() if value is not None]:
@@ -136,7 +141,11 @@ def batch(
             other = "--resume" if resume else "--background"
             raise _conflict(f"--run cannot be combined with {other}")
         if not background:
-            return _run_over_store(request, run, resume=resume, as_json=as_json, workers=workers)
+            return _run_over_store(
+                request, engine, run, resume=resume, as_json=as_json, workers=workers
+            )
+        if not engine.is_local:
+            raise _conflict("--engine ray cannot be combined with --background")
         if resume:
             raise _conflict("--resume cannot be combined with --background")
         _submit(request, as_json=as_json)
@@ -147,6 +156,8 @@ def batch(
         raise _conflict("--background needs --all")
     if run is not None:
         raise _conflict("--run needs --all")
+    if not engine.is_local:
+        raise _conflict("--engine ray needs --all")
     if as_json:
         raise _conflict("--json needs --all; a run over a file always writes JSON")
     from rebalancer.entrypoints.cli.batch_file import run as run_over_file
@@ -191,13 +202,19 @@ def _submit(request: BatchRequest, *, as_json: bool) -> None:
 
 
 def _run_over_store(
-    request: BatchRequest, shared: UUID | None, *, resume: bool, as_json: bool, workers: int
+    request: BatchRequest,
+    engine: EngineChoice,
+    shared: UUID | None,
+    *,
+    resume: bool,
+    as_json: bool,
+    workers: int,
 ) -> int:
     """Propose for every stored portfolio, store the proposals, and return the exit code."""
     from rebalancer.application.ports.store import UnitOfWork
 
     with container(request.sources) as wired:
-        with meter("proposing", None) as advance:
+        with engine.open() as opened, meter("proposing", None) as advance:
             ended = run_over_store(
                 request,
                 wired,
@@ -206,6 +223,7 @@ def _run_over_store(
                 now=wired.get(Clock)(),
                 resume=resume,
                 workers=workers,
+                engine=opened,
                 advance=advance,
             )
         with wired.get(UnitOfWork).read() as tx:
