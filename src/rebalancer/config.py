@@ -17,7 +17,12 @@ import attrs
 
 from rebalancer.application.secure_connections import find_plain_connection, is_loopback
 from rebalancer.domain.accounts.origins import RelyingParty
-from rebalancer.domain.backtest.thresholds import THRESHOLD_RANGES, PromotionThresholds
+from rebalancer.domain.backtest.thresholds import (
+    SERVING_RANGES,
+    THRESHOLD_RANGES,
+    PromotionThresholds,
+    ServingThresholds,
+)
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.symbols import normalize_symbol
 from rebalancer.domain.money import Currency
@@ -36,7 +41,7 @@ LONGEST_FILE = 65_536
 
 DEVELOPMENT_KEY = "for development only: anyone can read this in the source"
 
-_GATE = PromotionThresholds()
+_GATE, _SERVING = PromotionThresholds(), ServingThresholds()
 
 _MOST = 999_999_999
 """Highest quota."""
@@ -211,6 +216,10 @@ def _threshold(name: str) -> Any:
     return _setting(getattr(_GATE, name), _number(*THRESHOLD_RANGES[name]))
 
 
+def _serving(name: str) -> Any:
+    return _setting(getattr(_SERVING, name), _number(*SERVING_RANGES[name]))
+
+
 @attrs.frozen
 class Settings:
     """Settings of an operator, one environment variable each.
@@ -309,6 +318,12 @@ class Settings:
         gate_loss: See `PromotionThresholds.loss`.
         gate_drawdown: See `PromotionThresholds.drawdown`.
         gate_turnover: See `PromotionThresholds.turnover`.
+        serving_margin: See `ServingThresholds.margin`.
+        serving_probability: See `ServingThresholds.probability`.
+        serving_drawdown: See `ServingThresholds.drawdown`.
+        serving_drawdown_probability: See `ServingThresholds.drawdown_probability`.
+        serving_orders: See `ServingThresholds.orders`.
+        serving_turnover: See `ServingThresholds.turnover`.
         debug: Whether the command line prints the traceback of an unexpected error.
     """
 
@@ -413,6 +428,12 @@ class Settings:
     gate_loss: float = _threshold("loss")
     gate_drawdown: float = _threshold("drawdown")
     gate_turnover: float = _threshold("turnover")
+    serving_margin: float = _serving("margin")
+    serving_probability: float = _serving("probability")
+    serving_drawdown: float = _serving("drawdown")
+    serving_drawdown_probability: float = _serving("drawdown_probability")
+    serving_orders: float = _serving("orders")
+    serving_turnover: float = _serving("turnover")
     debug: bool = _setting(False, _switch)
 
     @property
@@ -484,12 +505,24 @@ class Settings:
 
     @property
     def promotion(self) -> PromotionThresholds:
-        """Thresholds that a learned policy must reach to be promoted."""
+        """Thresholds of a proven gain."""
         return PromotionThresholds(
             probability=self.gate_probability,
             loss=self.gate_loss,
             drawdown=self.gate_drawdown,
             turnover=self.gate_turnover,
+        )
+
+    @property
+    def serving(self) -> ServingThresholds:
+        """Thresholds that a learned policy must reach by walk-forward to serve."""
+        return ServingThresholds(
+            margin=self.serving_margin,
+            probability=self.serving_probability,
+            drawdown=self.serving_drawdown,
+            drawdown_probability=self.serving_drawdown_probability,
+            orders=self.serving_orders,
+            turnover=self.serving_turnover,
         )
 
     @property

@@ -124,7 +124,7 @@ def test_nothing_late_and_no_bills_are_fitted_on(tmp_path: Path) -> None:
 
 
 def test_what_is_written_is_read_to_the_last_digit(kept: Path) -> None:
-    assert same(read_regimes(kept), StoredRegimes().model())
+    assert same(read_regimes(kept).model, StoredRegimes().model())
     assert same(StoredRegimes(kept).model(), StoredRegimes().model())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -10,41 +9,32 @@ from typing import Any
 import attrs
 import numpy as np
 
-from rebalancer.application.backtests import BacktestRequest
-from rebalancer.application.panels import Panel
+from rebalancer.application.panels import Panel, cash_returns
 from rebalancer.application.ports.clock import Ids
 from rebalancer.application.ports.policies import Policies
 from rebalancer.application.ports.reports import Reports
-from rebalancer.application.ports.trials import Trial, TrialKind, Trials
+from rebalancer.application.ports.trials import Trial, Trials
 from rebalancer.application.reporting.evaluation import (
     card_figures,
     evaluation_document,
     promotion_document,
 )
 from rebalancer.application.reporting.report import EVIDENCE, SCHEMAS, Report
+from rebalancer.application.trial_counting import count_trials, evaluation_trial
 from rebalancer.domain.arrays import Dates, Floats
 from rebalancer.domain.backtest.engine import BacktestSettings
 from rebalancer.domain.backtest.evaluation import (
-    CashReturns,
     PanelEvaluation,
-    check_trials,
     evaluate,
 )
 from rebalancer.domain.backtest.findings import Findings, conclude
 from rebalancer.domain.backtest.selection import RULES, RuleChoice, choose_best_rule
 from rebalancer.domain.backtest.thresholds import PromotionThresholds
-from rebalancer.domain.backtest.universe import Unlisted
 from rebalancer.domain.errors import InvalidRequest, NotFound
 from rebalancer.domain.market.caution import Caution
-from rebalancer.domain.market.frequency import TRADING_DAYS
 from rebalancer.domain.policy.model_card import PolicyCard
 from rebalancer.domain.policy.policy import Policy, identity
 from rebalancer.domain.policy.versions import LEARNED
-from rebalancer.domain.portfolio.costs import CostModel
-
-NO_TRIAL_RECORD = (
-    "No record of trials is stored here, so earlier trials count only if their number is given."
-)
 
 
 @attrs.frozen
@@ -98,8 +88,14 @@ class EvaluatePolicies:
             name: _load_settings(name, panel.training_settings, several=True, training=True)
             for name, panel in (training or {}).items()
         }
-        trial = self._new_trial([identity(each) for each in policies], settings, now)
-        count, counted = self._count_trials(trials, trial)
+        trial = evaluation_trial(
+            self.trials,
+            [identity(each) for each in policies],
+            list(settings.values()),
+            now=now,
+            note=_describe_windows(settings),
+        )
+        count, counted = count_trials(self.trials, trials, trial)
         choice = None
         if training_settings:
             choice = choose_best_rule(list(training_settings.values()), progress=progress)
@@ -107,7 +103,7 @@ class EvaluatePolicies:
             name: evaluate(
                 policies,
                 settings[name],
-                _cash_returns(panel.request, settings[name]),
+                cash_returns(panel.request.risk_free, settings[name]),
                 against=others,
                 chosen_rule=None if choice is None else choice.rule,
                 trials=count,
@@ -136,43 +132,6 @@ class EvaluatePolicies:
         except InvalidRequest as error:
             raise InvalidRequest(error.message, field=field, code=error.code) from None
 
-    def _new_trial(
-        self, names: Sequence[str], settings: Mapping[str, BacktestSettings], now: datetime
-    ) -> Trial:
-        """Return this run as a trial; it counts policies not yet tried with the same settings."""
-        digest = _digest_settings(list(settings.values()))
-        known = {
-            name for trial in self.trials.all() if trial.digest == digest for name in trial.what
-        }
-        return Trial(
-            on=now,
-            kind=TrialKind.EVALUATE,
-            what=tuple(names),
-            trials=len(set(names) - known),
-            digest=digest,
-            note="; ".join(
-                f"{name.replace(chr(92), '/').rpartition('/')[2]} "
-                f"{each.prices.dates[each.first]} to {each.prices.dates[-1]}"
-                for name, each in settings.items()
-            ),
-        )
-
-    def _count_trials(self, given: int | None, trial: Trial) -> tuple[int, str]:
-        """Return the number of trials, and a sentence on how they were counted."""
-        named = len(trial.what)
-        check_trials(named if given is None else given, named)
-        if self.trials.location is None:
-            count = given or named
-            how = "as given" if given else "the policies named here"
-            return count, f"Trials: {count}, {how}. {NO_TRIAL_RECORD}"
-        recorded = self.trials.count() + trial.trials
-        count = max(recorded, named, given or 0)
-        record = f"recorded in {self.trials.location}, including this run"
-        if count > recorded:
-            how = "given" if given == count else "named here"
-            return count, f"Trials: {count}, as {how}; {recorded} {record}."
-        return count, f"Trials: {count}, as {record}."
-
 
 def _load_settings(
     panel: str, load: Callable[[], BacktestSettings], *, several: bool, training: bool = False
@@ -189,13 +148,13 @@ def _load_settings(
         raise InvalidRequest(text, field=field, code=error.code) from None
 
 
-def _cash_returns(request: BacktestRequest, settings: BacktestSettings) -> list[CashReturns]:
-    cash = [CashReturns("0", np.zeros(len(settings.prices)))]
-    source = request.risk_free
-    if source != 0.0:
-        label = source if isinstance(source, str) else f"{100 * source:.6g}% a year"
-        cash.append(CashReturns(label, settings.risk_free))
-    return cash
+def _describe_windows(settings: Mapping[str, BacktestSettings]) -> str:
+    """Return the panels and their days, for the record of trials."""
+    return "; ".join(
+        f"{name.replace(chr(92), '/').rpartition('/')[2]} "
+        f"{each.prices.dates[each.first]} to {each.prices.dates[-1]}"
+        for name, each in settings.items()
+    )
 
 
 def _check_hindsight(
@@ -240,60 +199,6 @@ def _panel_cautions(
         cautions = (*each.cautions, *each.window.policy_cautions(policies))
         found += [Caution(one.code, f"{prefix}{one.text}") for one in cautions]
     return found
-
-
-def _digest_settings(panels: Sequence[BacktestSettings]) -> str:
-    """Return the SHA-256 of settings, whatever the policies and the order of the panels.
-
-    The record of trials stores it, so its input must not change: a test pins it.
-    """
-    parts = []
-    for each in panels:
-        sha = hashlib.sha256()
-        cash = each.risk_free
-        if each.cash_rate is not None:  # as first recorded: a daily return, 252 a year
-            daily = (1.0 + each.cash_rate) ** (1 / TRADING_DAYS) - 1.0
-            cash = np.full(len(each.prices), daily)
-        numbers = (each.prices.closes, each.targets, cash)
-        for array in (each.prices.dates.astype("datetime64[D]").astype(np.int64), *numbers):
-            sha.update(np.ascontiguousarray(array).tobytes())
-        hashed_apart = (
-            "prices",
-            "targets",
-            "risk_free",
-            "cash_rate",
-            "cash_cautions",
-            "instruments",
-            *(("groups",) if each.groups is None else ()),
-        )
-        terms = [
-            (
-                field.name,
-                _hashed_costs(each) if field.name == "costs" else getattr(each, field.name),
-            )
-            for field in attrs.fields(BacktestSettings)
-            if field.name not in hashed_apart
-            and (field.name != "unlisted" or each.unlisted is not Unlisted.OTHERS)
-            and (field.name != "quantity_step" or each.quantity_step != 1.0)
-        ]
-        sha.update(repr((each.prices.symbols, terms)).encode())
-        parts.append(sha.hexdigest())
-    return hashlib.sha256("".join(sorted(parts)).encode()).hexdigest()
-
-
-def _hashed_costs(settings: BacktestSettings) -> CostModel:
-    """Return the costs without those of conversions if nothing is converted, as first recorded."""
-    quotes, costs = settings.prices.quotes, settings.costs
-    if quotes is not None and quotes.rates is not None:
-        return costs
-    return attrs.evolve(
-        costs,
-        rates=attrs.evolve(costs.rates, fx_spread_bps=0.0),
-        overrides={
-            symbol: attrs.evolve(rates, fx_spread_bps=0.0)
-            for symbol, rates in costs.overrides.items()
-        },
-    )
 
 
 def count_steps(panels: Mapping[str, Panel], training: Collection[str] = ()) -> int:

@@ -12,6 +12,7 @@ from rebalancer.application.backtests import BacktestRequest, RunBacktest
 from rebalancer.application.history_provider import HistoryProvider
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.domain.backtest.engine import BacktestSettings
+from rebalancer.domain.backtest.evaluation import CashReturns
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.symbols import hint_at
@@ -42,11 +43,28 @@ def assign_panel_cash(text: str | None, columns: Sequence[Collection[str]]) -> l
     Raises:
         InvalidRequest: a piece is neither a column of a panel nor a rate, or there are two rates.
     """
+    named, rate = read_cash(text, columns)
+    found = []
+    for each in columns:
+        own = [column for column in named if column in each]
+        source = own[0] if own else rate
+        found.append(PanelCash(source, tuple(own[1:])))
+    return found
+
+
+def read_cash(
+    text: str | None, columns: Sequence[Collection[str]]
+) -> tuple[tuple[str, ...], float]:
+    """Return the columns of cash and the rate in a text; arguments as `assign_panel_cash`.
+
+    Raises:
+        InvalidRequest: as `assign_panel_cash`.
+    """
     pieces = [] if text is None else [text]
     every = {column for each in columns for column in each}
     if text is not None and text not in every:  # a column's name may contain a comma
         pieces = [piece.strip() for piece in text.split(",")]
-    named = [piece for piece in pieces if piece in every]
+    named = tuple(piece for piece in pieces if piece in every)
     rates = [_parse_rate(piece, every) for piece in pieces if piece not in every]
     if len(rates) > 1:
         raise InvalidRequest(
@@ -54,12 +72,21 @@ def assign_panel_cash(text: str | None, columns: Sequence[Collection[str]]) -> l
             field="risk_free",
             code="several_cash_rates",
         )
-    found = []
-    for each in columns:
-        own = [column for column in named if column in each]
-        source = own[0] if own else rates[0] if rates else 0.0
-        found.append(PanelCash(source, tuple(own[1:])))
-    return found
+    return named, rates[0] if rates else 0.0
+
+
+def cash_returns(source: float | str, settings: BacktestSettings) -> tuple[CashReturns, ...]:
+    """Return the returns of cash of an evaluation: 0, then those of a source unless it is 0.
+
+    Args:
+        source: A rate a year, or a price column.
+        settings: Settings with the returns of the source.
+    """
+    cash = [CashReturns("0", np.zeros(len(settings.prices)))]
+    if source != 0.0:
+        label = source if isinstance(source, str) else f"{100 * source:.6g}% a year"
+        cash.append(CashReturns(label, settings.risk_free))
+    return tuple(cash)
 
 
 def _parse_rate(text: str, columns: Collection[str]) -> float:

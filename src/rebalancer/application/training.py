@@ -38,6 +38,9 @@ FEWEST_ROWS = LOOKBACK + 5 * 106
 RULE_COSTS = CostModel.flat(10.0)
 """Trading costs in the choice of the best rule."""
 
+_NOT_YET = ("before_first_close", "prices_too_short", "too_few_assets")
+"""Codes of errors that later prices of the same panel can remove."""
+
 
 @attrs.frozen
 class TrainRequest:
@@ -113,7 +116,7 @@ class TrainPolicy:
             prices, until=request.until, cash=request.cash, currency=self.currency.code
         )
         choice = choose_best_rule(
-            [_trial_settings(name, each) for name, each in panels.items()], progress=tried
+            [rule_trial(name, each) for name, each in panels.items()], progress=tried
         )
         regimes = self.regimes.model()
         if request.fit_regimes:
@@ -183,6 +186,49 @@ def panels_of(
         InvalidRequest: a panel is unusable, or no panel has a column of ``cash``; names the field.
         PricesUnavailable: the provider did not answer.
     """
+    found, hidden = _read_panels(prices, cash, currency)
+    return {name: _learnable(name, history, until, hidden) for name, history in found.items()}
+
+
+def known_panels(
+    prices: Mapping[str, PriceSource], *, until: date, cash: str | None, currency: str = "USD"
+) -> tuple[dict[str, PriceHistory], tuple[str, ...]]:
+    """Load the panels that are long enough to learn from by a day, as `panels_of` does.
+
+    Returns:
+        The panels, and for each panel that is left out a sentence with the reason.
+
+    Raises:
+        InvalidRequest: a panel is unusable whatever the day, or no panel is long enough; names the
+            field.
+        PricesUnavailable: the provider did not answer.
+    """
+    found, hidden = _read_panels(prices, cash, currency)
+    panels, left_out = {}, []
+    for name, history in found.items():
+        try:
+            panel = _learnable(name, history, until, hidden)
+            rule_trial(name, panel)
+        except InvalidRequest as error:
+            if error.code not in _NOT_YET:
+                raise
+            left_out.append(f"{error.message}.")
+        else:
+            panels[name] = panel
+    if not panels:
+        raise InvalidRequest(
+            f"no panel has enough prices by {until} to train on or to choose a rule: "
+            f"{' '.join(left_out)} Choose a later date or older prices",
+            field="walk_forward",
+            code="training_data_too_short",
+        )
+    return panels, tuple(left_out)
+
+
+def _read_panels(
+    prices: Mapping[str, PriceSource], cash: str | None, currency: str
+) -> tuple[dict[str, PriceHistory], set[str]]:
+    """Return the whole history of each panel, and the columns of cash."""
     found = {name: source.closes().in_currency(currency) for name, source in prices.items()}
     if not found:
         raise InvalidRequest("no prices are given", field="prices", code="prices_missing")
@@ -192,7 +238,7 @@ def panels_of(
         hidden = {cash} if cash in every else {each.strip() for each in cash.split(",")}
         if unknown := sorted(hidden - every):
             raise unknown_symbols(unknown, sorted(every), field="cash")
-    return {name: _learnable(name, history, until, hidden) for name, history in found.items()}
+    return found, hidden
 
 
 def _learnable(
@@ -248,7 +294,7 @@ def _learnable(
     return history
 
 
-def _trial_settings(name: str, history: PriceHistory) -> BacktestSettings:
+def rule_trial(name: str, history: PriceHistory) -> BacktestSettings:
     """Return settings for the trial of rules: equal weights, from when all prices are known."""
     known = np.argmax(~np.isnan(history.closes), axis=0)
     first = max(LOOKBACK, int(known.max()))

@@ -14,6 +14,8 @@ Dates = NDArray[np.datetime64]
 Rows = NDArray[np.intp]
 """Indices of rows or columns."""
 
+Counts = NDArray[np.int64]
+
 _T = TypeVar("_T", np.float64, np.bool_)
 
 

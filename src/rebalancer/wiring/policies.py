@@ -8,12 +8,12 @@ from dishka import Provider, Scope, provide
 
 from rebalancer.adapters.jsonl.trials import JsonlTrials
 from rebalancer.adapters.memory.trials import MemoryTrials
-from rebalancer.adapters.rl.catalog import FolderPolicies
+from rebalancer.adapters.rl.catalog import CatalogFolders, FolderPolicies
 from rebalancer.adapters.rl.trainer import TorchTrainer
-from rebalancer.application.ports.policies import Policies, Trainer
+from rebalancer.application.ports.policies import Policies, PolicyFolders, Trainer
 from rebalancer.application.ports.trials import Trials
 from rebalancer.config import Settings
-from rebalancer.domain.backtest.thresholds import PromotionThresholds
+from rebalancer.domain.backtest.thresholds import PromotionThresholds, ServingThresholds
 
 DEFAULT_POLICIES = Path("policies")
 """Folder of the operator's own learned policies."""
@@ -27,6 +27,7 @@ class PolicyProvider(Provider):
 
     scope = Scope.APP
     trainer = provide(TorchTrainer, provides=Trainer)
+    folders = provide(CatalogFolders, provides=PolicyFolders)
 
     @provide
     def policies(self, settings: Settings) -> Policies:
@@ -43,3 +44,7 @@ class PolicyProvider(Provider):
     @provide
     def thresholds(self, settings: Settings) -> PromotionThresholds:
         return settings.promotion
+
+    @provide
+    def serving(self, settings: Settings) -> ServingThresholds:
+        return settings.serving

@@ -62,6 +62,7 @@ from rebalancer.application import (
     rebalance,
     reference_data,
     registration,
+    serving_evidence,
     sharing,
     statement_files,
     statement_imports,
@@ -71,6 +72,7 @@ from rebalancer.application import (
     training,
     transactions,
     unsubscribing,
+    walk_forward,
 )
 
 
@@ -248,5 +250,7 @@ class UseCaseProvider(Provider):
         stream_tickets.UseStreamTicket,
         target_groups.ReadTargets,
         stress.StressPortfolio,
+        serving_evidence.StoreWalkForward,
         training.TrainPolicy,
+        walk_forward.EvaluateWalkForward,
     )

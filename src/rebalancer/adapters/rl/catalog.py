@@ -218,6 +218,13 @@ class FolderPolicies(PolicyRegistry):
         return folder / f"{version.name}-{version.number}"
 
 
+class CatalogFolders:
+    """Opens catalogues in folders other than the operator's."""
+
+    def open(self, folder: Path) -> FolderPolicies:
+        return FolderPolicies(folder)
+
+
 def _build_policy(manifest: Manifest, content: bytes) -> VersionedPolicy:
     """Build the policy of a manifest and its file of weights, if they fit together."""
     inputs = manifest.inputs()

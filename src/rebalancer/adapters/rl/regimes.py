@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,15 @@ def fit_regimes(
     )
 
 
-def read_regimes(path: Path) -> RegimeModel:
+@attrs.frozen
+class FittedRegimes:
+    """A stored model, and the last day of prices that it was fitted to; None if not stated."""
+
+    model: RegimeModel
+    known_until: date | None
+
+
+def read_regimes(path: Path) -> FittedRegimes:
     """Read a model; raise InvalidRequest if the file is missing, malformed or was changed."""
     try:
         content = json.loads(path.read_bytes())
@@ -106,8 +115,12 @@ def read_regimes(path: Path) -> RegimeModel:
     if content.pop("sha256", None) != _digest(content):
         raise _damaged(path, "its checksum does not match")
     try:
-        return RegimeModel(**content["model"])
-    except (KeyError, TypeError, ValueError, InvalidRequest) as error:
+        until = content.get("about", {}).get("until")
+        return FittedRegimes(
+            RegimeModel(**content["model"]),
+            None if until is None else date.fromisoformat(until),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError, InvalidRequest) as error:
         raise _damaged(path, str(error)) from None
 
 
@@ -119,10 +132,13 @@ class StoredRegimes:
     shipped: Path = SHIPPED
 
     def model(self) -> RegimeModel:
-        return self._model
+        return self._fitted.model
+
+    def known_until(self) -> date | None:
+        return self._fitted.known_until
 
     @cached_property
-    def _model(self) -> RegimeModel:
+    def _fitted(self) -> FittedRegimes:
         if self.path is not None:
             return read_regimes(self.path)
         try:

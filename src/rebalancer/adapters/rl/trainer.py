@@ -10,6 +10,7 @@ from typing import Any
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
+from rebalancer.domain.policy.model_card import TrainingStage
 from rebalancer.domain.policy.training import TrainedPolicy, TrainingPlan
 
 NEEDED = ("torch", "stable_baselines3", "gymnasium", "hmmlearn")
@@ -30,6 +31,11 @@ class TorchTrainer:
                     "pip install 'rebalancer[train]'",
                     code="training_not_installed",
                 )
+
+    def stages(self, plan: TrainingPlan) -> tuple[TrainingStage, ...]:
+        from rebalancer.adapters.rl.training import training_stages
+
+        return training_stages(plan)
 
     def train(
         self,

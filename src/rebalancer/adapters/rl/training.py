@@ -299,9 +299,8 @@ def _claim_folder(
     claim.write_text(digest + "\n")
 
 
-def _training_record(
-    panels: Mapping[str, PriceHistory], plan: TrainingPlan, command: str, today: date
-) -> TrainingRecord:
+def training_stages(plan: TrainingPlan) -> tuple[TrainingStage, ...]:
+    """Return the stages of a training, with their numbers of steps."""
     algorithm = find_algorithm(plan.algorithm)
     stages = [TrainingStage("worlds", plan.worlds, "two-year worlds on resampled paths")]
     if plan.warm_start:
@@ -310,11 +309,17 @@ def _training_record(
     note = "steps of the simulation a seed; the best checkpoint of the later half is selected"
     steps = _segments(plan) * algorithm.segment
     stages += [*algorithm.preparation, TrainingStage(plan.algorithm, steps, note)]
+    return tuple(stages)
+
+
+def _training_record(
+    panels: Mapping[str, PriceHistory], plan: TrainingPlan, command: str, today: date
+) -> TrainingRecord:
     libraries = ("numpy", "torch", "stable-baselines3", "gymnasium")
     return TrainingRecord(
         algorithm=plan.algorithm,
         created=today,
-        stages=tuple(stages),
+        stages=training_stages(plan),
         data=tuple(
             TrainingData(
                 name=name,

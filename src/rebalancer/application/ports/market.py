@@ -179,6 +179,13 @@ class Regimes(Protocol):
             Unavailable: the packaged file is missing or damaged.
         """
 
+    def known_until(self) -> date | None:
+        """Return the last day of prices that the model was fitted to; None if it is not stated.
+
+        Raises:
+            InvalidRequest, Unavailable: as `model`.
+        """
+
 
 Revised = Literal["bars", "actions", "instruments", "verdicts"]
 """Kinds of market data that have a revision of their own."""

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
 from rebalancer.domain.policy.learned import LearnedPolicy
-from rebalancer.domain.policy.model_card import PolicyCard, TrainingRecord
+from rebalancer.domain.policy.model_card import PolicyCard, TrainingRecord, TrainingStage
 from rebalancer.domain.policy.policy import Policy
 from rebalancer.domain.policy.training import CurvePoint, TrainedPolicy, TrainingPlan
 from rebalancer.domain.policy.versions import PolicyVersion, Promotion, VersionedPolicy
@@ -114,6 +114,13 @@ class PolicyStore(Protocol):
         """Return the latest promotion; None if no version was promoted."""
 
 
+class PolicyFolders(Protocol):
+    """Catalogues in folders of their own, such as those of refits."""
+
+    def open(self, folder: Path) -> Policies:
+        """Return the catalogue of a folder, which may be missing; nothing is read yet."""
+
+
 class Trainer(Protocol):
     """Trains learned policies."""
 
@@ -123,6 +130,9 @@ class Trainer(Protocol):
         Raises:
             Unavailable: a library is not installed; the message states how to install it.
         """
+
+    def stages(self, plan: TrainingPlan) -> tuple[TrainingStage, ...]:
+        """Return the stages that a training by this plan records, with their numbers of steps."""
 
     def train(
         self,

@@ -25,7 +25,7 @@ def evaluation_document(findings: Findings) -> dict[str, Any]:
         "counted": findings.counted,
         "cautions": [each.text for each in findings.cautions],
         "caution_codes": [each.code for each in findings.cautions],
-        "chosen_rule": None if findings.choice is None else _encode_choice(findings.choice),
+        "chosen_rule": None if findings.choice is None else encode_choice(findings.choice),
         "panels": [
             {
                 "panel": name,
@@ -74,7 +74,8 @@ def promotion_document(decision: PromotionDecision) -> dict[str, Any]:
     }
 
 
-def _encode_choice(choice: RuleChoice) -> dict[str, Any]:
+def encode_choice(choice: RuleChoice) -> dict[str, Any]:
+    """Return the choice of a rule on training data as JSON values."""
     return {
         "policy": choice.rule,
         "panels": choice.panels,

@@ -68,7 +68,8 @@ class BacktestSettings:
     """Prices, targets, costs and limits of a backtest.
 
     The record of trials stores a digest of these fields' names and values, see
-    `evaluation._digest`: renaming a field makes a repeated evaluation count as a new trial.
+    `trial_counting.digest_settings`: renaming a field makes a repeated evaluation count as a new
+    trial.
 
     Attributes:
         prices: The whole history of T rows, including rows before the window.

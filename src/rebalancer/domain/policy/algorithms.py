@@ -10,6 +10,9 @@ ALGORITHMS = {
 }
 """Sources of the learning algorithms, by name; `adapters.rl.algorithms` holds a module for each."""
 
+SHIPPED_STEPS = {"ppo": 1_000_000, "dqn": 131_072}
+"""Environment steps for each seed of the shipped policies."""
+
 REWARDS = {
     "mean_variance": "the week's gain on the monthly rule under mean-variance preferences",
     "differential_sharpe": "what the week does to a moving Sharpe ratio, less the monthly rule's",

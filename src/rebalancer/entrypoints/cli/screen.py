@@ -123,7 +123,7 @@ def meter(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
         yield lambda amount: bar.advance(task, amount)
 
 
-SetProgress = Callable[[int, int], None]
+SetProgress = Callable[[float, int], None]
 """Sets how much of a stage is done, and how much it is in all."""
 
 
@@ -154,7 +154,7 @@ def stages() -> Iterator[Callable[[str, str], SetProgress]]:
             task = bars.add_task(title, total=None, unit=unit)
             bars.advance(task, 0.0)  # starts the clock of the rate
 
-            def set_progress(done: int, total: int) -> None:
+            def set_progress(done: float, total: int) -> None:
                 bars.update(task, completed=done, total=total)
 
             return set_progress

@@ -34,6 +34,12 @@ from rebalancer.entrypoints.cli.options import (
 )
 from rebalancer.entrypoints.cli.remedies import advise
 from rebalancer.entrypoints.cli.screen import caution, console, print_json, progress, wide_table
+from rebalancer.entrypoints.cli.walk_forward import (
+    WalkForwardOptions,
+    check_other_options,
+    run_walk_forward,
+    walk_forward_options,
+)
 
 if TYPE_CHECKING:
     from dishka import Container
@@ -109,6 +115,7 @@ _MOST_TRIALS = 1_000_000_000
     help="Store the evidence with the evaluated learned policies, as promotion requires, and the "
     "full results as reports in the store.",
 )
+@walk_forward_options
 @report_option
 @json_option
 def evaluate(
@@ -128,6 +135,7 @@ def evaluate(
     keep: bool,
     report: Path | None,
     as_json: bool,
+    walk: WalkForwardOptions | None,
     **terms: Any,
 ) -> None:
     """Evaluate whether the gain of a policy over simple baselines is real.
@@ -143,6 +151,8 @@ def evaluate(
       rebalancer evaluate --policy band:half --against quarterly --prices us.csv eu.csv --json
       rebalancer evaluate --policy trend --chosen-on old.csv --chosen-until 2015-12-31 \\
         --from 2016-01-01 --report evidence.html
+      rebalancer evaluate --policy ppo,risk_parity,best_rule --walk-forward 2007-12-31,2015-12-31 \\
+        --prices etfs.csv stocks.csv --risk-free BIL --to 2018-12-31 --keep
     """
     from rebalancer.application.backtests import BacktestRequest
     from rebalancer.application.evaluation import (
@@ -176,6 +186,23 @@ def evaluate(
     check_accepted_jumps([*wired.values(), *learnt.values()])
     for name, parts in [*wired.items(), *learnt.items()]:
         report_reading(parts, name)
+    if walk is not None:
+        given = {"against": against, "targets": targets_file, "from": terms["first"]}
+        check_other_options(given | {"chosen-until": chosen_until, "report": report})
+        run_walk_forward(
+            walk,
+            request,
+            wired,
+            learnt or wired,
+            price_panels(chosen_on or files),
+            risk_free,
+            layout=layout,
+            trials=trials,
+            records=not no_record,
+            keep=keep,
+            as_json=as_json,
+        )
+        return
     asked, training = _build_panels(request, wired, learnt, risk_free, chosen_until)
     parts = next(iter(wired.values()))
     with progress("evaluating", count_steps(asked, training)) as advance:
@@ -247,8 +274,8 @@ def _build_panels(
 
 def show(findings: Findings) -> None:
     """Print findings as tables and sentences."""
-    from rebalancer.application.evaluation import NO_TRIAL_RECORD
     from rebalancer.application.reporting import tables
+    from rebalancer.application.trial_counting import NO_TRIAL_RECORD
     from rebalancer.domain.backtest.findings import NO_RULE
 
     screen = console()

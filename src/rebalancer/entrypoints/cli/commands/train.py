@@ -13,7 +13,7 @@ import click
 
 from rebalancer.application.ports.clock import Clock
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.policy.algorithms import ALGORITHMS, REWARDS, any_of
+from rebalancer.domain.policy.algorithms import ALGORITHMS, any_of
 from rebalancer.entrypoints.cli.commands.jobs import submit
 from rebalancer.entrypoints.cli.files import check_output, write_text
 from rebalancer.entrypoints.cli.options import (
@@ -30,6 +30,11 @@ from rebalancer.entrypoints.cli.options import (
     sources,
 )
 from rebalancer.entrypoints.cli.screen import SetProgress, caution, console, print_json, stages
+from rebalancer.entrypoints.cli.training_options import (
+    plan_options,
+    training_command,
+    workers_option,
+)
 
 if TYPE_CHECKING:
     from rebalancer.application.ports.market import PriceSource
@@ -40,7 +45,6 @@ if TYPE_CHECKING:
 SAMPLE_UNTIL = date(2015, 12, 31)
 """End of training on the packaged sample; its later years are for evaluation."""
 
-_MOST = 1_000_000_000
 _EVALUATION_ROWS = 60
 """Rows after training that a panel needs for an evaluation."""
 
@@ -66,46 +70,13 @@ _EVALUATION_ROWS = 60
     help="Price columns that represent cash, such as T-bills, and are not traded. Default: BIL and "
     "TBILL3M, if present.",
 )
-@click.option(
-    "--steps",
-    type=click.IntRange(1, _MOST),
-    default=300_000,
-    help="Environment steps per seed, rounded up to a multiple of 131,072.",
-)
-@click.option(
-    "--seeds",
-    type=click.IntRange(1, 100),
-    default=2,
-    help="Number of networks; the policy uses their median.",
-)
-@click.option(
-    "--reward",
-    default="mean_variance",
-    help=f"Weekly reward: {any_of(REWARDS)}.",
-)
-@click.option(
-    "--worlds",
-    type=click.IntRange(1, _MOST),
-    default=600,
-    help="Number of worlds to train in: two-year histories resampled from the prices.",
-)
-@click.option(
-    "--warm-start",
-    type=click.IntRange(0, _MOST),
-    default=60,
-    help="Iterations of gradient ascent in a differentiable simulation before training; 0: none.",
-)
+@plan_options(steps=300_000, seeds=2, reward="mean_variance", worlds=600, warm_start=60)
 @click.option(
     "--fit-regimes",
     is_flag=True,
     help="Fit the market-regime model to the same prices. Default: use the shipped model.",
 )
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 256),
-    help="Processes that train seeds in parallel; the result does not depend on it. Default: "
-    "$REBALANCER_WORKERS, or one per core.",
-)
+@workers_option
 @click.option("--device", default="cpu", help="Device of torch.")
 @click.option("--name", help="Name of the policy. Default: my_ALGORITHM, such as my_ppo.")
 @click.option(
@@ -185,11 +156,14 @@ def train(
         report_reading(source, panel)
     parts = next(iter(wired.values()))
     cautions = [] if files else [each.text for each in sources().cautions]
+    default = [] if sources().prices == "sample" else [sources().prices]
     request = TrainRequest(
         plan=plan,
         name=name,
         out=Path("training") / name if out is None else out,
-        command=_command(plan, name, files, until, cash, layout, fit_regimes=fit_regimes),
+        command=training_command(
+            plan, name, files or default, until, cash, layout, fit_regimes=fit_regimes
+        ),
         until=until,
         cash=cash,
         fit_regimes=fit_regimes,
@@ -253,38 +227,6 @@ def _submit(
         layout,
     )
     submit(TRAIN, job_request.to_json(), as_json=as_json)
-
-
-def _command(
-    plan: TrainingPlan,
-    name: str,
-    files: Sequence[Path],
-    until: date | None,
-    cash: str | None,
-    layout: str | None,
-    *,
-    fit_regimes: bool,
-) -> str:
-    """Return the command that reproduces the policy, without relying on defaults."""
-    words: list[object] = ["rebalancer", "train", "--algorithm", plan.algorithm]
-    default = [] if sources().prices == "sample" else [sources().prices]
-    if named := files or default:
-        words += ["--prices", *named]
-    for option, value in (
-        ("--layout", layout),
-        ("--until", until),
-        ("--cash", cash),
-        ("--steps", plan.steps),
-        ("--seeds", len(plan.seeds)),
-        ("--reward", plan.reward),
-        ("--worlds", plan.worlds),
-        ("--warm-start", plan.warm_start),
-        ("--device", None if plan.device == "cpu" else plan.device),
-        ("--name", name),
-    ):
-        if value is not None:
-            words += [option, value]
-    return shlex.join(map(str, words)) + (" --fit-regimes" if fit_regimes else "")
 
 
 def _announcement(command: str, plan: TrainingPlan, panels: Sequence[str]) -> str:
