@@ -36,14 +36,9 @@ from rebalancer.application.training import TrainPolicy, known_panels, rule_tria
 from rebalancer.application.trial_counting import count_trials, evaluation_trial
 from rebalancer.domain.backtest.evaluation import PanelEvaluation, evaluate
 from rebalancer.domain.backtest.selection import RULES, RuleChoice, choose_best_rule
+from rebalancer.domain.backtest.serving import WalkForwardEvidence, judge_walk_forward
 from rebalancer.domain.backtest.thresholds import PromotionThresholds, ServingThresholds
-from rebalancer.domain.backtest.walk_forward import (
-    Fold,
-    FoldPanel,
-    WalkForwardEvidence,
-    judge_walk_forward,
-    plan_folds,
-)
+from rebalancer.domain.backtest.walk_forward import Fold, FoldPanel, plan_folds
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.caution import Caution
 from rebalancer.domain.policy.policy import Policy, identity
@@ -441,6 +436,7 @@ def _judge(
                 trials=trials,
                 seed=seed,
                 sweep=False,
+                skeletons=True,
                 progress=count,
             )
             for procedure, result in zip(procedures, evaluation.policies, strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from statistics import median
 from typing import Any
 
 import attrs
@@ -10,8 +9,8 @@ import attrs
 from rebalancer.application.refits import Refit
 from rebalancer.application.reporting.evaluation import encode_choice
 from rebalancer.application.walk_forward import FoldRecord, WalkForwardFindings
-from rebalancer.domain.backtest.evaluation import Judgement
-from rebalancer.domain.backtest.walk_forward import FoldPanel, WalkForwardEvidence
+from rebalancer.domain.backtest.serving import Summary, WalkForwardEvidence
+from rebalancer.domain.backtest.walk_forward import FoldComparison, FoldPanel
 
 
 def walk_forward_document(findings: WalkForwardFindings) -> dict[str, Any]:
@@ -81,32 +80,81 @@ def _encode_evidence(
     evidence: WalkForwardEvidence, findings: WalkForwardFindings
 ) -> dict[str, Any]:
     last = findings.last_refits.get(evidence.policy)
+    skeleton = evidence.skeleton
     return {
         "policy": evidence.policy,
         "version": None if last is None else last.policy.version,
         "weights": None if last is None else last.card.weights,
         "passed": evidence.passed,
+        "verdict": evidence.lines[0],
         "criteria": [attrs.asdict(each) for each in evidence.criteria],
-        "proven": evidence.proven,
-        "proven_sentence": evidence.proven_sentence,
+        "higher_sharpe": {"shown": evidence.proven, "sentence": evidence.proven_sentence},
+        "panels": evidence.panels,
+        "effective_panels": evidence.effective_panels,
+        "whole": _encode_summary(evidence.whole),
+        "by_fold": [
+            {"known_until": fold.known_until.isoformat(), **_encode_summary(summary)}
+            for fold, summary in evidence.by_fold
+        ],
+        "without_crash": {
+            "monthly": _encode_comparison(evidence.without_crash.comparison),
+            "drawdown_beyond_exposure": evidence.without_crash.drawdown,
+        },
+        "thirds": [
+            {
+                "from": part.first.isoformat(),
+                "to": part.last.isoformat(),
+                "monthly": _encode_comparison(part.comparison),
+            }
+            for part in evidence.thirds
+        ],
+        "seeds": list(evidence.seeds),
+        "skeleton": None if skeleton is None else attrs.asdict(skeleton),
         "results": [_encode_result(each) for each in evidence.results],
     }
 
 
-def _encode_result(result: FoldPanel) -> dict[str, Any]:
-    evaluation, judgement = result.evaluation, result.evaluation.strictest
+def _encode_summary(summary: Summary) -> dict[str, Any]:
+    medians = summary.medians
     return {
-        "known_until": result.fold.known_until.isoformat(),
-        "panel": result.panel,
-        "chosen_rule": evaluation.chosen_rule,
-        "judgements": [_encode_judgement(each) for each in evaluation.judgements],
-        "seeds": list(judgement.seeds),
+        "medians": {
+            "sharpe_gain": medians.sharpe,
+            "drawdown_beyond_exposure": medians.drawdown,
+            "orders_of_monthly": medians.orders,
+            "turnover_of_monthly": medians.turnover,
+            "average_exposure": medians.exposure,
+        },
+        "monthly": _encode_comparison(summary.monthly),
+        "best_rule": _encode_comparison(summary.best_rule),
+        "own_average": _encode_comparison(summary.skeleton),
+        "smaller_drawdown_probability": summary.smaller_drawdown,
     }
 
 
-def _encode_judgement(judgement: Judgement) -> dict[str, Any]:
-    own, monthly = judgement.performance, judgement.baseline.performance
+def _encode_comparison(comparison: FoldComparison | None) -> dict[str, Any] | None:
+    if comparison is None:
+        return None
     return {
+        "count": comparison.count,
+        "sharpe_gain": attrs.asdict(comparison.gain),
+        "median": comparison.median,
+        "probability": comparison.probability,
+        "not_inferior_probability": comparison.not_inferior,
+        "deflated_probability": comparison.deflated,
+    }
+
+
+def _encode_result(result: FoldPanel) -> dict[str, Any]:
+    judgement = result.judgement
+    own, monthly = judgement.performance, judgement.baseline.performance
+    others = {
+        "monthly": judgement.baseline,
+        "best_rule": judgement.best_rule,
+        "own_average": judgement.skeleton_comparison,
+    }
+    return {
+        "known_until": result.fold.known_until.isoformat(),
+        "panel": result.panel,
         "risk_free": judgement.cash,
         "sharpe": own.sharpe,
         "monthly_sharpe": monthly.sharpe,
@@ -114,26 +162,20 @@ def _encode_judgement(judgement: Judgement) -> dict[str, Any]:
         "monthly_max_drawdown": monthly.max_drawdown,
         "drawdown_beyond_exposure": judgement.drawdown_beyond_exposure,
         "average_exposure": own.average_exposure,
-        "orders_of_monthly": ratio(own.orders, monthly.orders),
-        "turnover_of_monthly": ratio(own.turnover, monthly.turnover),
-        "against": [
-            {
-                "policy": each.against,
-                "sharpe": each.performance.sharpe,
-                "sharpe_gain": None if each.gain is None else attrs.asdict(each.gain),
-                "probability": each.probability,
+        "orders_of_monthly": result.orders,
+        "turnover_of_monthly": result.turnover,
+        "against": {
+            name: None
+            if other is None
+            else {
+                "policy": other.against,
+                "sharpe": other.performance.sharpe,
+                "sharpe_gain": None if other.gain is None else attrs.asdict(other.gain),
             }
-            for each in judgement.comparisons
+            for name, other in others.items()
+        },
+        "seeds": [
+            {"sharpe_gain": gain, "drawdown_beyond_exposure": drawdown}
+            for gain, drawdown in zip(judgement.seeds, judgement.seed_drawdowns, strict=True)
         ],
     }
-
-
-def ratio(own: float, other: float) -> float | None:
-    """Return a multiple; None of nothing."""
-    return own / other if other > 0 else None
-
-
-def median_or_none(figures: list[float | None]) -> float | None:
-    """Return the median of the known figures; None without any."""
-    known = [each for each in figures if each is not None]
-    return median(known) if known else None

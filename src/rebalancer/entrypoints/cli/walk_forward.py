@@ -207,7 +207,7 @@ def run_walk_forward(
         WalkForwardRequest,
     )
 
-    prices = _judged_prices(request, judged, risk_free)
+    prices = _judged_prices(request, judged, trained, risk_free)
     ends = max(each.history.last_date for each in prices.values())
     columns = {name for each in trained.values() for name in each.get(PriceSource).symbols()}
     cash = _training_cash(next(iter(prices.values())).cash, columns)
@@ -260,9 +260,12 @@ def run_walk_forward(
 
 
 def _judged_prices(
-    request: BacktestRequest, judged: Mapping[str, Container], risk_free: str | None
+    request: BacktestRequest,
+    judged: Mapping[str, Container],
+    trained: Mapping[str, Container],
+    risk_free: str | None,
 ) -> dict[str, JudgedPrices]:
-    """Return the prices of each panel, with its columns of cash in the order of ``--risk-free``."""
+    """Return the prices to judge on, with the columns of cash in the order of ``--risk-free``."""
     from rebalancer.application.backtests import RunBacktest
     from rebalancer.application.fold_panels import JudgedPrices
     from rebalancer.application.panels import read_cash
@@ -270,7 +273,7 @@ def _judged_prices(
 
     columns = [
         (*parts.get(PriceSource).symbols(), *parts.get(PriceDetails).yields())
-        for parts in judged.values()
+        for parts in (*judged.values(), *trained.values())
     ]
     named, rate = read_cash(risk_free, columns)
     return {
@@ -320,11 +323,14 @@ def _print_document(screen: Console, document: Mapping[str, Any]) -> None:
     for fold in document["folds"]:
         _print_fold(screen, fold, document["policies"])
     for policy in document["policies"]:
-        verdict = "passes" if policy["passed"] else "does not pass"
-        screen.print(f"{policy['policy']}: {verdict} the criteria for serving.")
+        screen.print(policy["verdict"])
         for one in policy["criteria"]:
             screen.print(f"  {'pass' if one['passed'] else 'FAIL'}  {one['sentence']}")
-        screen.print(f"  {policy['proven_sentence']}")
+        screen.print(f"  {policy['higher_sharpe']['sentence']}")
+        screen.print(
+            f"  The {policy['panels']} panels are worth {policy['effective_panels']:.1f} "
+            "independent ones."
+        )
         screen.print()
     counted = document["counted"]
     unrecorded = counted.endswith(NO_TRIAL_RECORD)
@@ -350,16 +356,15 @@ def _print_fold(
                 for each in policy["results"]
                 if (each["known_until"], each["panel"]) == (fold["known_until"], panel["panel"])
             )
-            strictest = result["judgements"][-1]
-            gain = strictest["sharpe"] - strictest["monthly_sharpe"]
+            gain = result["sharpe"] - result["monthly_sharpe"]
             table.add_row(
                 panel["panel"] if at == 0 else "",
                 policy["policy"],
                 f"{gain:+.2f}",
-                _percentage(strictest["drawdown_beyond_exposure"]),
-                _multiple(strictest["orders_of_monthly"]),
-                _multiple(strictest["turnover_of_monthly"]),
-                f"{strictest['average_exposure']:.0%}",
+                _percentage(result["drawdown_beyond_exposure"]),
+                _multiple(result["orders_of_monthly"]),
+                _multiple(result["turnover_of_monthly"]),
+                f"{result['average_exposure']:.0%}",
             )
         table.add_section()
     table.caption = "Against monthly, above cash where its return is known. Orders and turnover: "
