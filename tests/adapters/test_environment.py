@@ -21,10 +21,13 @@ from rebalancer.adapters.rl.environment import (
     discrete_actions,
 )
 from rebalancer.adapters.rl.rewards import (
+    BEYOND_EXPOSURE_PRICE,
     DRAWDOWN_PRICE,
+    ORDER_PRICE,
     VARIANCE_PRICE,
     DifferentialSharpe,
     Drawdown,
+    DrawdownBeyondExposure,
     MeanVariance,
     StepOutcome,
     make_reward,
@@ -597,6 +600,8 @@ def passed(**changes: Any) -> StepOutcome:
         "risk_aversion": [4.0, 10.0],
         "fall": [0.0, 1.5],
         "monthly_fall": [0.25, 0.5],
+        "exposure": [0.8, 0.5],
+        "orders": [0.5, -0.25],
     }
     return StepOutcome(**{name: np.array(value) for name, value in {**figures, **changes}.items()})
 
@@ -646,6 +651,8 @@ def test_differential_sharpe_is_moodys_and_saffells() -> None:
                 risk_aversion=still,
                 fall=still,
                 monthly_fall=still,
+                exposure=still,
+                orders=still,
             )
         )
         for row in range(3):
@@ -660,6 +667,14 @@ def test_differential_sharpe_is_moodys_and_saffells() -> None:
                 assert gains[-1] == pytest.approx(slope, rel=1e-4, abs=1e-5)
                 known[path, row] = (a + eta * rise, b + eta * widening)
             assert found[row] == pytest.approx(gains[0] - gains[1], abs=1e-12)
+
+
+def test_drawdown_beyond_exposure_by_hand() -> None:
+    # Falls of 0 and 1.5, less 0.8 times 0.25 and 0.5 times 0.5; aversions of 4 and 10.
+    beyond = np.array([-0.2, 1.25]) * [1.0, 2.5]
+    expected = MeanVariance()(passed()) - BEYOND_EXPOSURE_PRICE * beyond
+    expected -= ORDER_PRICE * np.array([0.5, -0.25])
+    np.testing.assert_allclose(DrawdownBeyondExposure()(passed()), expected, atol=1e-15)
 
 
 def test_unknown_reward_lists_the_known_ones() -> None:
@@ -698,3 +713,5 @@ def test_outcome_of_a_week_by_hand() -> None:
     assert first.fall[0] == pytest.approx((1 - down) / unit, abs=1e-12)
     assert second.fall[0] == 0.0  # it recovers in part; without a deeper fall the price is 0
     assert first.monthly_fall[0] == 0.0
+    assert first.exposure[0] == second.exposure[0] == pytest.approx(1.0, abs=1e-12)
+    assert first.orders[0] == pytest.approx(-12 / 52)

@@ -41,6 +41,7 @@ from rebalancer.domain.errors import InvalidRequest, NotFound
 from rebalancer.domain.market.regimes import RegimeModel
 from rebalancer.domain.policy.learned import LearnedPolicy
 from rebalancer.domain.policy.model_card import PolicyCard, TrainingRecord
+from rebalancer.domain.policy.policy import Policy
 from rebalancer.domain.policy.rules import POLICIES, parse_rule
 from rebalancer.domain.policy.versions import LEARNED, PolicyVersion, Promotion, VersionedPolicy
 
@@ -94,7 +95,7 @@ def save_version(
             fresh.mkdir()
             (fresh / WEIGHTS).write_bytes(weights)
             (fresh / MANIFEST).write_bytes(manifest)
-            load_version(fresh)
+            load_version(fresh, beside=folder)
             fresh.rename(target)
     except OSError as error:
         raise InvalidRequest(
@@ -103,8 +104,15 @@ def save_version(
     return target
 
 
-def load_version(folder: Path, *, shipped: bool = False) -> tuple[VersionedPolicy, PolicyCard]:
+def load_version(
+    folder: Path, *, shipped: bool = False, beside: Path | None = None
+) -> tuple[VersionedPolicy, PolicyCard]:
     """Load a version, and check that all its parts fit together.
+
+    Args:
+        folder: Folder of the version.
+        shipped: Whether it comes with this package.
+        beside: Folder of a version that it may name as its fallback; None for the parent.
 
     Returns:
         The policy and its card, both under the exact name, such as ``ppo@1``.
@@ -125,7 +133,8 @@ def load_version(folder: Path, *, shipped: bool = False) -> tuple[VersionedPolic
         content = read_file(folder / WEIGHTS)
         if hashlib.sha256(content).hexdigest() != manifest.weights:
             raise IncompatibleVersion(f"the checksum of {WEIGHTS} does not match")
-        policy = _build_policy(manifest, content)
+        fallback = _find_fallback(manifest.fallback, beside or folder.parent)
+        policy = _build_policy(manifest, content, fallback)
     except (InvalidRequest, ValueError) as error:
         raise InvalidRequest(
             f"cannot load {folder.name}: {error}", field="policy", code="invalid_policy_version"
@@ -225,7 +234,21 @@ class CatalogFolders:
         return FolderPolicies(folder)
 
 
-def _build_policy(manifest: Manifest, content: bytes) -> VersionedPolicy:
+def _find_fallback(name: str, folder: Path) -> Policy:
+    """Return the rule, or the version of a learned policy, that decides in doubt.
+
+    A version is looked for in this folder, then among the shipped ones.
+    """
+    if "@" not in name:
+        return parse_rule(name)
+    for place in (folder, SHIPPED):
+        version = place / name.replace("@", "-")
+        if _FOLDER.fullmatch(version.name) and version.is_dir():
+            return load_version(version)[0]
+    raise IncompatibleVersion(f"its fallback {name} does not exist; add that version first")
+
+
+def _build_policy(manifest: Manifest, content: bytes, fallback: Policy) -> VersionedPolicy:
     """Build the policy of a manifest and its file of weights, if they fit together."""
     inputs = manifest.inputs()
     weights = unpack_weights(content, len(inputs.features))
@@ -241,7 +264,7 @@ def _build_policy(manifest: Manifest, content: bytes) -> VersionedPolicy:
         name=name,
         networks=weights.networks,
         regimes=RegimeModel(**msgspec.to_builtins(manifest.regimes)),
-        rule=parse_rule(manifest.fallback),
+        rule=fallback,
         lowest=weights.lowest,
         highest=weights.highest,
         most_spread=manifest.most_spread,

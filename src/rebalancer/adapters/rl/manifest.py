@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.policy.algorithms import ALGORITHMS
+from rebalancer.domain.policy.economy import ECONOMY
 from rebalancer.domain.policy.features import (
     KNOWN_MARKET,
     KNOWN_PORTFOLIO,
@@ -137,8 +138,10 @@ class Manifest(Document, frozen=True, kw_only=True):
         market = [KNOWN_MARKET[one.name] for one in self.features if one.name in KNOWN_MARKET]
         rest = self.features[len(market) :]
         portfolio = [KNOWN_PORTFOLIO[one.name] for one in rest if one.name in KNOWN_PORTFOLIO]
+        rest = rest[len(portfolio) :]
+        economy = [ECONOMY[one.name] for one in rest if one.name in ECONOMY]
         sleeves = [KNOWN_SLEEVES[one.name] for one in self.sleeves if one.name in KNOWN_SLEEVES]
-        inputs = InputSet(tuple(market), tuple(portfolio), tuple(sleeves))
+        inputs = InputSet(tuple(market), tuple(portfolio), tuple(sleeves), tuple(economy))
         differing = [
             name
             for name, stored, known in (

@@ -27,6 +27,8 @@ class StepOutcome:
         risk_aversion: (B,) relative risk aversion.
         fall: (B,) increase of the drawdown.
         monthly_fall: (B,) the same of the monthly rule.
+        exposure: (B,) share invested, relative to the strategic share.
+        orders: (B,) share of the targeted assets that were traded, less that of the monthly rule.
     """
 
     gained: Floats
@@ -35,6 +37,8 @@ class StepOutcome:
     risk_aversion: Floats
     fall: Floats
     monthly_fall: Floats
+    exposure: Floats
+    orders: Floats
 
 
 class Reward(Protocol):
@@ -151,10 +155,47 @@ class Drawdown:
         return rewards
 
 
-REWARDS: dict[str, type[MeanVariance] | type[DifferentialSharpe] | type[Drawdown]] = {
+BEYOND_EXPOSURE_PRICE = 0.3
+"""Price of a drawdown that deepens by a weekly deviation more than exposure explains, at a risk
+aversion of 4."""
+
+ORDER_PRICE = 0.02
+"""Price of trading every asset once, in weekly deviations."""
+
+MONTHLY_ORDERS = 12.0 / 52.0
+"""Share of the assets that the monthly rule trades in a week, on average."""
+
+
+@attrs.frozen
+class DrawdownBeyondExposure:
+    """`MeanVariance`, less prices on drawdown beyond exposure and on orders.
+
+    The drawdown that counts deepens more than the monthly rule's times the invested share: holding
+    cash alone earns nothing.
+    """
+
+    mean_variance: MeanVariance = attrs.field(factory=MeanVariance)
+
+    def begin(self, rows: Rows, count: int) -> None:
+        """See `Reward.begin`; the simulation tracks the peaks."""
+
+    def __call__(self, outcome: StepOutcome) -> Floats:
+        price = BEYOND_EXPOSURE_PRICE * outcome.risk_aversion / 4.0
+        beyond = outcome.fall - outcome.exposure * outcome.monthly_fall
+        rewards: Floats = (
+            self.mean_variance(outcome) - price * beyond - ORDER_PRICE * outcome.orders
+        )
+        return rewards
+
+
+REWARDS: dict[
+    str,
+    type[MeanVariance] | type[DifferentialSharpe] | type[Drawdown] | type[DrawdownBeyondExposure],
+] = {
     "mean_variance": MeanVariance,
     "differential_sharpe": DifferentialSharpe,
     "drawdown": Drawdown,
+    "drawdown_beyond_exposure": DrawdownBeyondExposure,
 }
 
 

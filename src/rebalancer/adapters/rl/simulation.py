@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import attrs
 import numpy as np
 
-from rebalancer.adapters.rl.rewards import Reward, StepOutcome, make_reward
+from rebalancer.adapters.rl.rewards import MONTHLY_ORDERS, Reward, StepOutcome, make_reward
 from rebalancer.adapters.rl.worlds import Worlds
-from rebalancer.domain.arrays import Bools, Floats, Rows, Singles
+from rebalancer.domain.arrays import Bools, Floats, Rows, Singles, safe_divide
 from rebalancer.domain.backtest.step import step
 from rebalancer.domain.policy.actions import interpret_actions
 from rebalancer.domain.policy.network import Network
@@ -148,6 +148,9 @@ class Simulation:
         self.book, done = step(
             self.book, decision, self.charges, growth, 1.0, worlds.days[world, week + 1]
         )
+        invested = safe_divide(done.total - self.book.cash, done.total)
+        exposure = np.clip(invested, 0.0, 1.0) / self.book.targets.sum(axis=1)
+        orders = done.count / np.count_nonzero(self.book.targets, axis=1)
         volatility = np.maximum(worlds.volatility[world, week], LEAST_VOLATILITY)
         unit = volatility / np.sqrt(WEEKS_A_YEAR)
         total = self.book.total
@@ -167,6 +170,8 @@ class Simulation:
                 risk_aversion=self.book.risk_aversion,
                 fall=np.maximum(fell[:, 0], 0.0) / unit,
                 monthly_fall=np.maximum(fell[:, 1], 0.0) / unit,
+                exposure=exposure,
+                orders=orders - MONTHLY_ORDERS,
             )
         )
         self.week = week + 1

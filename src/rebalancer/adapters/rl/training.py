@@ -201,7 +201,13 @@ def _start_warm(
             curve.append(CurvePoint(seed, "warm start", iteration, plan.warm_start, reward))
             progress(curve[-1])
 
-    network = warm_start(learning, seed=seed, iterations=plan.warm_start, progress=report)
+    network = warm_start(
+        learning,
+        seed=seed,
+        iterations=plan.warm_start,
+        reward=plan.reward,
+        progress=report,
+    )
     record.write_text(json.dumps([attrs.asdict(point) for point in curve]))
     _save_network(checkpoint, network)
     return network, curve

@@ -23,7 +23,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from rebalancer.adapters.rl.rewards import TURNOVER_PRICE, VARIANCE_PRICE
+from rebalancer.adapters.rl.rewards import (
+    BEYOND_EXPOSURE_PRICE,
+    MONTHLY_ORDERS,
+    ORDER_PRICE,
+    TURNOVER_PRICE,
+    VARIANCE_PRICE,
+)
 from rebalancer.adapters.rl.simulation import (
     AVERSIONS,
     CHEAPEST,
@@ -162,8 +168,13 @@ def _leaky(values: torch.Tensor, low: float, high: float) -> torch.Tensor:
     return inside + _LEAK * (values - inside)
 
 
-def _mean_reward(actor: Actor, worlds: _Episodes, inputs: InputSet) -> torch.Tensor:
-    """Compute the mean weekly `MeanVariance` reward over all worlds, on the smooth path."""
+def _mean_reward(
+    actor: Actor, worlds: _Episodes, inputs: InputSet, *, beyond_exposure: bool
+) -> torch.Tensor:
+    """Compute the mean weekly reward over all worlds, on the smooth path.
+
+    The reward is `MeanVariance`, or `DrawdownBeyondExposure`.
+    """
     targets = worlds.targets
     centre = torch.tensor([feature.centre for feature in inputs.portfolio])
     scale = torch.tensor([feature.scale for feature in inputs.portfolio])
@@ -181,6 +192,9 @@ def _mean_reward(actor: Actor, worlds: _Episodes, inputs: InputSet) -> torch.Ten
         1.0 - wanted,
     ]
     price = VARIANCE_PRICE * worlds.aversion / 2
+    protection = BEYOND_EXPOSURE_PRICE * worlds.aversion / 4.0
+    assets = (targets > 0).float().sum(1)
+    wealth, peak = (torch.ones(2, len(targets)) for _ in range(2))
     total = torch.zeros(())
     count = worlds.growth.shape[1]
     for week in range(count):
@@ -241,6 +255,15 @@ def _mean_reward(actor: Actor, worlds: _Episodes, inputs: InputSet) -> torch.Ten
                 - TURNOVER_PRICE * (turnover - turned) / unit
             ).mean()
         )
+        if beyond_exposure:
+            actual = torch.stack([gained, monthly * unit])
+            before = 1.0 - wealth / peak
+            wealth = wealth * (1.0 + actual)
+            peak = torch.maximum(peak, wealth)
+            mine, theirs = ((1.0 - wealth / peak - before).clamp(min=0.0) / unit).unbind()
+            beyond = mine - after.sum(1) / wanted * theirs
+            traded = (leaves * (targets > 0)).sum(1) / assets - MONTHLY_ORDERS
+            total = total - (protection * beyond + ORDER_PRICE * traded).mean()
         acted = torch.maximum((leaves * (targets > 0)).amax(1), funds)
         weeks = (weeks * (1.0 - acted) + 1.0).detach()
         held = after * growth / (1.0 + gained)[:, None]
@@ -252,12 +275,14 @@ def warm_start(
     *,
     seed: int,
     iterations: int,
+    reward: str = "mean_variance",
     progress: Callable[[int, float], None] = lambda *_: None,
 ) -> Network:
     """Train a network by gradient steps in the smooth simulation.
 
     Adam with decoupled weight decay (Loshchilov and Hutter 2019), a learning rate that rises over
     20 iterations and then falls like a cosine. With 0 iterations the result is the initial network.
+    It maximises ``drawdown_beyond_exposure`` if that is the reward, and else ``mean_variance``.
     ``progress`` receives the number of each iteration and its mean reward.
     """
     actor = Actor(seed, worlds.inputs)
@@ -268,10 +293,15 @@ def warm_start(
         rate *= 0.5 * (1.0 + math.cos(math.pi * iteration / iterations)) + 0.02
         for group in climber.param_groups:
             group["lr"] = RATE * rate
-        reward = _mean_reward(actor, _Episodes.drawn(worlds, random, BATCH), worlds.inputs)
+        gain = _mean_reward(
+            actor,
+            _Episodes.drawn(worlds, random, BATCH),
+            worlds.inputs,
+            beyond_exposure=reward == "drawdown_beyond_exposure",
+        )
         climber.zero_grad()
-        (-reward).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        (-gain).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         nn.utils.clip_grad_norm_(actor.parameters(), 1.0)
         climber.step()
-        progress(iteration + 1, float(reward.detach()))
+        progress(iteration + 1, float(gain.detach()))
     return actor.network()

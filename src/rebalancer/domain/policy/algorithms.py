@@ -17,6 +17,8 @@ REWARDS = {
     "mean_variance": "the week's gain on the monthly rule under mean-variance preferences",
     "differential_sharpe": "what the week does to a moving Sharpe ratio, less the monthly rule's",
     "drawdown": "mean_variance, less a price on drawdown beyond the monthly rule's",
+    "drawdown_beyond_exposure": "mean_variance, less prices on drawdown beyond exposure and on "
+    "orders",
 }
 """Descriptions of the rewards, by name; `adapters.rl.rewards` holds a class for each."""
 

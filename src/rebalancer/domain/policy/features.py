@@ -211,16 +211,19 @@ class InputSet:
         portfolio: Features of the portfolio, its costs and its owner; they follow those of the
             market.
         sleeves: Allocations that the actions mix with the strategic weights.
+        economy: Features of the economy, see `economy`; they come last. Where one is unknown, the
+            fallback of the policy decides.
     """
 
     market: tuple[Feature, ...]
     portfolio: tuple[Feature, ...]
     sleeves: tuple[Sleeve, ...]
+    economy: tuple[Feature, ...] = ()
 
     @cached_property
     def features(self) -> tuple[Feature, ...]:
         """All features, in the order of the inputs."""
-        return self.market + self.portfolio
+        return self.market + self.portfolio + self.economy
 
     @cached_property
     def actions(self) -> tuple[Action, ...]:

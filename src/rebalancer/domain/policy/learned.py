@@ -27,6 +27,7 @@ from rebalancer.domain.policy.actions import (
     mix_parts,
     mix_targets,
 )
+from rebalancer.domain.policy.economy import NO_ECONOMY, Economy
 from rebalancer.domain.policy.features import INPUTS_1, LOOKBACK, InputSet
 from rebalancer.domain.policy.network import Network, invalid_network, read_only
 from rebalancer.domain.policy.observation import (
@@ -59,6 +60,7 @@ class Doubt:
     HISTORY = 1
     RANGE = 2
     DISAGREEMENT = 4
+    ECONOMY = 8
 
 
 @attrs.frozen(eq=False)
@@ -91,13 +93,15 @@ class LearnedPolicy:
         networks: One for each seed; at least one.
         regimes: Model of market regimes that it was trained with.
         rule: Fallback where history is too short, market features lie outside the trained range,
-            or the networks disagree.
+            an economic figure is unknown, or the networks disagree; a rule, or another learned
+            policy.
         lowest: (F,) least features of the training.
         highest: (F,) greatest features of the training.
         most_spread: Mean one-way distance of the networks' targets from those of the median, above
             which the networks disagree.
         chosen_rule: Name of the best rule on the training data, if known.
         inputs: Features and sleeves that it was trained with.
+        economy: Economic series, for sets with economic features.
         views: Cache of what it observes, for simulations that repeat; None: nothing is cached.
     """
 
@@ -110,6 +114,7 @@ class LearnedPolicy:
     most_spread: float = 0.25
     chosen_rule: str | None = None
     inputs: InputSet = INPUTS_1
+    economy: Economy = NO_ECONOMY
     views: MarketViews | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -161,11 +166,14 @@ class LearnedPolicy:
         if self.inputs.has_allowance:
             allowed = np.where(view.known, allowance(book, view.turnover), np.inf)
         standing = portfolio_features(book, self.inputs, allowed)
-        observed = np.concatenate([view.features, standing], axis=1)
+        outlook = self.economy.observe(self.inputs.economy, book.as_of)
+        unknown = np.isnan(outlook)
+        observed = np.concatenate([view.features, standing, np.nan_to_num(outlook)], axis=1)
         # A portfolio outside the trained range (64 assets, free trading) is treated as the nearest
         # one inside. For a market outside the range, the rule decides.
         strange = (observed < self.lowest - _MARGIN) | (observed > self.highest + _MARGIN)
-        strange[:, len(self.inputs.market) :] = False
+        last = len(self.inputs.market)
+        strange[:, last : last + standing.shape[1]] = False
         observed = np.clip(observed, self.lowest, self.highest)
         each = np.stack([network.actions(observed) for network in self.networks])
         actions = np.round(np.median(each, axis=0), _DIGITS)
@@ -175,6 +183,7 @@ class LearnedPolicy:
             decision = attrs.evolve(decision, most_turnover=allowed)
         spread = self._spread(each, decision.targets, book, view)
         doubts = np.where(view.known, 0, Doubt.HISTORY)
+        doubts |= np.where(unknown.any(axis=1), Doubt.ECONOMY, 0)
         doubts |= np.where(view.known & strange.any(axis=1), Doubt.RANGE, 0)
         doubts |= np.where(view.known & (spread > self.most_spread), Doubt.DISAGREEMENT, 0)
         if doubts.any():
@@ -198,9 +207,15 @@ class LearnedPolicy:
             return []
         one = decision.only(np.array([row]))
         if doubts := int(decision.doubts[row]):
+            alone = book.only(np.array([row]))
+            why = self._explain_doubts(one, doubts, alone, market)
+            if isinstance(self.rule, LearnedPolicy):
+                return [
+                    f"The policy {self.rule.name} decides instead of {self.name}: {why}.",
+                    *self.rule.remarks(self.rule.decide(alone, market), alone, market, 0),
+                ]
             return [
-                f"The rule {self.rule.name} decides instead of {self.name}: "
-                f"{self._explain_doubts(one, doubts, book.only(np.array([row])), market)}.",
+                f"The rule {self.rule.name} decides instead of {self.name}: {why}.",
                 *self.rule.remarks(decision, book, market, row),
             ]
         return [
@@ -231,6 +246,14 @@ class LearnedPolicy:
                 else f"{self.name} needs daily prices, and a year of these has "
                 f"{frequency.periods_per_year:.3g} closes"
             )
+        if doubts & Doubt.ECONOMY:
+            outlook = self.economy.observe(self.inputs.economy, book.as_of)[0]
+            missing = [
+                feature.name
+                for feature, figure in zip(self.inputs.economy, outlook, strict=True)
+                if np.isnan(figure)
+            ]
+            reasons.append(f"no recent figure is known of: {', '.join(missing)}")
         if doubts & Doubt.RANGE:
             names = [self.inputs.features[place].name for place in np.flatnonzero(one.strange[0])]
             reasons.append(
@@ -317,6 +340,10 @@ def _replace_rows(learned: Decision, rule: Decision, rows: Bools) -> Decision:
     band = 0.0 if rule.band is None else rule.band
     cash_band = 0.0 if rule.cash_band is None else rule.cash_band
     informed = np.ones(len(rows), dtype=bool) if rule.informed is None else rule.informed
+    most = learned.most_turnover
+    if rule.most_turnover is not None:
+        own = np.full(len(rows), np.inf) if most is None else most
+        most = np.where(rows, np.minimum(own, rule.most_turnover), own)
     return Decision(
         targets=np.where(each, rule.targets, learned.targets),
         due=np.where(rows, rule.due, learned.due),
@@ -324,5 +351,5 @@ def _replace_rows(learned: Decision, rule: Decision, rows: Bools) -> Decision:
         cash_band=np.where(rows, cash_band, learned.cash_band),
         landing=np.where(rows, rule.landing, learned.landing),
         informed=np.where(rows, informed, True),
-        most_turnover=learned.most_turnover,
+        most_turnover=most,
     )
