@@ -50,6 +50,43 @@ TRAINING = TrainingRecord(
     command="rebalancer train --algorithm ppo --prices etfs.csv",
 )
 
+WALK_FORWARD: dict[str, Any] = {
+    "policy": "ppo",
+    "passed": True,
+    "criteria": [
+        {
+            "name": "drawdown",
+            "figure": -0.15,
+            "threshold": -0.1,
+            "passed": True,
+            "sentence": "drawdown beyond what exposure explains: -15%.",
+        },
+        {
+            "name": "orders",
+            "figure": 0.3,
+            "threshold": 0.6,
+            "passed": True,
+            "sentence": "orders as a multiple of monthly's: 0.30.",
+        },
+    ],
+}
+"""A passed walk-forward."""
+
+FAILED_WALK_FORWARD: dict[str, Any] = {
+    **WALK_FORWARD,
+    "passed": False,
+    "criteria": [
+        WALK_FORWARD["criteria"][0],
+        {
+            "name": "orders",
+            "figure": 0.8,
+            "threshold": 0.6,
+            "passed": False,
+            "sentence": "orders as a multiple of monthly's: 0.80; at most 0.60 is allowed.",
+        },
+    ],
+}
+
 GATE: dict[str, Any] = {
     "policy": "ppo@1",
     "best_rule": "trend",

@@ -25,7 +25,7 @@ from rebalancer.domain.policy.model_card import PolicyKind
 from rebalancer.domain.policy.network import Network
 from rebalancer.domain.policy.policy import identity
 from rebalancer.domain.policy.versions import VersionedPolicy
-from tests.networks import GATE, GRID, REGIMES, TRAINING, a_learned, a_network, keep
+from tests.networks import GATE, GRID, REGIMES, TRAINING, WALK_FORWARD, a_learned, a_network, keep
 
 NOW = datetime(2026, 11, 2, 9, tzinfo=UTC)
 
@@ -447,8 +447,8 @@ def test_the_shipped_best_rule_is_what_learned_falls_back_to(tmp_path: Path) -> 
 
 def test_latest_stored_promotion_applies(tmp_path: Path) -> None:
     mine, shipped = tmp_path / "mine", tmp_path / "shipped"
-    keep(shipped, seed=1, evidence={"gate": GATE})
-    keep(shipped, name="dqn", evidence={"gate": GATE})
+    keep(shipped, seed=1, evidence={"walk_forward": WALK_FORWARD})
+    keep(shipped, name="dqn", evidence={"walk_forward": WALK_FORWARD})
     FolderPolicies(shipped, shipped=tmp_path / "none").promote("dqn", now=NOW)
     offered = FolderPolicies(mine, shipped=shipped)
     assert offered.card("learned").decides == "dqn@1"
@@ -460,7 +460,7 @@ def test_latest_stored_promotion_applies(tmp_path: Path) -> None:
 
 
 def test_other_weights_than_were_promoted_do_not_serve(tmp_path: Path) -> None:
-    keep(tmp_path, evidence={"gate": GATE})
+    keep(tmp_path, evidence={"walk_forward": WALK_FORWARD})
     FolderPolicies(tmp_path, shipped=tmp_path / "none").promote("ppo", now=NOW)
     for file in (tmp_path / "ppo-1").iterdir():
         file.unlink()

@@ -11,13 +11,14 @@ import pytest
 
 from rebalancer.adapters.memory.policies import MemoryPolicies
 from rebalancer.adapters.rl.catalog import FolderPolicies
+from rebalancer.application.promotions import best_version
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound
 from rebalancer.domain.policy.model_card import PolicyKind
 from rebalancer.domain.policy.policy import Frequency, identity
 from rebalancer.domain.policy.rules import POLICIES, RulePolicy
 from rebalancer.domain.policy.versions import BestRule, VersionedPolicy
 from tests.builders import a_context, varied_prices
-from tests.networks import FAILED_GATE, GATE, TRAINING, a_learned, keep, kept
+from tests.networks import FAILED_WALK_FORWARD, GATE, TRAINING, WALK_FORWARD, a_learned, keep, kept
 
 NOW = datetime(2026, 11, 2, 9, tzinfo=UTC)
 VERSIONS: list[dict[str, Any]] = [
@@ -123,12 +124,12 @@ def test_learned_is_best_rule_without_promotion(policies):
     card = policies.card("learned")
     assert (card.decides, card.model_card) == ("trend", None)
     assert card.summary == (
-        "no learned policy has passed the promotion gate, so the best rule, trend, decides"
+        "no learned policy has passed the walk-forward, so the best rule, trend, decides"
     )
 
 
-def test_a_version_that_passed_the_gate_can_be_promoted(policies):
-    card = policies.store_evidence("ppo", {"gate": GATE, "sharpe": 0.12})
+def test_a_version_that_passed_the_walk_forward_can_be_promoted(policies):
+    card = policies.store_evidence("ppo", {"walk_forward": WALK_FORWARD, "sharpe": 0.12})
     assert card.name == "ppo@2"
     assert card.model_card.evidence["sharpe"] == 0.12
     card = policies.promote("ppo", now=NOW)
@@ -141,7 +142,7 @@ def test_a_version_that_passed_the_gate_can_be_promoted(policies):
     )
     assert policies.card("ppo").model_card.promoted
     assert not policies.card("dqn").model_card.promoted
-    policies.store_evidence("dqn@1", {"gate": GATE})
+    policies.store_evidence("dqn@1", {"walk_forward": WALK_FORWARD})
     assert policies.promote("dqn@1", now=NOW.replace(month=12)).decides == "dqn@1"
     assert not policies.card("ppo").model_card.promoted
 
@@ -159,20 +160,21 @@ def without(gate, *path):
 @pytest.mark.parametrize(
     ("evidence", "fragment"),
     [
-        ({}, "the evidence of ppo@1 lacks the promotion gate"),
-        ({"gate": None}, "the evidence of ppo@1 lacks the promotion gate"),
-        ({"gate": {"passed": True, "criteria": []}}, "lacks the promotion gate"),
+        ({}, "the evidence of ppo@1 lacks a walk-forward"),
+        ({"gate": GATE}, "the evidence of ppo@1 lacks a walk-forward; judge it"),
+        ({"walk_forward": None}, "the evidence of ppo@1 lacks a walk-forward"),
+        ({"walk_forward": {"passed": True, "criteria": []}}, "lacks a walk-forward"),
         (
-            {"gate": FAILED_GATE},
-            "ppo@1 failed the promotion gate: turnover: turnover as a multiple of "
-            "monthly's: 2.50, at most 1.50 is allowed",
+            {"walk_forward": FAILED_WALK_FORWARD},
+            "ppo@1 failed the criteria for serving: orders: orders as a multiple of monthly's: "
+            "0.80; at most 0.60 is allowed",
         ),
-        ({"gate": FAILED_GATE | {"passed": True}}, "failed the promotion gate: turnover"),
-        ({"gate": GATE | {"passed": None}}, "failed the promotion gate"),
-        ({"gate": without(GATE, "passed")}, "failed the promotion gate"),
+        ({"walk_forward": FAILED_WALK_FORWARD | {"passed": True}}, "for serving: orders"),
+        ({"walk_forward": WALK_FORWARD | {"passed": None}}, "failed the criteria for serving"),
+        ({"walk_forward": without(WALK_FORWARD, "passed")}, "failed the criteria for serving"),
         (
-            {"gate": without(GATE, "criteria", 0, "passed")},
-            "failed the promotion gate: gain",
+            {"walk_forward": without(WALK_FORWARD, "criteria", 0, "passed")},
+            "failed the criteria for serving: drawdown",
         ),
     ],
 )
@@ -184,10 +186,39 @@ def test_nothing_else_can_be_promoted(policies, evidence, fragment):
     assert isinstance(policies.policy("learned"), BestRule)
 
 
+def test_promoted_version_serves_only_while_its_evidence_passes(policies):
+    policies.store_evidence("ppo", {"walk_forward": WALK_FORWARD})
+    policies.promote("ppo", now=NOW)
+    policies.store_evidence("ppo", {"gate": GATE})
+    found = policies.policy("learned")
+    assert isinstance(found, BestRule)
+    assert found.explanation == (
+        "ppo@2 was promoted, but has not passed the walk-forward, so the best rule, trend, decides"
+    )
+    policies.store_evidence("ppo", {"walk_forward": FAILED_WALK_FORWARD})
+    assert isinstance(policies.policy("learned"), BestRule)
+
+
+def test_best_version_has_the_smallest_drawdown_then_the_fewest_orders(policies):
+    def evidence(drawdown, orders):
+        one, other = WALK_FORWARD["criteria"]
+        criteria = [one | {"figure": drawdown}, other | {"figure": orders}]
+        return {"walk_forward": WALK_FORWARD | {"criteria": criteria}}
+
+    with pytest.raises(Conflict, match="no version of a learned policy has passed"):
+        best_version(policies.cards())
+    policies.store_evidence("ppo@1", evidence(-0.2, 0.4))
+    assert best_version(policies.cards()) == "ppo@1"
+    policies.store_evidence("ppo@2", evidence(-0.15, 0.1))
+    assert best_version(policies.cards()) == "ppo@1"
+    policies.store_evidence("dqn@1", evidence(-0.2, 0.3))
+    assert best_version(policies.cards()) == "dqn@1"
+    policies.store_evidence("dqn@1", {"walk_forward": FAILED_WALK_FORWARD})
+    assert best_version(policies.cards()) == "ppo@1"
+
+
 def test_without_evidence_nothing_is_promoted(policies):
-    with pytest.raises(
-        Conflict, match="dqn@1 has no evidence; evaluate it on prices from 2016-01-01 on"
-    ):
+    with pytest.raises(Conflict, match="dqn@1 has no evidence; judge it by walk-forward"):
         policies.promote("dqn", now=NOW)
 
 
@@ -195,7 +226,7 @@ def test_without_evidence_nothing_is_promoted(policies):
 def test_only_versions_are_judged_and_promoted(policies, name):
     for ask in (
         lambda: policies.promote(name, now=NOW),
-        lambda: policies.store_evidence(name, {"gate": GATE}),
+        lambda: policies.store_evidence(name, {"walk_forward": WALK_FORWARD}),
     ):
         with pytest.raises(NotFound, match="choose one of dqn, dqn@1, ppo, ppo@2, ppo@1"):
             ask()
@@ -238,7 +269,7 @@ def test_other_weights_give_another_input_hash(policies):
         fixed = a_context(market)
         digests.add(type(fixed)(policy, market, fixed.instruments, fixed.costs, "USD").digest)
     assert len(digests) == len(named)
-    policies.store_evidence("ppo@1", {"gate": GATE})
+    policies.store_evidence("ppo@1", {"walk_forward": WALK_FORWARD})
     before = identity(policies.policy("learned"))
     policies.promote("ppo@1", now=NOW)
     assert identity(policies.policy("learned")) != before

@@ -261,7 +261,7 @@ def test_best_rule_decides_with_a_remark() -> None:
     assert (stand_in.name, stand_in.lookback) == ("learned", 60)
     assert stand_in.frequency == rule.frequency
     assert stand_in.remarks(found, book, market, 0) == [
-        "learned: no learned policy has passed the promotion gate, so the best rule, "
+        "learned: no learned policy has passed the walk-forward, so the best rule, "
         "trend:window=60, decides.",
         *rule.remarks(expected, book, market, 0),
     ]

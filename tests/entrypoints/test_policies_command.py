@@ -15,9 +15,10 @@ from rebalancer.wiring.container import build_container
 from rebalancer.wiring.market import Sources
 from tests.builders import as_csv, prices
 from tests.entrypoints.conftest import ENVIRONMENT
-from tests.networks import FAILED_GATE, GATE, keep
+from tests.networks import FAILED_WALK_FORWARD, GATE, WALK_FORWARD, keep
 
 KEYS = ["name", "kind", "version", "summary", "frequency", "parameters", "variants", "source"]
+GOOD = {"gate": GATE, "walk_forward": WALK_FORWARD, "note": "good"}
 PORTFOLIO = {
     "id": "mine",
     "cash": "500.00",
@@ -30,8 +31,13 @@ PORTFOLIO = {
 def own(tmp_path):
     """A folder with the policies `ppo` and `dqn` in the working directory of the commands."""
     keep(tmp_path / "policies", seed=1, version=1001)
-    keep(tmp_path / "policies", seed=2, version=1002, evidence={"gate": GATE, "note": "good"})
-    keep(tmp_path / "policies", name="dqn", version=1001, evidence={"gate": FAILED_GATE})
+    keep(tmp_path / "policies", seed=2, version=1002, evidence=GOOD)
+    keep(
+        tmp_path / "policies",
+        name="dqn",
+        version=1001,
+        evidence={"walk_forward": FAILED_WALK_FORWARD},
+    )
     return tmp_path / "policies"
 
 
@@ -81,10 +87,10 @@ def test_card_of_learned_policy_is_complete(quickly, own):
         *("2007-01-03", "2015-12-31", "relative", "11, 12", "trend", "band:frequency=weekly"),
         *("torch 2.13.0", "rebalancer train --algorithm ppo --prices etfs.csv", "breadth"),
         *("share of the targets above their 200-day average", "patience", "half-width around cash"),
-        *("Promotion gate: passed", "0.91", "0.8", "pass", "turnover", "1.5", "note", "good"),
+        *("Walk-forward: passed", "-0.15", "-0.1", "pass", "orders", "0.6", "note", "good"),
     ):
         assert said in shown, said
-    assert "Promotion gate: NOT passed" in quickly("policies", "show", "dqn").stdout
+    assert "Walk-forward: NOT passed" in quickly("policies", "show", "dqn").stdout
     assert "Evidence: none yet" in quickly("policies", "show", "ppo@1001").stdout
     card = quickly("policies", "show", "ppo", "--json").json
     assert card["learning"]["seeds"] == [11, 12]
@@ -106,9 +112,9 @@ def test_card_of_rule_is_complete(quickly):
     assert quickly("policies", "show", "bland").refused("unknown policy bland; choose one of")
 
 
-def test_only_policy_that_passed_gate_is_promoted(quickly, own):
+def test_only_policy_that_passed_walk_forward_is_promoted(quickly, own):
     assert quickly("policies", "promote", "ppo@1001").refused("has no evidence")
-    assert quickly("policies", "promote", "dqn").refused("turnover: turnover as a multiple", "2.50")
+    assert quickly("policies", "promote", "dqn").refused("orders: orders as a multiple", "0.80")
     assert quickly("policies", "promote", "band").refused("band is not a version")
     assert quickly("policies", "promote", "dqn", "--force").code == 2
     assert not (own / "promotion.json").exists()
@@ -118,6 +124,12 @@ def test_only_policy_that_passed_gate_is_promoted(quickly, own):
     assert "stands for" in shown and "ppo@1002" in shown and "promoted" in shown
     listed = {one["name"]: one for one in quickly("policies", "--json").json}
     assert listed["learned"]["decides"] == "ppo@1002"
+
+
+def test_best_version_is_promoted(quickly, own):
+    assert quickly("policies", "promote").refused("name one version, or use --best")
+    assert quickly("policies", "promote", "ppo", "--best").refused("name one version, or use")
+    assert quickly("policies", "promote", "--best").stdout.startswith("Promoted ppo@1002:")
 
 
 def test_evidence_is_stored_with_policy(quickly, own, long_market, tmp_path):
@@ -136,7 +148,7 @@ def test_evidence_is_stored_with_policy(quickly, own, long_market, tmp_path):
     assert panel["sharpe"] == pytest.approx(judged["judgements"][-1]["sharpe"], abs=1e-4)
     assert (panel["from"], panel["assets"]) == (done.json["panels"][0]["from"], 5)
     refused = quickly("policies", "promote", "ppo@1001")
-    assert refused.refused("failed the promotion gate")
+    assert refused.refused("lacks a walk-forward", "--walk-forward DATE,... --keep` first")
 
     none = quickly(*judge[:2], "band", *judge[3:], "--keep")
     assert none.code == 2 and "is a version of a learned policy" in none.stderr  # after the results

@@ -221,7 +221,7 @@ class StoreEvidence:
     ) -> tuple[PolicyCard, ...]:
         """Store the findings about each learned policy; rules have no stored evidence.
 
-        The promotion gate applies to runs without a limit on departure; a run with a limit adds
+        The test of a gain applies to runs without a limit on departure; a run with a limit adds
         its figures only.
 
         Returns:

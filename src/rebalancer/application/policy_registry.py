@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Mapping
 
 import attrs
 
 from rebalancer.application.ports.policies import PolicyStore
-from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound
+from rebalancer.application.promotions import may_serve
+from rebalancer.domain.errors import InvalidRequest, NotFound
 from rebalancer.domain.policy.algorithms import ALGORITHMS
 from rebalancer.domain.policy.model_card import ModelCard, PolicyCard, PolicyKind
 from rebalancer.domain.policy.policy import Policy
@@ -18,7 +18,6 @@ from rebalancer.domain.policy.versions import (
     LEARNED,
     BestRule,
     PolicyVersion,
-    Promotion,
     VersionedPolicy,
 )
 
@@ -147,6 +146,9 @@ class PolicyRegistry(PolicyStore):
                 field="policy",
                 code="promoted_version_changed",
             )
+        if not may_serve(card.model_card):
+            reason = f"{promotion.version} was promoted, but has not passed the walk-forward"
+            return BestRule(parse_rule(self._best_rule()), reason)
         return attrs.evolve(policy, name=LEARNED)
 
     def _best_rule(self) -> str:
@@ -157,46 +159,6 @@ class PolicyRegistry(PolicyStore):
                 if best is not None:
                     return best
         return LAST_RESORT
-
-
-def check_promotable(card: PolicyCard) -> Promotion:
-    """Return the promotion of a version, if its evidence allows one.
-
-    Args:
-        card: Card under the exact name.
-
-    Raises:
-        Conflict: evidence is missing, of other weights, or failed the promotion gate.
-    """
-    model_card = card.model_card
-    assert model_card is not None
-    after = model_card.training.trained_until + timedelta(days=1)
-    remedy = f"evaluate it on prices from {after} on and store the result"
-    evidence = model_card.evidence
-    if not evidence:
-        raise Conflict(f"{card.name} has no evidence; {remedy}", code="evidence_missing")
-    if evidence.get("weights") != model_card.weights:
-        raise Conflict(
-            f"the evidence of {card.name} belongs to other weights; {remedy}",
-            code="evidence_of_other_weights",
-        )
-    gate = evidence.get("gate")
-    criteria = gate.get("criteria") if isinstance(gate, Mapping) else None
-    if not (isinstance(gate, Mapping) and isinstance(criteria, Sequence) and criteria):
-        raise Conflict(
-            f"the evidence of {card.name} lacks the promotion gate; {remedy}",
-            code="promotion_gate_missing",
-        )
-    failed = [one for one in criteria if one.get("passed") is not True]
-    if failed or gate.get("passed") is not True:
-        reasons = "; ".join(
-            f"{one.get('name')}: {str(one.get('sentence', '')).rstrip('.')}" for one in failed
-        )
-        raise Conflict(
-            f"{card.name} failed the promotion gate: {reasons or 'no criterion is named'}",
-            code="promotion_gate_failed",
-        )
-    return Promotion(card.name, model_card.weights)
 
 
 def describe_version(policy: VersionedPolicy, model_card: ModelCard) -> PolicyCard:

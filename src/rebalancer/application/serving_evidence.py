@@ -8,14 +8,12 @@ from typing import Any
 import attrs
 
 from rebalancer.application.ports.policies import Policies
+from rebalancer.application.promotions import WALK_FORWARD
 from rebalancer.application.refits import Refit
 from rebalancer.application.reporting.walk_forward import evidence_document
 from rebalancer.application.walk_forward import WalkForwardFindings
 from rebalancer.domain.errors import InvalidRequest, NotFound
 from rebalancer.domain.policy.model_card import PolicyCard
-
-WALK_FORWARD = "walk_forward"
-"""Key of the evidence of a walk-forward in a manifest."""
 
 
 @attrs.frozen

@@ -32,7 +32,7 @@ def test_learned_policies_are_listed(taught: RunningApi) -> None:
     assert [one["kind"] for one in listed[-3:]] == ["learned"] * 3
     assert [one["version"] for one in listed[-4:]] == [None, 2, 1, None]
     assert listed[-3]["decides"] == "ppo@2"
-    assert "no learned policy has passed the promotion gate" in listed[-1]["summary"]
+    assert "no learned policy has passed the walk-forward" in listed[-1]["summary"]
 
 
 def test_card_of_a_learned_policy(taught: RunningApi) -> None:

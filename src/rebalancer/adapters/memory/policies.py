@@ -9,11 +9,8 @@ from typing import Any
 
 import attrs
 
-from rebalancer.application.policy_registry import (
-    PolicyRegistry,
-    check_promotable,
-    describe_version,
-)
+from rebalancer.application.policy_registry import PolicyRegistry, describe_version
+from rebalancer.application.promotions import check_promotable
 from rebalancer.domain.arrays import Floats
 from rebalancer.domain.policy.learned import LearnedPolicy
 from rebalancer.domain.policy.model_card import ModelCard, PolicyCard, TrainingRecord

@@ -32,11 +32,8 @@ from rebalancer.adapters.rl.manifest import (
 )
 from rebalancer.adapters.rl.weights import WEIGHTS, pack_weights, unpack_weights
 from rebalancer.application.atomic_files import write_atomically
-from rebalancer.application.policy_registry import (
-    PolicyRegistry,
-    check_promotable,
-    describe_version,
-)
+from rebalancer.application.policy_registry import PolicyRegistry, describe_version
+from rebalancer.application.promotions import check_promotable
 from rebalancer.domain.errors import InvalidRequest, NotFound
 from rebalancer.domain.market.regimes import RegimeModel
 from rebalancer.domain.policy.learned import LearnedPolicy

@@ -21,7 +21,7 @@ class Policies(Protocol):
 
     Rules take parameters, ``trend:window=150``. A learned policy is named by its plain name,
     ``ppo``, which is its highest version, or by a version, ``ppo@1``. ``learned`` is the version
-    promoted last, or the best rule while no version is promoted.
+    promoted last if its walk-forward passed, and the best rule otherwise.
     """
 
     def policy(self, text: str) -> Policy:
@@ -53,10 +53,10 @@ class Policies(Protocol):
     def store_evidence(self, name: str, evidence: Mapping[str, Any]) -> PolicyCard:
         """Store the results of an evaluation with a version, replacing earlier ones.
 
-        The evidence has JSON values. ``gate`` holds the promotion gate: ``passed``, and
-        ``criteria`` with a ``name``, a ``figure``, a ``threshold``, ``passed`` and a ``sentence``
-        each. The store adds ``weights``, the SHA-256 of the weights that were evaluated. The name
-        is one of a learned policy, not ``learned``.
+        The evidence has JSON values. ``walk_forward`` holds ``passed``, and ``criteria`` with a
+        ``name``, a ``figure``, a ``threshold``, ``passed`` and a ``sentence`` each. The store adds
+        ``weights``, the SHA-256 of the weights that were evaluated. The name is one of a learned
+        policy, not ``learned``.
 
         Raises:
             NotFound: no such version.
@@ -87,12 +87,12 @@ class Policies(Protocol):
         """
 
     def promote(self, name: str, *, now: datetime) -> PolicyCard:
-        """Make ``learned`` stand for a version that has passed the gate; return its card.
+        """Make ``learned`` stand for a version that may serve; return its card.
 
         Raises:
             NotFound: no such version.
-            Conflict: evidence is missing, or the version failed the gate; the message names the
-                failed criteria.
+            Conflict: evidence is missing, or the version failed the walk-forward; the message
+                names the failed criteria.
             InvalidRequest: the version is damaged, or the promotion cannot be written.
         """
 

@@ -75,7 +75,7 @@ class ModelCard:
         chosen_rule: Best rule on the training data; None if unknown.
         weights: SHA-256 of the file of weights.
         regimes: SHA-256 of the model of market regimes.
-        evidence: Results of evaluations; ``gate`` holds the verdict of the promotion gate.
+        evidence: Results of evaluations; ``walk_forward`` decides whether it may serve.
         shipped: Whether the version came with this package.
         promoted: Whether ``learned`` stands for this version.
     """

@@ -1,7 +1,7 @@
 """Versions of learned policies, and what the name ``learned`` stands for.
 
 ``ppo`` is the highest version of that name, and ``ppo@1`` always the same version. ``learned`` is
-the promoted version, or the best rule while no version is promoted.
+the promoted version if it passed the walk-forward, and the best rule otherwise.
 """
 
 from __future__ import annotations
@@ -77,9 +77,14 @@ class VersionedPolicy(LearnedPolicy):
 
 @attrs.frozen
 class BestRule:
-    """The best rule under the name ``learned``, used while no version is promoted."""
+    """The best rule under the name ``learned``, used while no version may serve.
+
+    Attributes:
+        reason: Why none may, as a clause.
+    """
 
     rule: Policy
+    reason: str = "no learned policy has passed the walk-forward"
 
     @property
     def name(self) -> str:
@@ -104,10 +109,7 @@ class BestRule:
     @property
     def explanation(self) -> str:
         """Why a rule decides."""
-        return (
-            "no learned policy has passed the promotion gate, so the best rule, "
-            f"{self.rule.name}, decides"
-        )
+        return f"{self.reason}, so the best rule, {self.rule.name}, decides"
 
     def decide(self, book: Book, market: PriceHistory) -> Decision:
         return self.rule.decide(book, market)

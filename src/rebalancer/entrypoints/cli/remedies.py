@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rebalancer.domain.errors import InvalidRequest, RebalancerError, faults_of
 
-_EVALUATE = "Run `rebalancer evaluate --policy NAME --keep` first."
+_WALK_FORWARD = "Run `rebalancer evaluate --policy NAME --walk-forward DATE,... --keep` first."
 _LIST_POLICIES = "Run `rebalancer policies` to list the policies."
 _START_AGAIN = "Run the command without --resume."
 
@@ -13,7 +13,7 @@ REMEDIES = {
     "backup_revision_differs": "Use `rebalancer db upgrade` or `rebalancer db downgrade`.",
     "database_not_empty": "Create its tables with `rebalancer db upgrade REVISION`.",
     "evaluated_in_training_period": "Set the start with --from.",
-    "evidence_missing": _EVALUATE,
+    "evidence_missing": _WALK_FORWARD,
     "issue_not_found": "Run `rebalancer market issues --all` to list the findings.",
     "job_not_found": "Run `rebalancer jobs list` to list the jobs.",
     "invalid_layout": "Write --layout NAME or --layout NAME:KEY=VALUE; see docs/price-files.md.",
@@ -29,7 +29,8 @@ REMEDIES = {
     "portfolio_not_found": "Run `rebalancer portfolio list` to list the portfolios.",
     "prices_not_imported": "Run `rebalancer market import`, or fetch assets with "
     "`rebalancer market sync --symbols A,B`.",
-    "promotion_gate_missing": _EVALUATE,
+    "promotion_gate_missing": _WALK_FORWARD,
+    "refit_missing": "Leave --no-training out to train it.",
     "resume_impossible": _START_AGAIN,
     "run_inputs_changed": _START_AGAIN,
     "run_interrupted": "Continue with --resume.",

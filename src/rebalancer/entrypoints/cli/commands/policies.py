@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from rebalancer.application.promotions import WALK_FORWARD
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.entrypoints.cli.options import json_option, open_container, sources
 from rebalancer.entrypoints.cli.screen import console, print_json
@@ -81,18 +82,32 @@ def show(name: str, as_json: bool) -> None:
 
 
 @policies.command()
-@click.argument("name")
-def promote(name: str) -> None:
+@click.argument("name", required=False)
+@click.option(
+    "--best",
+    is_flag=True,
+    help="Promote the version that passed with the smallest drawdown beyond exposure; of equal "
+    "ones, that with the fewest orders.",
+)
+def promote(name: str | None, best: bool) -> None:
     """Promote a version of a learned policy, so that `learned` means it.
 
-    Its evidence must have passed the promotion gate. The promotion is stored in the folder
-    $REBALANCER_POLICIES, or policies; a running server uses it after a restart.
+    Its stored walk-forward must have passed every criterion for serving. The promotion is stored
+    in the folder $REBALANCER_POLICIES, or policies; a running server uses it after a restart.
 
     \b
-    Example:
+    Examples:
       rebalancer policies promote ppo@1
+      rebalancer policies promote --best
     """
-    card = _catalogue().promote(name, now=datetime.now(UTC))
+    from rebalancer.application.promotions import best_version
+
+    if best == (name is not None):
+        raise InvalidRequest(
+            "name one version, or use --best to have it chosen", code="conflicting_options"
+        )
+    catalogue = _catalogue()
+    card = catalogue.promote(name or best_version(catalogue.cards()), now=datetime.now(UTC))
     click.echo(f"Promoted {card.decides}: learned now means {card.decides}.")
 
 
@@ -195,32 +210,18 @@ def _print_learning(screen: Console, known: ModelCard) -> None:
 
 
 def _print_evidence(screen: Console, known: ModelCard) -> None:
-    """Print the promotion gate, and other evidence as it was stored."""
+    """Print the criteria for serving and of a gain, and other evidence as it was stored."""
     if not known.evidence:
-        screen.print("\nEvidence: none yet; run `rebalancer evaluate --keep`.")
-        return
-    gate = known.evidence.get("gate")
-    if isinstance(gate, dict) and gate.get("criteria"):
-        passed = "passed" if gate.get("passed") is True else "NOT passed"
-        _print_table(
-            screen,
-            f"Promotion gate: {passed}",
-            ("criterion", "figure", "threshold", "", "in words"),
-            [
-                (
-                    str(one.get("name")),
-                    _format_number(one.get("figure")),
-                    _format_number(one.get("threshold")),
-                    "pass" if one.get("passed") is True else "FAIL",
-                    str(one.get("sentence", "")),
-                )
-                for one in gate["criteria"]
-            ],
+        screen.print(
+            "\nEvidence: none yet; run `rebalancer evaluate --walk-forward DATE,... --keep`."
         )
-    else:
-        screen.print("\nPromotion gate: not evaluated")
+        return
+    _print_criteria(screen, "Walk-forward", known.evidence.get(WALK_FORWARD))
+    _print_criteria(screen, "Higher Sharpe ratio in one window", known.evidence.get("gate"))
     others = {
-        name: what for name, what in known.evidence.items() if name not in ("gate", "weights")
+        name: what
+        for name, what in known.evidence.items()
+        if name not in ("gate", "weights", WALK_FORWARD)
     }
     if others:
         screen.print("\nOther evidence")
@@ -231,6 +232,29 @@ def _print_evidence(screen: Console, known: ModelCard) -> None:
                 for name, what in others.items()
             },
         )
+
+
+def _print_criteria(screen: Console, title: str, judged: object) -> None:
+    """Print criteria with their figures and thresholds, if they were judged."""
+    if not (isinstance(judged, dict) and judged.get("criteria")):
+        screen.print(f"\n{title}: not evaluated")
+        return
+    passed = "passed" if judged.get("passed") is True else "NOT passed"
+    _print_table(
+        screen,
+        f"{title}: {passed}",
+        ("criterion", "figure", "threshold", "", "in words"),
+        [
+            (
+                str(one.get("name")),
+                _format_number(one.get("figure")),
+                _format_number(one.get("threshold")),
+                "pass" if one.get("passed") is True else "FAIL",
+                str(one.get("sentence", "")),
+            )
+            for one in judged["criteria"]
+        ],
+    )
 
 
 def _format_number(value: object) -> str:
