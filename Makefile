@@ -154,11 +154,14 @@ $(TOOLS)/ready: pyproject.toml $(VENV)/uv
 # What the image installs. The list of components describes this environment.
 IMAGE := $(VENV)/image
 IMAGE_UV := VIRTUAL_ENV=$(CURDIR)/$(IMAGE) $(BIN)/uv pip install --quiet
+# The default of a build argument.
+ARGUMENT = $(shell sed -n 's/^ARG $(1)="\(.*\)"/\1/p' Dockerfile)
 
 sbom: $(TOOLS)/ready ## List the components of the image (CycloneDX) in out/sbom.json, and check the list
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(IMAGE)
-	$(IMAGE_UV) $(LOCKED) --requirements pyproject.toml --extra market --extra observability \
-		--extra servers --extra sample
+	$(IMAGE_UV) $(LOCKED) --requirements pyproject.toml $(addprefix --extra ,$(call ARGUMENT,EXTRAS))
+	{ $(foreach name,$(call ARGUMENT,SAMPLE),$(call ENTRY,$(name));) } > $(IMAGE)/sample.txt
+	$(IMAGE_UV) --no-deps --require-hashes --requirement $(IMAGE)/sample.txt
 	$(IMAGE_UV) --no-deps $(if $(LOCK),--build-constraints $(LOCK)) .
 	@mkdir -p out
 	$(TOOLS)/bin/cyclonedx-py environment --validate --pyproject pyproject.toml --output-reproducible \

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import attrs
 
+from deployment.check.machine import apt, network_namespaces, root
+
 Requirement = Callable[[], str | None]
 """Return None if the machine can run a stage, else the reason why not."""
 
@@ -39,4 +41,15 @@ def _module(name: str) -> tuple[str, ...]:
     return sys.executable, "-m", f"deployment.check.{name}"
 
 
-STAGES: dict[str, Stage] = {stage.name: stage for stage in ()}
+STAGES = {
+    stage.name: stage
+    for stage in (
+        Stage(
+            "containers",
+            shows="images and docker-compose.yml on a Docker Engine",
+            command=_module("containers"),
+            limit=25 * 60,
+            needs=(root, network_namespaces, apt),
+        ),
+    )
+}

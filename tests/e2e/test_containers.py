@@ -1,6 +1,7 @@
 """Check Dockerfile and docker-compose.yml as far as possible without a container engine."""
 
 import ast
+import json
 import os
 import re
 import shlex
@@ -55,21 +56,28 @@ def image_environment():
     return dict(pair.split("=", 1) for group in pairs for pair in group)
 
 
+def build_arguments():
+    """Return the defaults of the build arguments."""
+    return dict(shlex.split(rest)[0].split("=", 1) for rest in arguments_of("ARG"))
+
+
 def health_of_the_image():
-    """Return the command of HEALTHCHECK."""
+    """Return the words of HEALTHCHECK, which no shell reads."""
     (check,) = arguments_of("HEALTHCHECK")
-    return check.partition(" CMD ")[2]
+    return json.loads(check.partition(" CMD ")[2])
 
 
 def substitute(part, environment):
-    """Substitute variables as compose does: ${A:-default}, ${A:?error}, $$."""
+    """Substitute variables as compose does: ${A:-default}, ${A-default}, ${A:?error}, $$."""
 
     def value(match):
         if match[0] == "$$":
             return "$"
         given = environment.get(match["name"], "")
-        if given or match["how"] == ":-":
-            return given or match["rest"]
+        if given or (match["how"] == "-" and match["name"] in environment):
+            return given
+        if match["how"] in {":-", "-"}:
+            return match["rest"]
         raise KeyError(f"{match['name']}: {match['rest']}")
 
     if isinstance(part, dict):
@@ -77,7 +85,7 @@ def substitute(part, environment):
     if isinstance(part, list):
         return [substitute(inner, environment) for inner in part]
     if isinstance(part, str):
-        return re.sub(r"\$\$|\$\{(?P<name>\w+)(?P<how>:[-?])(?P<rest>[^}]*)\}", value, part)
+        return re.sub(r"\$\$|\$\{(?P<name>\w+)(?P<how>:?[-?])(?P<rest>[^}]*)\}", value, part)
     return part
 
 
@@ -96,27 +104,54 @@ ONCE = {name for name, service in SERVICES.items() if service.get("restart") == 
 
 def test_image_installs_existing_extras_without_torch():
     extras = PROJECT["project"]["optional-dependencies"]
-    installed = set(re.findall(r"--extra ([a-z]+)", " ".join(arguments_of("RUN"))))
-    assert installed == {"market", "observability", "sample", "servers"} <= set(extras)
+    installed = set(build_arguments()["EXTRAS"].split())
+    assert installed == {"app", "market", "notices", "observability", "servers"} <= set(extras)
     wanted = [line for name in sorted(installed) for line in extras[name]]
     assert not [line for line in wanted if "torch" in line or "rebalancer[" in line]
+    assert compose()["services"]["api"]["build"]["args"]["EXTRAS"] == build_arguments()["EXTRAS"]
+
+
+def test_image_has_the_locked_packages_of_the_sample_without_their_dependencies():
+    names = build_arguments()["SAMPLE"].split()
+    sample = PROJECT["project"]["optional-dependencies"]["sample"]
+    assert [re.match(r"[a-z]+", line)[0] for line in sample] == names
+    lock = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8")
+    assert all(re.search(rf"^{name}==", lock, re.MULTILINE) for name in names)
+    assert compose()["services"]["api"]["build"]["args"]["SAMPLE"] == " ".join(names)
+    without = compose({**SECRETS, "SAMPLE": ""})["services"]["api"]["build"]["args"]
+    assert without["SAMPLE"] == ""
 
 
 def test_image_installs_only_locked_files():
     runs = [part for rest in arguments_of("RUN") for part in rest.split("&&")]
-    installations = [part for part in runs if " install " in part and "pip" in part]
+    installations = [part for part in runs if "pip install " in part]
     locked = ("--require-hashes", "--build-constraints requirements.lock")
-    assert len(installations) == 3
+    assert len(installations) == 6
     assert all(any(option in part for option in locked) for part in installations)
 
 
 def test_image_uses_supported_python_which_a_digest_can_pin():
-    (argument,) = arguments_of("ARG")
-    name, _, image = argument.partition("=")
-    assert image == "python:3.12-slim"
+    assert build_arguments()["PYTHON_IMAGE"] == "python:3.12-slim"
     assert "Programming Language :: Python :: 3.12" in PROJECT["project"]["classifiers"]
-    stages = [rest.split()[0] for rest in arguments_of("FROM")]
-    assert stages == [f"${{{name}}}"] * 2
+    stages = {tuple(rest.split()) for rest in arguments_of("FROM")}
+    assert stages == {
+        ("scratch", "AS", "wheels"),
+        ("${PYTHON_IMAGE}", "AS", "build"),
+        ("build", "AS", "build-train"),
+        ("${PYTHON_IMAGE}", "AS", "base"),
+        ("base", "AS", "train"),
+        ("base",),
+    }
+    assert arguments_of("FROM")[-1] == "base"
+
+
+def test_labels_state_what_the_image_is():
+    (labels,) = arguments_of("LABEL")
+    named = dict(pair.split("=", 1) for pair in shlex.split(labels))
+    prefix = "org.opencontainers.image."
+    assert named[f"{prefix}title"] == PROJECT["project"]["name"]
+    assert named[f"{prefix}licenses"] == PROJECT["project"]["license"]
+    assert build_arguments()["VERSION"] == PROJECT["project"]["version"]
 
 
 def test_exactly_the_inputs_of_the_wheel_are_copied():
@@ -127,6 +162,7 @@ def test_exactly_the_inputs_of_the_wheel_are_copied():
     needed = {
         "pyproject.toml",
         "requirements.lock",
+        "requirements-cpu.lock",
         PROJECT["project"]["readme"],
         *PROJECT["project"]["license-files"],
         *wheel["force-include"],
@@ -144,8 +180,10 @@ def test_exactly_the_inputs_of_the_wheel_are_copied():
 def test_image_runs_as_unprivileged_user():
     order = [name for name, _ in instructions()]
     assert order.index("USER") < order.index("ENTRYPOINT")
-    (user,) = arguments_of("USER")
-    assert int(user) > 0 and f" --uid {user} " in f"{' '.join(arguments_of('RUN'))} "
+    (names,) = arguments_of("USER")
+    user, group = names.split(":")
+    assert int(user) > 0 and int(group) > 0
+    assert f" --uid {user} --gid {group} " in " ".join(arguments_of("RUN"))
 
 
 def test_image_refuses_to_serve_without_secret():
@@ -169,7 +207,7 @@ def test_healthcheck_follows_the_api(serve):
 
     def check_health():
         done = subprocess.run(
-            ["sh", "-c", health_of_the_image()],
+            health_of_the_image(),
             env={**ENVIRONMENT, "PATH": path, "REBALANCER_PORT": port},
             capture_output=True,
         )
@@ -223,7 +261,8 @@ def test_command_of_service_exists(service):
     assert entrypoint == '["rebalancer"]'
     done = CliRunner().invoke(rebalancer, [*SERVICES[service]["command"], "--help"])
     assert done.exit_code == 0, done.output
-    assert " ".join(SERVICES[service]["command"]) in done.output.splitlines()[0]
+    words = [word for word in SERVICES[service]["command"] if not word.startswith("-")]
+    assert " ".join(words) in done.output.splitlines()[0]
 
 
 def test_services_wait_for_their_dependencies():
@@ -235,7 +274,7 @@ def test_services_wait_for_their_dependencies():
             if other in health:
                 expected = {"condition": "service_healthy"}
             assert how == expected, (name, other)
-    for name in ("api", "worker"):
+    for name in ("api", "app", "worker"):
         assert set(SERVICES[name]["depends_on"]) == {"migrate", "postgres", "valkey", "mongo"}
     assert set(SERVICES["migrate"]["depends_on"]) == {"postgres", "mongo"}
 
@@ -246,9 +285,10 @@ def healthy(service):
     return bool(check.get("test"))
 
 
-def test_only_api_is_published_and_only_on_loopback():
-    assert {name for name, service in SERVICES.items() if "ports" in service} == {"api"}
+def test_only_api_and_web_client_are_published_and_only_on_loopback():
+    assert {name for name, service in SERVICES.items() if "ports" in service} == {"api", "app"}
     assert SERVICES["api"]["ports"] == ["127.0.0.1:8000:8000"]
+    assert SERVICES["app"]["ports"] == ["127.0.0.1:8080:8000"]
     assert str(Settings.read({}).port) == image_environment()["REBALANCER_PORT"] == "8000"
 
 
@@ -264,6 +304,8 @@ def test_stored_data_is_on_volumes():
     assert SERVICES["postgres"]["volumes"][0] == "postgres:/var/lib/postgresql"
     (policies,) = SERVICES["api"]["volumes"]
     assert policies.partition(":")[2] == image_environment()["REBALANCER_POLICIES"]
+    app = SERVICES["app"]
+    assert f"cache:{app['environment']['REBALANCER_CACHE']}" in app["volumes"]
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
@@ -337,9 +379,9 @@ def test_valkey_reads_its_password_from_its_input(tmp_path):
 def scripts():
     """Yield every script of the files, with its language."""
     for number, rest in enumerate(arguments_of("RUN")):
-        yield f"RUN {number}", "sh", rest
-    yield "HEALTHCHECK", "sh", health_of_the_image()
-    yield "HEALTHCHECK in Python", "python", shlex.split(health_of_the_image())[2]
+        yield f"RUN {number}", "sh", re.sub(r"^--mount=\S+ ", "", rest)
+    assert health_of_the_image()[:2] == ["python", "-c"]
+    yield "HEALTHCHECK", "python", health_of_the_image()[2]
     for name, service in SERVICES.items():
         words = [service.get(part) for part in ("entrypoint", "command")]
         for run in (*words, service.get("healthcheck", {}).get("test")):
