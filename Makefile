@@ -132,11 +132,18 @@ smoke-live: $(VENV)/full ## Ask the real providers of market data; needs a netwo
 bench: $(VENV)/bench ## Compare speed with peers and print ratios (some minutes)
 	$(BIN)/python -m benchmarks
 
-# The stages are in deployment/check/stages.py. Packages that they download stay in OPS_CACHE.
+# Tools that check files of a deployment, in an environment of their own.
+OPS := $(VENV)/ops
+$(OPS)/ready: pyproject.toml $(VENV)/uv
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(OPS)
+	VIRTUAL_ENV=$(CURDIR)/$(OPS) $(BIN)/uv pip install --quiet $(LOCKED) --group ops
+	@touch $@
+
+# The stages are in deployment/check/stages.py. What they download stays in OPS_CACHE.
 STAGES ?=
-export OPS_CACHE ?= $(CURDIR)/out/ops-cache
-ops-test: $(VENV)/full ## Start what a deployment ships, on this machine; STAGES=containers runs some (up to 60 minutes)
-	$(BIN)/python -m deployment.check $(STAGES)
+OPS_CACHE ?= $(CURDIR)/out/ops-cache
+ops-test: $(VENV)/full $(OPS)/ready ## Start what a deployment ships; STAGES=containers runs some (up to 60 minutes)
+	OPS_CACHE=$(OPS_CACHE) PATH=$(CURDIR)/$(OPS)/bin:$$PATH $(BIN)/python -m deployment.check $(STAGES)
 
 lock: $(VENV)/uv ## Lock all dependencies by version and hash; LOCK_FLAGS=--upgrade takes the newest
 	$(BIN)/python -m supply_chain.lock $(LOCK_FLAGS)

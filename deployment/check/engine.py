@@ -93,20 +93,25 @@ class Engine:
 def unpack(cache: Path) -> Path:
     """Download and unpack the engine; return the folder of its programs."""
     tools = debian.unpack(PACKAGES, cache)
-    init = tools / "usr/bin/docker-init"
-    if not init.exists():
-        init.symlink_to("tini-static")
-    plugins = tools / "docker/cli-plugins"
-    plugins.mkdir(parents=True, exist_ok=True)
-    for found in (tools / "usr/libexec/docker/cli-plugins").glob("docker-*"):
-        (plugins / found.name).unlink(missing_ok=True)
-        (plugins / found.name).symlink_to(found)
+    # What scripts of the packages would link.
+    links = {"usr/bin/docker-init": "tini-static"}
+    links |= {f"usr/sbin/{name}": f"{name}-nft" for name in ("iptables", "ip6tables")}
+    links |= {
+        f"docker/cli-plugins/{found.name}": f"../../usr/libexec/docker/cli-plugins/{found.name}"
+        for found in (tools / "usr/libexec/docker/cli-plugins").iterdir()
+    }
+    for link, target in links.items():
+        (tools / link).parent.mkdir(parents=True, exist_ok=True)
+        if not (tools / link).is_symlink():
+            (tools / link).symlink_to(target)
     return tools
 
 
 def environment(tools: Path) -> dict[str, str]:
     """Return the environment in which the programs are found, without an engine."""
-    return {**debian.programs(tools), "DOCKER_CONFIG": str(tools / "docker")}
+    found = debian.programs(tools)
+    extensions = f"{found['LD_LIBRARY_PATH']}/xtables"
+    return {**found, "DOCKER_CONFIG": str(tools / "docker"), "XTABLES_LIBDIR": extensions}
 
 
 @contextmanager
