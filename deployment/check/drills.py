@@ -32,6 +32,8 @@ PASSWORDS = (
     *("MONGO", "MONGO_OWNER", "MONGO_APP"),
 )
 
+PROJECT = "drills"
+
 PATIENCE = 120
 """Seconds in which everything must have recovered."""
 
@@ -70,7 +72,7 @@ class Project:
         """Run ``docker compose``; return its output."""
         files = ("docker-compose.yml", "deployment/check/stand_ins/compose.yml")
         done = subprocess.run(
-            ["docker", "compose", "--project-name=drills", f"--env-file={self.folder / 'env'}"]
+            ["docker", "compose", f"--project-name={PROJECT}", f"--env-file={self.folder / 'env'}"]
             + [f"--file={ROOT / file}" for file in files]
             + ["--progress=plain", *words],
             capture_output=True,
@@ -83,7 +85,7 @@ class Project:
     def up(self, *services: str) -> float:
         """Start services and wait until they are healthy; return the seconds."""
         began = time.monotonic()
-        self.compose("up", "--detach", "--no-build", "--pull=never", *services)
+        self.compose("up", "--detach", "--wait", "--no-build", "--pull=never", *services)
         self.wait(*services)
         return time.monotonic() - began
 
@@ -103,9 +105,8 @@ class Project:
 
     def state(self, service: str) -> dict[str, Any]:
         """Return the state of a service's container, as Docker reports it."""
-        container = self.compose("ps", "--all", "--quiet", service).strip()
         done = subprocess.run(
-            ["docker", "inspect", "--format={{json .State}}", container],
+            ["docker", "inspect", "--format={{json .State}}", f"{PROJECT}-{service}-1"],
             check=True,
             stdout=subprocess.PIPE,
         )
