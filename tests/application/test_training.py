@@ -121,7 +121,9 @@ def test_training_uses_prices_up_to_the_day_without_cash(tmp_path):
         ("mine@1",),
         1,
     )
-    assert trial.note == f"ppo, mean_variance, 2 seeds, 1 steps, four, five until {UNTIL}"
+    assert (
+        trial.note == f"ppo, drawdown_beyond_exposure, 2 seeds, 1 steps, four, five until {UNTIL}"
+    )
     assert made.counted == (
         f"Trials: 1 in {trials.location}; this training counts as one, whatever its seeds."
     )
@@ -225,6 +227,18 @@ def test_the_fewest_rows(rows):
         return
     with pytest.raises(InvalidRequest, match=f"prices: one: {rows} rows"):
         panels_of(source, until=None, cash=None)
+
+
+def test_short_panels_are_left_out_with_a_sentence():
+    long, short = (MemoryPrices(prices(3, rows)) for rows in (FEWEST_ROWS, FEWEST_ROWS - 1))
+    said = []
+    found = panels_of({"short": short, "long": long}, until=None, cash=None, left_out=said.append)
+    assert list(found) == ["long"]
+    (sentence,) = said
+    assert sentence.startswith("prices: short: 782 rows of prices")
+    before = prices(1, 1).dates[0].item()
+    with pytest.raises(InvalidRequest, match="lies before the first close"):
+        panels_of({"long": long}, until=before.replace(year=1990), cash=None)
 
 
 class Failing(MemoryTrials):

@@ -24,13 +24,13 @@ from tests.networks import REGIMES, a_learned
 
 
 def test_allowance_accrues_with_the_time_since_the_last_trade():
-    book = a_book([[0.5, 0.5]] * 4, market=prices(2, LOOKBACK))
-    days = np.array([0, 73, 3650, 0]).astype("timedelta64[D]")
+    book = a_book([[0.5, 0.5]] * 5, market=prices(2, LOOKBACK))
+    days = np.array([27, 28, 73, 3650, 0]).astype("timedelta64[D]")
     traded = book.as_of - days
-    traded[3] = np.datetime64("NaT")
-    found = allowance(attrs.evolve(book, traded=traded), np.full(4, 0.2))
-    # 73 days are a fifth of a year; more than a year counts as a year.
-    expected = [0.0, 0.3 * 73 / 365.25, 0.3, np.inf]
+    traded[4] = np.datetime64("NaT")
+    found = allowance(attrs.evolve(book, traded=traded), np.full(5, 0.2))
+    # For four weeks nothing is allowed; more than a year counts as a year.
+    expected = [0.0, 0.3 * 28 / 365.25, 0.3 * 73 / 365.25, 0.3, np.inf]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 

@@ -15,7 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.policy.features import FURTHEST, INPUTS_1, INPUTS_2, LOOKBACK, Feature
+from rebalancer.domain.policy.economy import ECONOMY
+from rebalancer.domain.policy.features import (
+    FURTHEST,
+    INPUTS_1,
+    INPUTS_2,
+    LONGEST,
+    LOOKBACK,
+    Feature,
+)
 from rebalancer.domain.policy.observation import market_features, portfolio_features
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.book import Book
@@ -31,13 +39,10 @@ def scaled(name: str, figure: float, features: tuple[Feature, ...] = INPUTS_2.fe
     return min(max((figure - feature.centre) / feature.scale, -FURTHEST), FURTHEST)
 
 
-def as_loops_see_it(
-    closes: list[list[float]], targets: list[float], parity: list[float], careful: list[float]
-) -> Any:
+def as_loops_see_it(closes: list[list[float]], targets: list[float], parity: list[float]) -> Any:
     """Compute each market feature on (T, N) closes by its definition, before scaling.
 
-    ``parity`` and ``careful`` are the weights of risk parity and minimum variance, which have
-    tests of their own.
+    ``parity`` are the weights of risk parity, which tests of their own vouch for.
     """
     assets = range(len(targets))
     whole = [
@@ -72,12 +77,11 @@ def as_loops_see_it(
     daily = mixed(weights)
     year = stdev(daily)
     yearly = year * sqrt(252)
-    wealth, highest, path, falls = 0.0, 0.0, [], []
+    wealth, highest, path = 0.0, 0.0, []
     for move in daily:
         wealth += log1p(move)
         highest = max(highest, wealth)
         path.append(log1p(move))
-        falls.append(highest - wealth)
 
     def trend(days: int) -> float:
         return sum(path[-days:]) / (year * sqrt(days))
@@ -127,16 +131,9 @@ def as_loops_see_it(
         / quarter
         - mine / quarter,
         "trend lately": -sum(weights[i] * since[i] for i in assets if falling[i]) / quarter,
-        "month's downside": downside(21),
         "quarter's downside": downside(63),
         "volatility's anchor": weighted(
             [log(sigma[i] / (stdev(whole[i]) * sqrt(252))) for i in assets]
-        ),
-        "month's correlation": correlation(21) - correlation(63),
-        "drawdown's speed": (falls[-1] - falls[-22]) / (year * sqrt(21)),
-        "skew": fmean(((move - fmean(daily)) / year) ** 3 for move in daily),
-        "risk saved by minimum variance": log(
-            stdev(mixed([part / sum(careful) for part in careful])) / year
         ),
     }
 
@@ -151,11 +148,8 @@ def test_market_features_equal_plain_loops(seed: int) -> None:
     book = a_book(targets, market=market)
     seen = market_features(book, market, REGIMES, INPUTS_2)
     assert seen.known.tolist() == [True]
-    parity, careful = (
-        parse_rule(f"{rule}:window=252").decide(book, market).targets[0].tolist()
-        for rule in ("risk_parity", "minimum_variance")
-    )
-    expected = as_loops_see_it(closes.tolist(), targets, parity, careful)
+    parity = parse_rule("risk_parity:window=252").decide(book, market).targets[0].tolist()
+    expected = as_loops_see_it(closes.tolist(), targets, parity)
     assert list(expected) == [feature.name for feature in INPUTS_2.market]
     for place, (name, figure) in enumerate(expected.items()):
         assert seen.features[0, place] == pytest.approx(scaled(name, figure), abs=1e-9), name
@@ -372,10 +366,23 @@ def test_closes_before_the_lookback_are_not_looked_at() -> None:
     np.testing.assert_allclose(one.sleeves, other.sleeves, atol=1e-12)
 
 
+def test_the_anchor_looks_back_five_years_at_most() -> None:
+    market = prices(3, LONGEST + 60, seed=6)
+    book = a_book([0.5, 0.3, 0.2], market=market)
+    recent = market.since(len(market) - LONGEST - 1)
+    one, other = (market_features(book, each, REGIMES, INPUTS_2) for each in (market, recent))
+    np.testing.assert_allclose(one.features, other.features, atol=1e-12)
+    year = market.since(len(market) - LOOKBACK)
+    column = INPUTS_2.column("volatility's anchor")
+    seen = market_features(book, year, REGIMES, INPUTS_2)
+    assert seen.known.all() and seen.features[0, column] == pytest.approx(0.0, abs=1e-12)
+    assert abs(one.features[0, column]) > 1e-3
+
+
 def test_the_documentation_lists_every_figure_and_every_number() -> None:
     told = (Path(__file__).parents[2] / "docs" / "ml_models.md").read_text(encoding="utf-8")
-    for feature in INPUTS_1.features:
+    for feature in (*INPUTS_2.features, *ECONOMY.values()):
         row = f"| {feature.name} | {feature.meaning} | {feature.centre:g} ± {feature.scale:g} |"
         assert f"{row} {feature.source} |" in told, feature.name
-    for action in INPUTS_1.actions:
+    for action in INPUTS_2.actions:
         assert f"| {action.name} | {action.meaning} |" in told, action.name

@@ -21,7 +21,15 @@ from rebalancer.application.training import TrainPolicy, TrainRequest
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
-from rebalancer.domain.policy.algorithms import ALGORITHMS, SHIPPED_STEPS
+from rebalancer.domain.policy.algorithms import (
+    ALGORITHMS,
+    FEATURES,
+    SHIPPED_REWARD,
+    SHIPPED_SEEDS,
+    SHIPPED_STEPS,
+    SHIPPED_WARM_START,
+    SHIPPED_WORLDS,
+)
 from rebalancer.domain.policy.model_card import ModelCard
 from rebalancer.domain.policy.policy import Policy
 from rebalancer.domain.policy.training import CurvePoint, TrainingPlan
@@ -30,7 +38,7 @@ from rebalancer.domain.policy.versions import LEARNED, VersionedPolicy
 BEST = "best_rule"
 """Procedure that chooses the best rule on the training data of each fold."""
 
-_WARM_START, _WORLDS = "warm start", "worlds"
+_WARM_START, _WORLDS, _FEATURES = "warm start", "worlds", "features"
 """Stages of a training that are part of its plan."""
 
 
@@ -44,10 +52,11 @@ class RefitOptions:
     """
 
     steps: int | None = None
-    seeds: int = 5
-    worlds: int = 6_000
-    warm_start: int = 300
-    reward: str = "mean_variance"
+    seeds: int = SHIPPED_SEEDS
+    worlds: int = SHIPPED_WORLDS
+    warm_start: int = SHIPPED_WARM_START
+    reward: str = SHIPPED_REWARD
+    features: int = FEATURES
     device: str = "cpu"
     workers: int = 1
 
@@ -60,6 +69,7 @@ class RefitOptions:
             reward=self.reward,
             worlds=self.worlds,
             warm_start=self.warm_start,
+            features=self.features,
             device=self.device,
             workers=min(self.workers, self.seeds),
         )
@@ -127,6 +137,7 @@ def _plan_of(card: ModelCard, options: RefitOptions) -> TrainingPlan:
             reward=made.reward,
             worlds=stages[_WORLDS],
             warm_start=stages.get(_WARM_START, 0),
+            features=stages.get(_FEATURES, 1),
             device=options.device,
             workers=min(options.workers, len(made.seeds)),
         )

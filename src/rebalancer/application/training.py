@@ -35,6 +35,9 @@ FEWEST_ASSETS = 2
 FEWEST_ROWS = LOOKBACK + 5 * 106
 """A year of lookback, and two years and two weeks of training."""
 
+_TOO_SHORT = ("prices_too_short", "before_first_close")
+"""Codes of errors for which one panel of several is left out."""
+
 RULE_COSTS = CostModel.flat(10.0)
 """Trading costs in the choice of the best rule."""
 
@@ -112,8 +115,13 @@ class TrainPolicy:
         # Detect a damaged log or catalogue before hours of training.
         earlier = self.trials.all()
         self.policies.cards()
+        short: list[str] = []
         panels = panels_of(
-            prices, until=request.until, cash=request.cash, currency=self.currency.code
+            prices,
+            until=request.until,
+            cash=request.cash,
+            currency=self.currency.code,
+            left_out=short.append,
         )
         choice = choose_best_rule(
             [rule_trial(name, each) for name, each in panels.items()], progress=tried
@@ -154,7 +162,7 @@ class TrainPolicy:
             trained=trained,
             choice=choice,
             counted=self._counted(trial, request.recorded),
-            cautions=tuple(cautions),
+            cautions=(*cautions, *(f"A panel was left out. {why}." for why in short)),
         )
 
     def _counted(self, trial: Trial, recorded: bool) -> str:
@@ -173,21 +181,38 @@ def panels_of(
     until: date | None,
     cash: str | None,
     currency: str = "USD",
+    left_out: Callable[[str], None] = lambda _: None,
 ) -> dict[str, PriceHistory]:
     """Load the panels to learn from: closes up to a day, without columns of cash.
+
+    Panels that are too short by that day are left out, unless all are.
 
     Args:
         prices: Price sources by the name of their data.
         until: Last day to use.
         cash: ``COLUMN,...``; None for `BILLS`. A single name may contain a comma.
         currency: ISO 4217 code of the currency into which prices are converted.
+        left_out: Receives why a panel is left out.
 
     Raises:
         InvalidRequest: a panel is unusable, or no panel has a column of ``cash``; names the field.
         PricesUnavailable: the provider did not answer.
     """
     found, hidden = _read_panels(prices, cash, currency)
-    return {name: _learnable(name, history, until, hidden) for name, history in found.items()}
+    usable: dict[str, PriceHistory] = {}
+    short: list[InvalidRequest] = []
+    for name, history in found.items():
+        try:
+            usable[name] = _learnable(name, history, until, hidden)
+        except InvalidRequest as error:
+            if error.code not in _TOO_SHORT:
+                raise
+            short.append(error)
+    if not usable:
+        raise short[0]
+    for reason in short:
+        left_out(str(reason))
+    return usable
 
 
 def known_panels(

@@ -67,7 +67,7 @@ def train(
     held_out = max(2, plan.worlds // 7)
     prices = list(panels.values())
     learning, judging = (
-        draw_worlds(prices, regimes, count=count, seed=seed, progress=drawn)
+        draw_worlds(prices, regimes, count=count, seed=seed, inputs=plan.inputs, progress=drawn)
         for count, seed in ((plan.worlds - held_out, 1), (held_out, 2))
     )
     results = dict(_train_all_seeds(plan, out, learning, judging, progress))
@@ -312,6 +312,8 @@ def training_stages(plan: TrainingPlan) -> tuple[TrainingStage, ...]:
     if plan.warm_start:
         note = "gradient steps of a smooth simulation"
         stages.append(TrainingStage("warm start", plan.warm_start, note))
+    if plan.features > 1:
+        stages.append(TrainingStage("features", plan.features, "number of the set of features"))
     note = "steps of the simulation a seed; the best checkpoint of the later half is selected"
     steps = _segments(plan) * algorithm.segment
     stages += [*algorithm.preparation, TrainingStage(plan.algorithm, steps, note)]

@@ -50,7 +50,7 @@ from rebalancer.domain.policy.actions import (
 )
 from rebalancer.domain.policy.features import FURTHEST, InputSet
 from rebalancer.domain.policy.network import Network
-from rebalancer.domain.policy.observation import MOST_TURNOVER
+from rebalancer.domain.policy.observation import MOST_TURNOVER, PAUSE
 from rebalancer.domain.policy.rules import DEFAULT_BAND
 
 HIDDEN = 32
@@ -71,6 +71,12 @@ SOFTNESS = 0.25
 _LEAK = 0.02
 """Slope beyond the range of an action, so that a clipped action can return."""
 
+_CAUTION = ("month's volatility", "volatility's anchor")
+"""Features with which the invested share falls before any training (Moreira and Muir 2017)."""
+
+_CAUTION_SLOPE = 0.3
+"""Fall of the action for a feature that rises by 1, of which exposure changes by half."""
+
 _UNLIMITED = 10.0
 """Allowance of the first week: more than any turnover, and finite for the gradient."""
 
@@ -78,8 +84,6 @@ _BEGINNING = {
     "risk": -0.15,
     "inverse volatility": 0.05,
     "risk parity": 0.9,
-    "minimum variance": 0.05,
-    "hierarchical risk parity": 0.05,
     "momentum": 0.1,
     "trend": 0.1,
     "pace": 0.2,
@@ -99,9 +103,22 @@ class Actor(nn.Module):
         self.second = nn.Linear(HIDDEN, HIDDEN)
         actions = [action.name for action in inputs.actions]
         self.last = nn.Linear(HIDDEN, len(actions))
+        signals = [inputs.column(name) for name in _CAUTION if name in inputs.names]
         with torch.no_grad():
             self.last.weight.mul_(0.3)
+            if inputs.has_allowance:
+                self._begin_cautious(signals)
             self.last.bias.copy_(torch.tensor([_BEGINNING[name] for name in actions]))
+
+    def _begin_cautious(self, signals: list[int]) -> None:
+        """Let the invested share fall with these features, by the first hidden units."""
+        for layer in (self.first, self.second):
+            layer.weight[0] = 0.0
+            layer.bias[0] = 0.0
+        self.first.weight[0, signals] = _CAUTION_SLOPE
+        self.second.weight[0, 0] = 1.0
+        self.last.weight[:, 0] = 0.0
+        self.last.weight[RISK, 0] = -1.0
 
     def forward(self, observed: torch.Tensor) -> torch.Tensor:
         """Compute the actions, (B, A), without clipping."""
@@ -208,6 +225,7 @@ def _mean_reward(
         if inputs.has_allowance:
             if week:
                 allowed = worlds.allowance[:, week] * weeks.clamp(max=WEEKS_A_YEAR)
+                allowed = allowed * (weeks > PAUSE / 7 - 0.5)
             figures.append(torch.log1p(allowed.clamp(max=1.0) / 0.05))
         standing = torch.stack(figures, dim=1)
         standing = ((standing - centre) / scale).clamp(-FURTHEST, FURTHEST)

@@ -10,8 +10,17 @@ ALGORITHMS = {
 }
 """Sources of the learning algorithms, by name; `adapters.rl.algorithms` holds a module for each."""
 
-SHIPPED_STEPS = {"ppo": 1_000_000, "dqn": 131_072}
+SHIPPED_STEPS = {"ppo": 524_288, "dqn": 131_072}
 """Environment steps for each seed of the shipped policies."""
+
+SHIPPED_SEEDS = 5
+SHIPPED_WORLDS = 3_000
+SHIPPED_WARM_START = 120
+SHIPPED_REWARD = "drawdown_beyond_exposure"
+"""Other parts of the plan of the shipped policies, see `TrainingPlan`."""
+
+FEATURES = 2
+"""Set of features that new policies are trained with, see `features.INPUT_SETS`."""
 
 REWARDS = {
     "mean_variance": "the week's gain on the monthly rule under mean-variance preferences",

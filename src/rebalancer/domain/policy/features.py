@@ -253,13 +253,23 @@ class InputSet:
         return _ALLOWANCE in self.portfolio
 
     @cached_property
+    def lookback(self) -> int:
+        """Number of daily closes that features look at, if there are as many."""
+        return LONGEST + 1 if _ANCHOR in self.names else LOOKBACK
+
+    @cached_property
     def most(self) -> Floats:
         """(S,) largest part of each sleeve in a mix."""
         return np.array([sleeve.most for sleeve in self.sleeves])
 
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the features, in the order of the inputs."""
+        return tuple(feature.name for feature in self.features)
+
     def column(self, name: str) -> int:
         """Return the column of a feature among all features."""
-        return [feature.name for feature in self.features].index(name)
+        return self.names.index(name)
 
     def unscaled(self, features: NDArray[np.floating[Any]], name: str) -> NDArray[np.floating[Any]]:
         """Return the figure behind one scaled feature; ``features`` are the first N, (..., N)."""
@@ -269,49 +279,22 @@ class InputSet:
         return figure
 
 
+_ANCHOR = "volatility's anchor"
+
 _MARKET_2 = (
     Feature(
-        "month's downside",
-        "log of sqrt(2) times the 21-day downside semi-deviation over 252-day volatility",
+        "quarter's downside",
+        "log of sqrt(2) times the 63-day downside semi-deviation over 252-day volatility",
         0.0,
-        0.5,
+        0.4,
         _SORTINO,
     ),
-    Feature("quarter's downside", "the same of 63 days", 0.0, 0.4, _SORTINO),
     Feature(
-        "volatility's anchor",
+        _ANCHOR,
         "log of the assets' 252-day volatility over that of up to 1,260 days",
         0.0,
         0.3,
         _MOREIRA,
-    ),
-    Feature(
-        "month's correlation",
-        "correlation over 21 days, minus the 63-day figure",
-        0.0,
-        0.2,
-        _POLLET,
-    ),
-    Feature(
-        "drawdown's speed",
-        "change of the fall from the year's peak over 21 days, in deviations of as many days",
-        0.0,
-        1.0,
-        "Grossman and Zhou 1993, Optimal Investment Strategies for Controlling Drawdowns",
-    ),
-    Feature(
-        "skew",
-        "skewness of the daily returns of 252 days",
-        -0.3,
-        0.7,
-        "Harvey and Siddique 2000, Conditional Skewness in Asset Pricing Tests",
-    ),
-    Feature(
-        "risk saved by minimum variance",
-        "log of the 252-day volatility of minimum variance over the targets'",
-        -0.6,
-        0.5,
-        "Clarke, de Silva and Thorley 2006, Minimum-Variance Portfolios in the U.S. Equity Market",
     ),
 )
 
@@ -323,22 +306,20 @@ _ALLOWANCE = Feature(
     _DYBVIG,
 )
 
-_SLEEVES_2 = (
-    Sleeve("minimum variance", "minimum_variance", {"window": YEAR}),
-    Sleeve("hierarchical risk parity", "hierarchical_risk_parity", {"window": YEAR}),
-)
-
 INPUTS_1 = InputSet(_MARKET_1, _PORTFOLIO_1, _SLEEVES_1)
 """Set of the policies ``ppo@1`` and ``dqn@1``."""
 
 INPUTS_2 = InputSet(
     _MARKET_1 + _MARKET_2,
     (*_PORTFOLIO_1, _ALLOWANCE),
-    _SLEEVES_1 + _SLEEVES_2,
+    _SLEEVES_1,
 )
 """Set that new policies are trained with; it limits their turnover, see `allowance`."""
 
+INPUT_SETS = {1: INPUTS_1, 2: INPUTS_2}
+"""Sets by number."""
+
 KNOWN_MARKET = {feature.name: feature for feature in _MARKET_1 + _MARKET_2}
 KNOWN_PORTFOLIO = {feature.name: feature for feature in (*_PORTFOLIO_1, _ALLOWANCE)}
-KNOWN_SLEEVES = {sleeve.name: sleeve for sleeve in _SLEEVES_1 + _SLEEVES_2}
+KNOWN_SLEEVES = {sleeve.name: sleeve for sleeve in _SLEEVES_1}
 """Everything that a set may contain, by name; a name never changes its definition."""

@@ -143,7 +143,7 @@ class LearnedPolicy:
 
     @property
     def lookback(self) -> int:
-        return max(LOOKBACK, self.rule.lookback)
+        return max(self.inputs.lookback, self.rule.lookback)
 
     @property
     def frequency(self) -> Frequency:
@@ -238,8 +238,8 @@ class LearnedPolicy:
     ) -> str:
         reasons = []
         if doubts & Doubt.HISTORY:
-            frequency = observed_frequency(book, market)
-            needed = frequency.rows(self.lookback - 1) + 1
+            frequency = observed_frequency(book, market, self.inputs)
+            needed = frequency.rows(max(LOOKBACK, self.rule.lookback) - 1) + 1
             reasons.append(
                 f"{self.name} needs {needed} closes of every targeted asset, and some are missing"
                 if frequency.is_daily

@@ -31,7 +31,6 @@ from rebalancer.domain.policy.features import (
     KNOWN_SLEEVES,
     LATELY,
     LONGEST,
-    LOOKBACK,
     TREND_WINDOW,
     YEAR,
     Feature,
@@ -52,6 +51,9 @@ _ROUNDING = 1e-12
 
 MOST_TURNOVER = 1.5
 """Most turnover of a policy with an allowance, in multiples of the monthly rule's."""
+
+PAUSE = 28
+"""Days after a trade during which such a policy does not trade."""
 
 _DAYS_A_YEAR = 365.25
 
@@ -105,7 +107,7 @@ def market_features(
     A portfolio's features come from the rows on which all of its targets trade; see
     `market.calendars`. Nothing is known from prices that are rarer than daily.
     """
-    parts = _split(book, market)
+    parts = _split(book, market, inputs)
     if len(parts) == 1:
         return _view(book, parts[0][1], regimes, inputs)
     whole = _nothing_known(book, inputs)
@@ -136,8 +138,9 @@ def allowance(book: Book, monthly_turnover: Floats) -> Floats:
 
     It accrues with the time since the last trade, for at most a year, at `MOST_TURNOVER` times
     the turnover a year of the monthly rule. What a trade does not use is lost, so the trades of
-    any period stay within what accrues in it. Without a known trade it is unlimited: the holdings
-    are then bought for the first time. An empty portfolio has none.
+    any period stay within what accrues in it. For `PAUSE` days after a trade it is 0, which keeps
+    orders few. Without a known trade it is unlimited: the holdings are then bought for the first
+    time.
 
     Args:
         book: The portfolios.
@@ -145,19 +148,21 @@ def allowance(book: Book, monthly_turnover: Floats) -> Floats:
     """
     days = (book.as_of - book.traded).astype("timedelta64[D]").astype(np.float64)
     years = np.clip(days / _DAYS_A_YEAR, 0.0, 1.0)
-    accrued = MOST_TURNOVER * monthly_turnover * years
+    accrued = np.where(days < PAUSE, 0.0, MOST_TURNOVER * monthly_turnover * years)
     return np.where(np.isnat(book.traded), np.inf, accrued)
 
 
-def observed_frequency(book: Book, market: PriceHistory) -> ObservationFrequency:
+def observed_frequency(
+    book: Book, market: PriceHistory, inputs: InputSet = INPUTS_1
+) -> ObservationFrequency:
     """Return the observation frequency of the features of the only portfolio of a book."""
-    ((_, history),) = _split(book, market)
+    ((_, history),) = _split(book, market, inputs)
     return history.frequency
 
 
-def _split(book: Book, market: PriceHistory) -> list[tuple[Rows, PriceHistory]]:
+def _split(book: Book, market: PriceHistory, inputs: InputSet) -> list[tuple[Rows, PriceHistory]]:
     targeted = book.present & (book.targets > 0)
-    return split_by_calendar(market, book.assets, targeted, LOOKBACK)
+    return split_by_calendar(market, book.assets, targeted, inputs.lookback)
 
 
 def _nothing_known(book: Book, inputs: InputSet) -> MarketView:
@@ -384,20 +389,6 @@ class _Mix:
 
         return self.mean(self.market.memo(("volatility's anchor", most), compute))
 
-    def sinking(self) -> Floats:
-        """Return the change of the drawdown over a month, (B,), in deviations of a month."""
-        peaks = np.maximum(np.maximum.accumulate(self.wealth, axis=1), 0.0)
-        fall = peaks - self.wealth
-        month = self.windows.month
-        change: Floats = (fall[:, -1] - fall[:, -1 - month]) / (self.year * np.sqrt(month))
-        return change
-
-    def skew(self) -> Floats:
-        """Return the skewness of the daily returns, (B,)."""
-        away = (self.daily - self.daily.mean(axis=1, keepdims=True)) / self.year[:, None]
-        skewness: Floats = (away * away * away).mean(axis=1)
-        return skewness
-
     def monthly_turnover(self) -> Floats:
         """Return the one-way turnover of the monthly rule over the last year, (B,).
 
@@ -445,15 +436,8 @@ MARKET_FIGURES: dict[str, Callable[[_Mix], Floats]] = {
     "low risk lately": lambda mix: mix.lately(0),
     "momentum lately": lambda mix: mix.lately(1),
     "trend lately": lambda mix: mix.lately(2),
-    "month's downside": lambda mix: mix.downside(mix.windows.month),
     "quarter's downside": lambda mix: mix.downside(mix.windows.quarter),
     "volatility's anchor": _Mix.anchored,
-    "month's correlation": lambda mix: (
-        mix.correlation(mix.windows.month) - mix.correlation(mix.windows.quarter)
-    ),
-    "drawdown's speed": _Mix.sinking,
-    "skew": _Mix.skew,
-    "risk saved by minimum variance": lambda mix: mix.saved(KNOWN_SLEEVES["minimum variance"]),
 }
 """Unscaled market features by name, (B,)."""
 

@@ -8,7 +8,16 @@ from collections.abc import Mapping
 import attrs
 
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.policy.algorithms import ALGORITHMS, REWARDS, any_of
+from rebalancer.domain.policy.algorithms import (
+    ALGORITHMS,
+    FEATURES,
+    REWARDS,
+    SHIPPED_REWARD,
+    SHIPPED_WARM_START,
+    SHIPPED_WORLDS,
+    any_of,
+)
+from rebalancer.domain.policy.features import INPUT_SETS, InputSet
 from rebalancer.domain.policy.learned import LearnedPolicy
 from rebalancer.domain.policy.model_card import TrainingRecord
 from rebalancer.domain.policy.rules import POLICIES
@@ -26,6 +35,7 @@ class TrainingPlan:
         seeds: One network is trained for each seed.
         worlds: Number of simulated worlds; a seventh of them is held out.
         warm_start: Iterations of the warm start; 0 disables it.
+        features: Number of the set of features and sleeves, see `INPUT_SETS`.
         device: Device on which torch computes.
         workers: Number of processes that train seeds in parallel.
     """
@@ -33,9 +43,10 @@ class TrainingPlan:
     algorithm: str
     steps: int
     seeds: tuple[int, ...]
-    reward: str = "mean_variance"
-    worlds: int = 6_000
-    warm_start: int = 300
+    reward: str = SHIPPED_REWARD
+    worlds: int = SHIPPED_WORLDS
+    warm_start: int = SHIPPED_WARM_START
+    features: int = FEATURES
     device: str = "cpu"
     workers: int = 1
 
@@ -52,6 +63,12 @@ class TrainingPlan:
                 field="reward",
                 code="unknown_reward",
             )
+        if self.features not in INPUT_SETS:
+            raise InvalidRequest(
+                f"unknown set of features {self.features}; choose {any_of(map(str, INPUT_SETS))}",
+                field="features",
+                code="unknown_features",
+            )
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise InvalidRequest(
                 f"the seeds are {self.seeds}; give at least one seed, and each only once",
@@ -66,6 +83,11 @@ class TrainingPlan:
                     field=field,
                     code="value_too_small",
                 )
+
+    @property
+    def inputs(self) -> InputSet:
+        """Features and sleeves to train with."""
+        return INPUT_SETS[self.features]
 
 
 @attrs.frozen

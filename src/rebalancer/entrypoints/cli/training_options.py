@@ -28,6 +28,7 @@ def plan_options(
     reward: str | None = None,
     worlds: int | None = None,
     warm_start: int | None = None,
+    features: int | None = None,
     note: str = "",
 ) -> Callable[[Command], Command]:
     """Return the options of a training plan.
@@ -68,6 +69,13 @@ def plan_options(
             help="Iterations of gradient ascent in a differentiable simulation before training; 0: "
             f"none.{end}",
         ),
+        click.option(
+            "--features",
+            type=click.IntRange(1, 2),
+            default=features,
+            help="Number of the set of features and sleeves. Only set 2 limits turnover, to 1.5 "
+            f"times the monthly rule's.{end}",
+        ),
     )
 
 
@@ -102,6 +110,7 @@ def training_command(
         ("--reward", plan.reward),
         ("--worlds", plan.worlds),
         ("--warm-start", plan.warm_start),
+        ("--features", plan.features),
         ("--device", None if plan.device == "cpu" else plan.device),
         ("--name", name),
     ):

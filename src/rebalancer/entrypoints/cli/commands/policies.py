@@ -150,9 +150,9 @@ def _print_card(screen: Console, card: PolicyCard) -> None:
 
     screen.print(Text(card.name, style="bold"))
     screen.print(f"{card.summary}\n")
-    facts = {"reviews": card.frequency.value, "needs": f"{card.lookback} closes"}
+    facts = {"reviews": card.frequency.value, "looks back": f"{card.lookback} closes"}
     if card.lookback == 1:
-        facts["needs"] = "no history"
+        facts["looks back"] = "not at all"
     if card.decides is not None:
         facts["stands for"] = card.decides
     if card.parameters:

@@ -13,7 +13,15 @@ import click
 
 from rebalancer.application.ports.clock import Clock
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.policy.algorithms import ALGORITHMS, any_of
+from rebalancer.domain.policy.algorithms import (
+    ALGORITHMS,
+    FEATURES,
+    SHIPPED_REWARD,
+    SHIPPED_SEEDS,
+    SHIPPED_WARM_START,
+    SHIPPED_WORLDS,
+    any_of,
+)
 from rebalancer.entrypoints.cli.commands.jobs import submit
 from rebalancer.entrypoints.cli.files import check_output, write_text
 from rebalancer.entrypoints.cli.options import (
@@ -70,7 +78,14 @@ _EVALUATION_ROWS = 60
     help="Price columns that represent cash, such as T-bills, and are not traded. Default: BIL and "
     "TBILL3M, if present.",
 )
-@plan_options(steps=300_000, seeds=2, reward="mean_variance", worlds=600, warm_start=60)
+@plan_options(
+    steps=300_000,
+    seeds=2,
+    reward=SHIPPED_REWARD,
+    worlds=600,
+    warm_start=60,
+    features=FEATURES,
+)
 @click.option(
     "--fit-regimes",
     is_flag=True,
@@ -118,15 +133,15 @@ def train(
     name in every command. Needs extra packages: pip install 'rebalancer[train]'. After Ctrl-C, the
     same command continues from the last checkpoint.
 
-    The defaults train a small policy in a few minutes. The shipped policies used --worlds 6000
-    --warm-start 300 --seeds 5, more prices and more steps; `rebalancer policies show ppo` prints
+    The defaults train a small policy in a few minutes. Shipped policies use --worlds 3000
+    --warm-start 120 --seeds 5, more prices and more steps; `rebalancer policies show ppo` prints
     the command.
 
     \b
     Examples:
       rebalancer train --report training.html
       rebalancer train --algorithm dqn --prices etfs.csv stocks.csv --until 2015-12-31
-      rebalancer train --prices etfs.csv --worlds 6000 --warm-start 300 --steps 3000000 \\
+      rebalancer train --prices etfs.csv --worlds 3000 --warm-start 120 --steps 524288 \\
         --seeds 5 --name etf_ppo
     """
     from rebalancer.application.ports.market import PriceSource
@@ -234,8 +249,8 @@ def _announcement(command: str, plan: TrainingPlan, panels: Sequence[str]) -> st
     return (
         f"Training {len(plan.seeds)} {noun} by {plan.algorithm.upper()} on {', '.join(panels)}:\n"
         f"  {command}\n"
-        "The shipped policies used --worlds 6000 --warm-start 300 --seeds 5, more prices and more "
-        "steps."
+        f"Shipped policies use --worlds {SHIPPED_WORLDS} --warm-start {SHIPPED_WARM_START} --seeds "
+        f"{SHIPPED_SEEDS}, more prices and more steps."
     )
 
 
