@@ -122,6 +122,7 @@ def walk_forward_options(command: Decorated) -> Decorated:
         reward: str | None,
         worlds: int | None,
         warm_start: int | None,
+        features: int | None,
         workers: int | None,
         **others: Any,
     ) -> Any:
@@ -133,6 +134,7 @@ def walk_forward_options(command: Decorated) -> Decorated:
                 ("reward", reward),
                 ("worlds", worlds),
                 ("warm_start", warm_start),
+                ("features", features),
             )
             if value is not None
         }
