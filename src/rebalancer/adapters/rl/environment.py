@@ -6,6 +6,7 @@ has exactly the path of a `RebalancingEnv` with seed ``s + i``.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -95,7 +96,9 @@ class RebalancingVecEnv(VecEnv):
     ) -> None:
         super().__init__(count, *_spaces(worlds.inputs, discrete=discrete))
         self._grid = discrete_actions(worlds.inputs) if discrete else None
-        self._simulation = Simulation(worlds, range(seed, seed + count), reward=reward)
+        self._worlds, self._reward = worlds, reward
+        self._seeds = list(range(seed, seed + count))
+        self._simulation = Simulation(worlds, self._seeds, reward=reward)
         self._actions: Floats = np.zeros((count, len(worlds.inputs.actions)))
         self._fresh = True
 
@@ -135,8 +138,13 @@ class RebalancingVecEnv(VecEnv):
             raise InvalidRequest("a seed is required", field="seed", code="seed_missing")
         seeds = list(range(seed, seed + self.num_envs))
         self._simulation.reseed(seeds)
+        self._seeds = seeds
         self._fresh = True
-        return seeds
+        return list(seeds)
+
+    def twin(self) -> Simulation:
+        """Return a simulation of other portfolios in the worlds of the seed."""
+        return Simulation(self._worlds, self._seeds, reward=copy.deepcopy(self._reward))
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         return [getattr(self, attr_name, None) for _ in self._get_indices(indices)]

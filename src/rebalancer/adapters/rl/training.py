@@ -24,6 +24,7 @@ import numpy as np
 from rebalancer.adapters.rl.algorithms import Algorithm, find_algorithm
 from rebalancer.adapters.rl.rewards import make_reward
 from rebalancer.adapters.rl.simulation import Simulation, observed_along
+from rebalancer.adapters.rl.weights import network_arrays
 from rebalancer.adapters.rl.worlds import Worlds, draw_worlds
 from rebalancer.application.atomic_files import replacing
 from rebalancer.application.worker_processes import (
@@ -259,8 +260,7 @@ def _trained_range(networks: Sequence[Network], learning: Worlds) -> tuple[Float
 
 
 def _save_network(path: Path, network: Network) -> None:
-    arrays: dict[str, Any] = {f"w{i}": weight for i, weight in enumerate(network.weights)}
-    arrays |= {f"b{i}": bias for i, bias in enumerate(network.biases)}
+    arrays: dict[str, Any] = network_arrays(network)
     if network.grid is not None:
         arrays["grid"] = network.grid
     with replacing(path) as fresh:
@@ -269,12 +269,16 @@ def _save_network(path: Path, network: Network) -> None:
 
 def _load_network(path: Path) -> Network:
     with np.load(path, allow_pickle=False) as arrays:
-        count = sum(name.startswith("w") for name in arrays)
-        return Network(
-            [arrays[f"w{i}"] for i in range(count)],
-            [arrays[f"b{i}"] for i in range(count)],
-            arrays.get("grid"),
-        )
+
+        def layers(prefix: str) -> tuple[list[Floats], list[Floats]]:
+            count = sum(name.startswith(f"{prefix}w") for name in arrays)
+            weights, biases = (
+                [arrays[f"{prefix}{part}{i}"] for i in range(count)] for part in "wb"
+            )
+            return weights, biases
+
+        base = Network(*layers("base/")) if "base/w0" in arrays else None
+        return Network(*layers(""), arrays.get("grid"), base)
 
 
 def _segments(plan: TrainingPlan) -> int:

@@ -6,7 +6,7 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -20,7 +20,7 @@ from rebalancer.domain.policy.network import Network
 
 WEIGHTS = "weights.npz"
 
-_LAYER = re.compile(r"net([0-9]{1,3})/([wb])([0-9]{1,2})")
+_LAYER = re.compile(r"(net[0-9]{1,3}(?:/base)?)/([wb])([0-9]{1,2})")
 
 
 @attrs.frozen(eq=False)
@@ -55,13 +55,22 @@ def pack_weights(learned: LearnedPolicy) -> bytes:
     if grid is not None:
         arrays["grid"] = grid
     for number, network in enumerate(learned.networks):
-        for layer, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
-            arrays[f"net{number}/w{layer}"] = weight
-            arrays[f"net{number}/b{layer}"] = bias
+        arrays |= network_arrays(network, f"net{number}/")
     packed = io.BytesIO()
     with np.errstate(over="ignore"):  # `unpack_weights` rejects infinities
         np.savez(packed, **{name: array.astype(np.float32) for name, array in arrays.items()})  # type: ignore[arg-type]  # its own keywords
     return packed.getvalue()
+
+
+def network_arrays(network: Network, prefix: str = "") -> dict[str, Floats]:
+    """Return the layers of a network and of its base by the names that `_LAYER` describes."""
+    arrays: dict[str, Floats] = {}
+    for layer, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
+        arrays[f"{prefix}w{layer}"] = weight
+        arrays[f"{prefix}b{layer}"] = bias
+    if network.base is not None:
+        arrays |= network_arrays(network.base, f"{prefix}base/")
+    return arrays
 
 
 def unpack_weights(content: bytes, features: int) -> Weights:
@@ -84,9 +93,7 @@ def unpack_weights(content: bytes, features: int) -> Weights:
     lowest, highest = bounds
     if (lowest > highest).any():
         raise IncompatibleVersion(f"{WEIGHTS}: a lowest input exceeds the highest")
-    networks = tuple(
-        Network(weights=weights, biases=biases, grid=grid) for weights, biases in _layers(arrays)
-    )
+    networks = tuple(_networks(arrays, grid))
     return Weights(networks, lowest, highest)
 
 
@@ -115,29 +122,35 @@ def _read_arrays(content: bytes) -> dict[str, Floats]:
     return {name: array.astype(np.float64) for name, array in members.items()}
 
 
-def _layers(arrays: Mapping[str, Floats]) -> list[tuple[list[Floats], list[Floats]]]:
-    """Return the weights and biases of each network, in order; no array is missing or surplus."""
-    depths: dict[int, int] = {}
+def _networks(arrays: Mapping[str, Floats], grid: Floats | None) -> Iterator[Network]:
+    """Build the networks, in order; no array is missing or surplus."""
+    depths: dict[str, int] = {}
     for name in arrays:
         match = _LAYER.fullmatch(name)
         if match is None:
             raise IncompatibleVersion(f"{WEIGHTS}: {name} is not part of a network")
-        number, layer = int(match[1]), int(match[3])
-        depths[number] = max(depths.get(number, 0), layer + 1)
+        owner, layer = match[1], int(match[3])
+        depths[owner] = max(depths.get(owner, 0), layer + 1)
+    count = 1 + max((int(owner.removesuffix("/base")[3:]) for owner in depths), default=0)
+    owners = [f"net{number}" for number in range(count)]
+    based = [owner for owner in owners if f"{owner}/base" in depths]
     expected = {
-        f"net{number}/{part}{layer}"
-        for number in range(max(depths, default=0) + 1)
-        for layer in range(depths.get(number, 1))
+        f"{owner}/{part}{layer}"
+        for owner in (*owners, *(f"{owner}/base" for owner in based))
+        for layer in range(depths.get(owner, 1))
         for part in "wb"
     }
     if missing := sorted(expected - arrays.keys()):
         raise IncompatibleVersion(f"{WEIGHTS}: {missing[0]} is missing")
     if surplus := sorted(arrays.keys() - expected):
         raise IncompatibleVersion(f"{WEIGHTS}: {surplus[0]} is not part of a network")
-    return [
-        (
-            [arrays[f"net{number}/w{layer}"] for layer in range(depths[number])],
-            [arrays[f"net{number}/b{layer}"] for layer in range(depths[number])],
+
+    def layers(owner: str) -> tuple[list[Floats], list[Floats]]:
+        weights, biases = (
+            [arrays[f"{owner}/{part}{layer}"] for layer in range(depths[owner])] for part in "wb"
         )
-        for number in sorted(depths)
-    ]
+        return weights, biases
+
+    for owner in owners:
+        base = Network(*layers(f"{owner}/base")) if owner in based else None
+        yield Network(*layers(owner), grid, base)

@@ -56,6 +56,20 @@ def mix_targets(actions: Floats, strategic: Floats, sleeves: Floats, inputs: Inp
     return targets
 
 
+def change_actions(actions: Floats, changes: Floats) -> Floats:
+    """Add changes to actions, both (B, A), starting where a small change has an effect.
+
+    Risk above 0, and parts of the mix and pace below 0, have the effect of 0. A change of 0 leaves
+    an action as it is.
+    """
+    begun = np.clip(actions, -1.0, 1.0)
+    begun[:, RISK] = np.minimum(begun[:, RISK], 0.0)
+    begun[:, MIX] = np.maximum(begun[:, MIX], 0.0)
+    begun[:, PACE] = np.maximum(begun[:, PACE], 0.0)
+    changed: Floats = np.where(changes == 0.0, actions, np.clip(begun + changes, -1.0, 1.0))
+    return changed
+
+
 def interpret_actions(
     actions: Floats, book: Book, sleeves: Floats, due: Bools, inputs: InputSet
 ) -> Decision:

@@ -10,6 +10,7 @@ import numpy as np
 
 from rebalancer.domain.arrays import Floats
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.policy.actions import change_actions
 
 _BLOCK = 512
 """Rows computed at a time: the values of a layer then fit into the processor's cache."""
@@ -40,11 +41,14 @@ class Network:
         biases: For each layer, shape (outputs,).
         grid: (N, A) if the N outputs are the values of discrete actions, of which the best is
             chosen; None if the outputs are the A actions.
+        base: Network whose actions the chosen row of the grid changes; None if the rows of the grid
+            are the actions themselves.
     """
 
     weights: tuple[Floats, ...] = attrs.field(converter=_read_only_arrays)
     biases: tuple[Floats, ...] = attrs.field(converter=_read_only_arrays)
     grid: Floats | None = attrs.field(default=None, converter=attrs.converters.optional(read_only))
+    base: Network | None = None
 
     def __attrs_post_init__(self) -> None:
         """Check that all parts fit together.
@@ -72,6 +76,17 @@ class Network:
                 f"the last layer has {width} outputs; it must have {len(self.grid)}, one for each "
                 "discrete action"
             )
+        if self.base is not None and (self.grid is None or self.base.grid is not None):
+            raise invalid_network(
+                "a network with a base needs a grid of changes, and its base must not have a grid"
+            )
+        if self.base is not None and self.grid is not None:
+            numbers = self.grid.shape[1]
+            if (self.base.inputs, self.base.width) != (self.inputs, numbers):
+                raise invalid_network(
+                    f"the base has {self.base.inputs} inputs and {self.base.width} outputs; it must "
+                    f"have {self.inputs} and {numbers}"
+                )
 
     @property
     def inputs(self) -> int:
@@ -107,7 +122,7 @@ class Network:
         if self.grid is None:
             return np.clip(outputs, -1.0, 1.0)
         best: Floats = self.grid[outputs.argmax(axis=1)]
-        return best
+        return best if self.base is None else change_actions(self.base.actions(observed), best)
 
 
 @attrs.frozen(eq=False)
