@@ -34,7 +34,7 @@ TINY = ("--worlds", 28, "--warm-start", 2, "--seeds", 1, "--workers", 1)
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Shorten a segment from ten seconds to one."""
-    small = Dqn(environments=128, segment=128 * 170, imitations=20)
+    small = Dqn(environments=128, segment=128 * 170)
     monkeypatch.setattr(dqn, "ALGORITHM", small)
     monkeypatch.setattr(ppo, "ALGORITHM", Ppo(environments=256, segment=256 * 32))
 

@@ -9,6 +9,7 @@ depend on the learner's actions; subtracting it changes no ranking of policies, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,15 @@ from stable_baselines3.common.vec_env import VecEnvWrapper
 
 from rebalancer.adapters.rl.environment import RebalancingVecEnv
 from rebalancer.domain.arrays import Bools, Floats, Singles
-from rebalancer.domain.policy.actions import ACTIONS
-from rebalancer.domain.policy.network import Network, change_actions
+from rebalancer.domain.policy.actions import change_actions
+from rebalancer.domain.policy.features import InputSet
+from rebalancer.domain.policy.network import Network
 
 
-def _departures() -> Floats:
-    """Return changes of the actions, (A, `ACTIONS`); the first changes nothing."""
-    names = [action.name for action in ACTIONS]
+@cache
+def departures(inputs: InputSet) -> Floats:
+    """Return changes of the actions, (N, A); the first changes nothing."""
+    names = [action.name for action in inputs.actions]
     changes: tuple[dict[str, float], ...] = (
         {},
         {"risk": -0.25},
@@ -36,21 +39,20 @@ def _departures() -> Floats:
         {"pace": 0.4},
         {"pace": -0.4},
     )
-    departures = np.zeros((len(changes), len(ACTIONS)))
+    rows = np.zeros((len(changes), len(names)))
     for row, change in enumerate(changes):
         for name, value in change.items():
-            departures[row, names.index(name)] = value
-    return departures
-
-
-DEPARTURES = _departures()
+            rows[row, names.index(name)] = value
+    rows.setflags(write=False)
+    return rows
 
 
 class DepartingVecEnv(VecEnvWrapper):
-    """Portfolios whose actions are rows of `DEPARTURES` from the actions of a base network."""
+    """Portfolios whose actions are rows of `departures` from the actions of a base network."""
 
     def __init__(self, env: RebalancingVecEnv, base: Network) -> None:
-        super().__init__(env, action_space=spaces.Discrete(len(DEPARTURES)))
+        self._changes = departures(env.inputs)
+        super().__init__(env, action_space=spaces.Discrete(len(self._changes)))
         self._base = base
         self._twin = env.twin()
         self._observed: Singles = np.zeros((0, 0), dtype=np.float32)
@@ -72,7 +74,7 @@ class DepartingVecEnv(VecEnvWrapper):
         return seeds
 
     def step_async(self, actions: NDArray[Any]) -> None:
-        changes = DEPARTURES[actions.astype(np.intp)]
+        changes = self._changes[actions.astype(np.intp)]
         self.venv.step_async(change_actions(self._base_actions(self._observed), changes))
 
     def step_wait(self) -> tuple[Singles, Singles, Bools, list[dict[str, Any]]]:

@@ -142,6 +142,11 @@ class RebalancingVecEnv(VecEnv):
         self._fresh = True
         return list(seeds)
 
+    @property
+    def inputs(self) -> InputSet:
+        """Features and sleeves of the worlds."""
+        return self._worlds.inputs
+
     def twin(self) -> Simulation:
         """Return a simulation of other portfolios in the worlds of the seed."""
         return Simulation(self._worlds, self._seeds, reward=copy.deepcopy(self._reward))

@@ -163,8 +163,9 @@ def _train_seed(
     folder.mkdir(parents=True, exist_ok=True)
     start, curve = _start_warm(plan, seed, folder, learning, progress)
     before = mean_reward(start, judging, plan.reward)
-    best, after = start, -np.inf
     algorithm, segments = find_algorithm(plan.algorithm), _segments(plan)
+    unchanged = algorithm.unchanged(start, learning.inputs)
+    best, after = (start, -np.inf) if unchanged is None else (unchanged, before)
     for number in range(segments):
         checkpoint = folder / f"segment-{number + 1:04d}.npz"
         if checkpoint.exists():

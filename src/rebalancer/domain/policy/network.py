@@ -84,8 +84,8 @@ class Network:
             numbers = self.grid.shape[1]
             if (self.base.inputs, self.base.width) != (self.inputs, numbers):
                 raise invalid_network(
-                    f"the base has {self.base.inputs} inputs and {self.base.width} outputs; it must "
-                    f"have {self.inputs} and {numbers}"
+                    f"the base has {self.base.inputs} inputs and {self.base.width} outputs; it "
+                    f"must have {self.inputs} and {numbers}"
                 )
 
     @property

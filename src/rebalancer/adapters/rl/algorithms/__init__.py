@@ -20,7 +20,7 @@ class Algorithm(Protocol):
     """A learning algorithm of Stable-Baselines3.
 
     Attributes:
-        discrete: Whether it chooses among `environment.discrete_actions`.
+        discrete: Whether its environment takes indices of `environment.discrete_actions`.
         environments: Number of portfolios that step together.
         segment: Steps of one segment, the most that an interrupted training repeats.
         preparation: Stages between the warm start and the algorithm's own updates.
@@ -36,6 +36,9 @@ class Algorithm(Protocol):
 
     def load(self, path: Path, env: Any, *, device: str) -> Any:
         """Load a model from the checkpoint of an earlier segment."""
+
+    def unchanged(self, start: Network, inputs: InputSet) -> Network | None:
+        """Return a network that acts like the start, if it may be selected; otherwise None."""
 
     def network(self, model: Any, inputs: InputSet) -> Network:
         """Extract the network that decides in production from a model of an input set."""

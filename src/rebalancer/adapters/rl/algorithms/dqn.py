@@ -1,4 +1,9 @@
-"""Deep Q-learning: values of the discrete actions of a grid."""
+"""Double deep Q-learning of departures from the warm start.
+
+Values of whole actions cannot be learned from weekly rewards: see docs/ml_models.md for what was
+measured. So the network values a few departures from the warm start's action, in the weekly reward
+that they gain over it, and departs only where the gain is clear.
+"""
 
 from __future__ import annotations
 
@@ -8,89 +13,191 @@ from typing import Any
 import attrs
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3 import DQN
+from stable_baselines3.common.buffers import NStepReplayBuffer
+from torch.nn import functional
 
 from rebalancer.adapters.rl.algorithms import extract_network, linear_layers
-from rebalancer.adapters.rl.environment import discrete_actions
-from rebalancer.adapters.rl.simulation import observed_along
+from rebalancer.adapters.rl.departures import DepartingVecEnv, departures
 from rebalancer.adapters.rl.worlds import Worlds
-from rebalancer.domain.policy.actions import MIX, RISK
 from rebalancer.domain.policy.features import InputSet
 from rebalancer.domain.policy.model_card import TrainingStage
 from rebalancer.domain.policy.network import Network
 
-IMITATIONS = 4_000
-"""Updates that fit the values to the warm start."""
+MARGIN = 0.05
+"""Least value, in weekly rewards, by which a departure must exceed no departure.
 
-PREFERENCE = 0.2
-"""Initial loss of value for each squared unit of distance from the warm start's action.
-
-Larger than the true loss, so that the noise of weekly rewards does not undo the imitation at once.
+About the deviation of the learned values' errors (as in Laroche, Trichelair and Tachet des Combes
+2019, Safe Policy Improvement with Baseline Bootstrapping: stay with the baseline where the data do
+not show a gain).
 """
+
+WEEKS = 8
+"""Weeks of rewards in a return, and weeks for which an explored departure is held."""
+
+GAMMA = 0.97
+"""Discount of a week: a trade costs as much as a better mix gains in about eight weeks."""
+
+FEWEST = 20_000
+"""Weeks in the memory before the first update."""
+
+
+def double_targets(
+    rewards: torch.Tensor,
+    discounts: torch.Tensor | float,
+    ended: torch.Tensor,
+    online: torch.Tensor,
+    target: torch.Tensor,
+) -> torch.Tensor:
+    """Compute the targets of double Q-learning, (B, 1).
+
+    The online network chooses the next action and the target network values it, because the
+    largest of several noisy values is too large on average.
+
+    Args:
+        rewards: (B, 1) discounted sums of rewards.
+        discounts: (B, 1) or one discount of the next value.
+        ended: (B, 1) 1 where the episode ended, 0 elsewhere.
+        online: (B, N) next values of the online network.
+        target: (B, N) next values of the target network.
+
+    References:
+        van Hasselt, H., Guez, A. and Silver, D. (2016). Deep reinforcement learning with double
+        Q-learning. AAAI 30, 2094-2100.
+    """
+    chosen = online.argmax(dim=1, keepdim=True)
+    return rewards + (1.0 - ended) * discounts * target.gather(1, chosen)
+
+
+class DoubleDqn(DQN):
+    """DQN of Stable-Baselines3 with double targets, and exploration that lasts.
+
+    Each portfolio explores on its own, and holds a departure for `WEEKS` weeks (Dabney, Ostrovski
+    and Barreto 2021, Temporally-Extended Epsilon-Greedy Exploration): a departure of a single week
+    costs two trades and shows nothing else. The base class would explore with all portfolios in the
+    same weeks.
+
+    Attributes:
+        base: Network of the warm start.
+    """
+
+    base: Network
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self._held = torch.zeros(self.n_envs, dtype=torch.long)
+        self._explored = torch.zeros(self.n_envs, dtype=torch.long)
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_held", "_explored"]
+
+    def train(self, gradient_steps: int, batch_size: int = 100) -> None:
+        """Take gradient steps toward the double targets, once there are enough weeks."""
+        replay: Any = self.replay_buffer
+        if replay.size() * self.n_envs < FEWEST:
+            return
+        self.policy.set_training_mode(True)
+        for _ in range(gradient_steps):
+            batch = replay.sample(batch_size)
+            with torch.no_grad():
+                targets = double_targets(
+                    batch.rewards,
+                    batch.discounts,
+                    batch.dones,
+                    self.q_net(batch.next_observations),
+                    self.q_net_target(batch.next_observations),
+                )
+            values = self.q_net(batch.observations).gather(1, batch.actions.long())
+            loss = functional.mse_loss(values, targets)
+            self.policy.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+            self.policy.optimizer.step()
+        self._n_updates += gradient_steps
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, Any]:
+        """Choose the best departures, or explore."""
+        best, state = self.policy.predict(observation, state, episode_start, deterministic=True)
+        if deterministic:
+            return best, state
+        count, space = self.n_envs, self.action_space
+        assert isinstance(space, spaces.Discrete)
+        begins = (self._held == 0) & (torch.rand(count) < self.exploration_rate / WEEKS)
+        anything = torch.randint(int(space.n), (count,))
+        self._explored = torch.where(begins, anything, self._explored)
+        self._held = torch.where(begins, WEEKS, self._held)
+        chosen = torch.where(self._held > 0, self._explored, torch.from_numpy(np.asarray(best)))
+        self._held = (self._held - 1).clamp(min=0)
+        return chosen.numpy(), state
 
 
 @attrs.frozen
 class Dqn:
-    """See `Algorithm`; the network outputs the value of each action of the grid."""
+    """See `Algorithm`; the network outputs the value of each departure from the warm start."""
 
-    discrete: bool = True
+    discrete: bool = False
     environments: int = 256
     segment: int = 512 * 256
-    imitations: int = IMITATIONS
+    preparation: tuple[TrainingStage, ...] = ()
 
-    @property
-    def preparation(self) -> tuple[TrainingStage, ...]:
-        return (
-            TrainingStage("imitation", self.imitations, "values near the warm start's actions"),
-        )
-
-    def create(self, env: Any, start: Network, worlds: Worlds, *, seed: int, device: str) -> DQN:
-        model = DQN(
+    def create(
+        self, env: Any, start: Network, worlds: Worlds, *, seed: int, device: str
+    ) -> DoubleDqn:
+        model = DoubleDqn(
             "MlpPolicy",
-            env,
-            learning_rate=5e-6,
-            buffer_size=400_000,
-            learning_starts=20_000,
+            DepartingVecEnv(env, start),
+            learning_rate=3e-4,
+            # Every segment begins with an empty memory, so none is larger than a segment.
+            buffer_size=self.segment,
+            learning_starts=0,
             batch_size=2_048,
-            gamma=0.9,
+            gamma=GAMMA,
+            replay_buffer_class=NStepReplayBuffer,
+            replay_buffer_kwargs={"n_steps": WEEKS, "gamma": GAMMA},
             train_freq=1,
             gradient_steps=2,
-            target_update_interval=8_192,
-            exploration_initial_eps=0.05,
-            exploration_final_eps=0.05,
+            target_update_interval=env.num_envs,
+            tau=0.01,
+            exploration_initial_eps=0.5,
+            exploration_final_eps=0.5,
             seed=seed,
             device=device,
             policy_kwargs={"net_arch": [64, 64], "activation_fn": torch.nn.Tanh},
         )
-        self._imitate(model, start, worlds, seed)
+        model.base = start
+        with torch.no_grad():
+            for network in (model.q_net, model.q_net_target):
+                last = linear_layers(network.q_net)[-1]
+                last.weight.zero_()
+                last.bias.zero_()
         return model
 
-    def load(self, path: Path, env: Any, *, device: str) -> DQN:
-        return DQN.load(path, env=env, device=device)
+    def load(self, path: Path, env: Any, *, device: str) -> DoubleDqn:
+        model = DoubleDqn.load(path, device=device)
+        model.set_env(DepartingVecEnv(env, model.base))
+        return model
 
-    def network(self, model: DQN, inputs: InputSet) -> Network:
-        policy: Any = model.policy
-        return extract_network(linear_layers(policy.q_net.q_net), discrete_actions(inputs))
+    def unchanged(self, start: Network, inputs: InputSet) -> Network | None:
+        """Return a network that never departs."""
+        grid = departures(inputs)
+        biases = np.where(np.arange(len(grid)) > 0, -MARGIN, 0.0)
+        return Network([np.zeros((start.inputs, len(grid)))], [biases], grid, start)
 
-    def _imitate(self, model: DQN, start: Network, worlds: Worlds, seed: int) -> None:
-        """Fit the values of actions to their distance from the warm start's action."""
-        # Pace, band and patience are the same for all actions of the grid.
-        columns = slice(RISK, MIX.stop)
-        grid = torch.tensor(discrete_actions(worlds.inputs)[:, columns], dtype=torch.float32)
-        seen = observed_along(start, worlds, seed)
-        wanted = torch.tensor(start.actions(seen)[:, columns], dtype=torch.float32)
-        observed = torch.tensor(seen, dtype=torch.float32)
-        distance = (wanted[:, None] - grid[None]).square().sum(2)
-        values = -PREFERENCE * distance
-        optimiser = torch.optim.Adam(model.q_net.parameters(), lr=1e-3)
-        random = np.random.default_rng([seed, 3])
-        for _ in range(self.imitations):
-            rows = torch.from_numpy(random.integers(0, len(observed), 512))
-            loss = (model.q_net(observed[rows]) - values[rows]).square().mean()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-        model.q_net_target.load_state_dict(model.q_net.state_dict())
+    def network(self, model: DoubleDqn, inputs: InputSet) -> Network:
+        """Return the averaged network, whose departures cost `MARGIN`."""
+        layers = linear_layers(model.q_net_target.q_net)
+        grid = departures(inputs)
+        values = extract_network(layers, grid)
+        cost = np.where(np.arange(len(grid)) > 0, MARGIN, 0.0)
+        biases = (*values.biases[:-1], values.biases[-1] - cost)
+        return Network(values.weights, biases, grid, model.base)
 
 
 ALGORITHM = Dqn()

@@ -61,6 +61,10 @@ class Ppo:
     def load(self, path: Path, env: Any, *, device: str) -> PPO:
         return PPO.load(path, env=env, device=device)
 
+    def unchanged(self, start: Network, inputs: InputSet) -> Network | None:
+        """Return None: its updates are small, and are kept whether they help or not."""
+        return None
+
     def network(self, model: PPO, inputs: InputSet) -> Network:
         return extract_network(_layers(model))
 
