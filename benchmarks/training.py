@@ -68,7 +68,7 @@ def _speed(env: VecEnv) -> tuple[float, PPO]:
 
 def _inference(model: PPO) -> Iterator[Figure]:
     """Evaluate the same network in numpy, as it is served, and through SB3."""
-    network = ALGORITHM.network(model)
+    network = ALGORITHM.network(model, INPUTS_1)
     for count in OBSERVATIONS:
         observed = np.random.default_rng(5).normal(0.0, 1.0, (count, len(INPUTS_1.features)))
         single = observed.astype(np.float32)

@@ -23,24 +23,26 @@ from rebalancer.domain.policy.actions import change_actions
 from rebalancer.domain.policy.features import InputSet
 from rebalancer.domain.policy.network import Network
 
+CHANGES: tuple[dict[str, float], ...] = (
+    {},
+    {"risk": -0.25},
+    {"risk": 0.25},
+    {"risk parity": -0.25},
+    {"risk parity": 0.25},
+    {"band": 0.4, "patience": 0.4},
+    {"band": -0.4, "patience": -0.4},
+    {"pace": 0.4},
+    {"pace": -0.4},
+)
+"""Departures by the names of the actions that they change; the first changes nothing."""
+
 
 @cache
 def departures(inputs: InputSet) -> Floats:
-    """Return changes of the actions, (N, A); the first changes nothing."""
+    """Return `CHANGES` as rows, (N, A)."""
     names = [action.name for action in inputs.actions]
-    changes: tuple[dict[str, float], ...] = (
-        {},
-        {"risk": -0.25},
-        {"risk": 0.25},
-        {"risk parity": -0.25},
-        {"risk parity": 0.25},
-        {"band": 0.4, "patience": 0.4},
-        {"band": -0.4, "patience": -0.4},
-        {"pace": 0.4},
-        {"pace": -0.4},
-    )
-    rows = np.zeros((len(changes), len(names)))
-    for row, change in enumerate(changes):
+    rows = np.zeros((len(CHANGES), len(names)))
+    for row, change in enumerate(CHANGES):
         for name, value in change.items():
             rows[row, names.index(name)] = value
     rows.setflags(write=False)

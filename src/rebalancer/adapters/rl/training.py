@@ -294,6 +294,8 @@ def _claim_folder(
     inputs = attrs.asdict(plan) | {"data": {name: panel.digest for name, panel in panels.items()}}
     arrays = (regimes.start, regimes.transition, regimes.means, regimes.covariances)
     inputs["regimes"] = [array.tolist() for array in arrays]
+    if (revision := find_algorithm(plan.algorithm).revision) > 1:
+        inputs["revision"] = revision
     # More steps or seeds continue the same training; the number of workers changes nothing.
     for free in ("steps", "seeds", "workers"):
         del inputs[free]

@@ -23,12 +23,14 @@ class Algorithm(Protocol):
         discrete: Whether its environment takes indices of `environment.discrete_actions`.
         environments: Number of portfolios that step together.
         segment: Steps of one segment, the most that an interrupted training repeats.
+        revision: Increases when checkpoints of the former method cannot be continued.
         preparation: Stages between the warm start and the algorithm's own updates.
     """
 
     discrete: bool
     environments: int
     segment: int
+    revision: int
     preparation: tuple[TrainingStage, ...]
 
     def create(self, env: Any, start: Network, worlds: Worlds, *, seed: int, device: str) -> Any:

@@ -19,7 +19,7 @@ from stable_baselines3.common.buffers import NStepReplayBuffer
 from torch.nn import functional
 
 from rebalancer.adapters.rl.algorithms import extract_network, linear_layers
-from rebalancer.adapters.rl.departures import DepartingVecEnv, departures
+from rebalancer.adapters.rl.departures import CHANGES, DepartingVecEnv, departures
 from rebalancer.adapters.rl.worlds import Worlds
 from rebalancer.domain.policy.features import InputSet
 from rebalancer.domain.policy.model_card import TrainingStage
@@ -145,7 +145,14 @@ class Dqn:
     discrete: bool = False
     environments: int = 256
     segment: int = 512 * 256
-    preparation: tuple[TrainingStage, ...] = ()
+    revision: int = 2
+    preparation: tuple[TrainingStage, ...] = (
+        TrainingStage(
+            "departures",
+            len(CHANGES),
+            "changes of the warm start's action; none if no checkpoint is better",
+        ),
+    )
 
     def create(
         self, env: Any, start: Network, worlds: Worlds, *, seed: int, device: str

@@ -26,6 +26,7 @@ class Ppo:
     discrete: bool = False
     environments: int = 1_024
     segment: int = 4 * ROLLOUT * 1_024
+    revision: int = 1
     preparation: tuple[TrainingStage, ...] = ()
 
     def create(self, env: Any, start: Network, worlds: Worlds, *, seed: int, device: str) -> PPO:
