@@ -97,8 +97,8 @@ class RebalancingVecEnv(VecEnv):
         super().__init__(count, *_spaces(worlds.inputs, discrete=discrete))
         self._grid = discrete_actions(worlds.inputs) if discrete else None
         self._worlds, self._reward = worlds, reward
-        self._seeds = list(range(seed, seed + count))
-        self._simulation = Simulation(worlds, self._seeds, reward=reward)
+        self._world_seeds: Sequence[int] = range(seed, seed + count)
+        self._simulation = Simulation(worlds, self._world_seeds, reward=reward)
         self._actions: Floats = np.zeros((count, len(worlds.inputs.actions)))
         self._fresh = True
 
@@ -136,11 +136,10 @@ class RebalancingVecEnv(VecEnv):
         """Use these seeds at the next reset."""
         if seed is None:
             raise InvalidRequest("a seed is required", field="seed", code="seed_missing")
-        seeds = list(range(seed, seed + self.num_envs))
-        self._simulation.reseed(seeds)
-        self._seeds = seeds
+        self._world_seeds = range(seed, seed + self.num_envs)
+        self._simulation.reseed(self._world_seeds)
         self._fresh = True
-        return list(seeds)
+        return list(self._world_seeds)
 
     @property
     def inputs(self) -> InputSet:
@@ -149,7 +148,7 @@ class RebalancingVecEnv(VecEnv):
 
     def twin(self) -> Simulation:
         """Return a simulation of other portfolios in the worlds of the seed."""
-        return Simulation(self._worlds, self._seeds, reward=copy.deepcopy(self._reward))
+        return Simulation(self._worlds, self._world_seeds, reward=copy.deepcopy(self._reward))
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         return [getattr(self, attr_name, None) for _ in self._get_indices(indices)]
