@@ -117,7 +117,8 @@ def test_trained_policy_is_used_by_commands(train, quickly, closes, tmp_path, al
     # The command that reproduces the policy names all its inputs.
     assert made["command"] == (
         f"rebalancer train --algorithm {algorithm} --prices {closes} --until {UNTIL} --steps 1 "
-        f"--seeds 1 --reward mean_variance --worlds 28 --warm-start 2 --name {name}"
+        "--seeds 1 --reward drawdown_beyond_exposure --worlds 28 --warm-start 2 --features 2 "
+        f"--name {name}"
     )
     assert made["next"] == [
         f"rebalancer policies show {name}@1",
@@ -169,7 +170,7 @@ def test_table_shows_seeds_and_folder_holds_one_training(train, tmp_path):
     assert (done.code, done.stderr) == (0, "")
     for expected in (
         "Training 1 network by PPO on six.csv:",
-        "used --worlds 6000 --warm-start 300 --seeds 5",
+        "use --worlds 3000 --warm-start 120 --seeds 5",
         "before PPO",
         "Trained my_ppo@1, which every command accepts as a policy. It is stored in "
         "policies/my_ppo-1.",
@@ -289,7 +290,7 @@ def test_training_uses_several_panels_and_cash_columns(train, closes, tmp_path):
     [
         (
             ("--reward", "luck"),
-            ("unknown reward 'luck'", "mean_variance, differential_sharpe or drawdown"),
+            ("unknown reward 'luck'", "differential_sharpe, drawdown or drawdown_beyond"),
         ),
         (("--algorithm", "sac"), ("unknown algorithm 'sac'", "choose ppo or dqn")),
         (("--worlds", 13), ("worlds: 13 is too small",)),
@@ -351,5 +352,5 @@ def test_missing_extra_names_its_package(train, monkeypatch, tmp_path):
 
 def test_help_loads_no_heavy_package():
     shown = without("torch", "numpy", "rich", "dishka", arguments=("train", "--help"))
-    for expected in ("--algorithm", "--fit-regimes", "rebalancer train --report", "--worlds 6000"):
+    for expected in ("--algorithm", "--fit-regimes", "rebalancer train --report", "--worlds 3000"):
         assert expected in shown

@@ -152,7 +152,7 @@ def _print_card(screen: Console, card: PolicyCard) -> None:
     screen.print(f"{card.summary}\n")
     facts = {"reviews": card.frequency.value, "looks back": f"{card.lookback} closes"}
     if card.lookback == 1:
-        facts["looks back"] = "not at all"
+        facts["looks back"] = "no history"
     if card.decides is not None:
         facts["stands for"] = card.decides
     if card.parameters:
