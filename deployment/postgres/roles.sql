@@ -14,6 +14,12 @@ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
 \gexec
 ALTER ROLE rebalancer_owner LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'owner_password';
 ALTER ROLE rebalancer_app LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'app_password';
+-- Limits of the application behind a pooler (REBALANCER_DATABASE_POOLED=1), which passes on no
+-- options of a session. Without a pooler, the application sends limits of its own.
+ALTER ROLE rebalancer_app SET statement_timeout = '30s';
+ALTER ROLE rebalancer_app SET lock_timeout = '5s';
+ALTER ROLE rebalancer_app SET idle_in_transaction_session_timeout = '60s';
+ALTER ROLE rebalancer_app SET timezone = 'UTC';
 
 BEGIN;
 REVOKE ALL ON DATABASE :"DBNAME" FROM PUBLIC;

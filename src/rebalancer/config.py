@@ -250,6 +250,7 @@ class Settings:
         environment: Kind of deployment.
         database_url: Database of users, portfolios and jobs: an SQLite file or a Postgres server.
         database_pool: Most connections of a process to a database server.
+        database_pooled: Whether the URL leads to a pooler in transaction mode, such as PgBouncer.
         statement_timeout: Seconds that a database server may spend on one statement.
         mongo_url: MongoDB for market data and reports; None: the database holds them.
         redis_url: Redis for caches, shared rate limits and the job queue; None: none are shared.
@@ -355,6 +356,7 @@ class Settings:
         repr=False,
     )
     database_pool: int = _setting(10, _integer(1, 1000))
+    database_pooled: bool = _setting(False, _switch)
     statement_timeout: float = _setting(30.0, _number(0.1, 3600.0))
     mongo_url: str | None = _setting(
         None, _url(_MONGO, "mongodb://user:password@host/rebalancer"), repr=False

@@ -18,7 +18,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from rebalancer.adapters.memory.market import MemoryInstruments, MemoryPrices
 from rebalancer.adapters.memory.policies import MemoryPolicies
 from rebalancer.adapters.sql import migrations
-from rebalancer.adapters.sql.engine import Busy, connect
+from rebalancer.adapters.sql.engine import connect
+from rebalancer.adapters.sql.errors import Busy
 from rebalancer.adapters.sql.rows import Damaged
 from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.application.batch import ProposeForEveryone

@@ -58,6 +58,7 @@ class DatabaseProvider(Provider):
             settings.database_url,
             pool=settings.database_pool,
             statement_timeout=settings.statement_timeout,
+            pooled=settings.database_pooled,
         )
         yield ConnectionPool(engine)
         engine.dispose()

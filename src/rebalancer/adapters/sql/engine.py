@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,20 +14,16 @@ from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, TimeoutError
-from sqlalchemy.schema import PrimaryKeyConstraint, UniqueConstraint
 
-from rebalancer.adapters.sql.probe import damaged, note_damage, note_file
-from rebalancer.adapters.sql.tables import metadata
-from rebalancer.application.secure_connections import describe_certificate_fault
-from rebalancer.domain.accounts.factors import PasskeyTaken
-from rebalancer.domain.errors import Conflict, InvalidRequest, RebalancerError, Unavailable
-from rebalancer.domain.portfolio.ledger import Overdrawn
-from rebalancer.domain.portfolio.owner import EmailTaken
-
-log = logging.getLogger("rebalancer.database")
+from rebalancer.adapters.sql.errors import ERRORS, translate_error
+from rebalancer.adapters.sql.probe import note_damage, note_file
+from rebalancer.domain.errors import InvalidRequest, RebalancerError, Unavailable
 
 _READ_ONLY = "rebalancer_read_only"
 """Execution option of read-only connections."""
+
+_POOLED = "rebalancer_pooled"
+"""Execution option of engines without sessions of their own."""
 
 LOCK_TIMEOUT = 5.0
 """Seconds that a transaction waits for another writer, or for a free connection."""
@@ -43,117 +37,11 @@ BEGIN_WRITER = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 STATEMENT_TIMEOUT = 30.0
 """Seconds that a server may take for one statement."""
 
+_NETWORK_TIMEOUT = 4
+"""Seconds in which a server must accept a connection, and its system must acknowledge packets.
 
-class Busy(Unavailable):
-    """Another transaction holds what this one needs; a retry may succeed at once."""
-
-    default_code = "database_busy"
-
-
-_ERRORS: Mapping[str, Callable[[], RebalancerError]] = {
-    "away": lambda: Unavailable(
-        "the database did not answer; try again", code="database_unavailable"
-    ),
-    "busy": lambda: Busy("the database is busy; try again"),
-    "damaged": damaged,
-    "duplicate": lambda: Conflict("this exists already", code="already_exists"),
-    "foreign tables": lambda: Conflict(
-        "the database contains tables with these names from another application; use a separate "
-        "database",
-        code="foreign_tables",
-    ),
-    "full": lambda: Unavailable(
-        "the database is full; free some space, then try again", code="disk_full"
-    ),
-    "invalid text": lambda: InvalidRequest(
-        "text must not contain the character U+0000", code="invalid_text"
-    ),
-    "no connection": lambda: Unavailable(
-        "the database has no free connection; try again", code="database_connections_exhausted"
-    ),
-    "no parent": lambda: Conflict(
-        "the object that this belongs to no longer exists", code="parent_missing"
-    ),
-    "outdated": lambda: Unavailable(
-        "the database lacks a table or a column; upgrade the database", code="schema_outdated"
-    ),
-    "no privilege": lambda: Unavailable(
-        "the database role lacks a privilege for this; use the role that owns the tables",
-        code="database_privilege_missing",
-    ),
-    "read-only": lambda: Unavailable(
-        "the database is read-only at present; try again", code="database_read_only"
-    ),
-    "slow": lambda: Unavailable("the database took too long; try again", code="database_timeout"),
-    "uq_users_email": lambda: EmailTaken("this e-mail address is already registered; log in"),
-    "uq_passkeys_credential": lambda: PasskeyTaken(
-        "this passkey is registered already; sign in with it"
-    ),
-    "uq_users_email_index": lambda: EmailTaken("this e-mail address is already registered; log in"),
-    "uq_ledger_entries_portfolio_id": lambda: Conflict(
-        "the entry is in the ledger already", code="duplicate_entry"
-    ),
-    "pk_idempotency_keys": lambda: Conflict(
-        "a request with this idempotency key is running; try again", code="request_running"
-    ),
-    # Databases and Python may differ in the lower case of a letter.
-    "ck_users_lower_case": lambda: InvalidRequest(
-        "invalid e-mail address; write it in lower case", field="email", code="invalid_email"
-    ),
-    "ck_portfolios_cash": lambda: Overdrawn("cash would be negative; deposit more first"),
-}
-"""Errors that callers understand, by kind or by the constraint that a correct client can violate.
-
-Other unique and foreign keys mean that a row exists already, or that its parent is missing. A
-violated check means that the domain let an invalid value through, which is a bug.
+A request that finds a dead connection waits for both, as it connects again once.
 """
-
-_UNIQUE = {
-    ", ".join(f"{table.name}.{column.name}" for column in constraint.columns): constraint.name
-    for table in metadata.tables.values()
-    for constraint in table.constraints
-    if isinstance(constraint, PrimaryKeyConstraint | UniqueConstraint)
-}
-"""Names of unique constraints by their columns, which is all that SQLite reports."""
-
-_SQLSTATES = {
-    "40001": "busy",  # serialization_failure
-    "40P01": "busy",  # deadlock_detected
-    "55P03": "busy",  # lock_not_available
-    "57014": "slow",  # query_canceled
-    "53100": "full",  # disk_full
-    "53300": "no connection",  # too_many_connections
-    "42P01": "outdated",  # undefined_table
-    "42703": "outdated",  # undefined_column
-    "25006": "read-only",  # read_only_sql_transaction
-    "42501": "no privilege",  # insufficient_privilege
-    "42P07": "foreign tables",  # duplicate_table
-    "22021": "invalid text",  # character_not_in_repertoire
-    "22P05": "invalid text",  # untranslatable_character
-    "23503": "no parent",  # foreign_key_violation
-    "XX001": "damaged",  # data_corrupted
-    "XX002": "damaged",  # index_corrupted
-}
-"""Meaning of Postgres's error codes; see its documentation, appendix A."""
-
-_SQLSTATE_CLASSES = {
-    "08": "away",  # connection exceptions
-    "28": "away",  # the login is invalid
-    "3D": "away",  # the database does not exist
-    "53": "busy",  # insufficient resources
-    "57": "away",  # operator intervention, or a crash
-    "58": "away",  # system errors, such as of a disk
-}
-"""Meaning of all other codes of a class."""
-
-_SQLITE = {
-    **dict.fromkeys(("BUSY", "LOCKED", "PROTOCOL"), "busy"),
-    **dict.fromkeys(("IOERR", "CANTOPEN", "NOTADB"), "away"),
-    "CORRUPT": "damaged",
-    "FULL": "full",
-    "READONLY": "read-only",
-}
-"""Meaning of SQLite's primary codes; see https://www.sqlite.org/rescode.html."""
 
 
 def connect(
@@ -163,6 +51,7 @@ def connect(
     statement_timeout: float = STATEMENT_TIMEOUT,
     lock_timeout: float = LOCK_TIMEOUT,
     begin_writer: str = BEGIN_WRITER,
+    pooled: bool = False,
 ) -> Engine:
     """Return a thread-safe connection pool; it connects at first use.
 
@@ -172,6 +61,8 @@ def connect(
         statement_timeout: Seconds that a server may take for one statement.
         lock_timeout: Seconds to wait for a lock, a free connection, or the server's answer.
         begin_writer: Statement that begins a transaction that writes in Postgres.
+        pooled: Whether the URL leads to a pooler that may give each transaction another session of
+            the server. No session options are sent, so the time-outs are those of the role.
 
     Raises:
         InvalidRequest: the URL is malformed, or of an unknown kind.
@@ -184,7 +75,8 @@ def connect(
     kind = parsed.get_backend_name()
     if kind == "postgresql" and parsed.database:
         server = parsed.set(drivername="postgresql+psycopg")
-        return _connect_postgres(server, pool, statement_timeout, lock_timeout, begin_writer)
+        timeouts = None if pooled else (statement_timeout, lock_timeout)
+        return _connect_postgres(server, pool, lock_timeout, begin_writer, timeouts)
     if kind != "sqlite" or parsed.database in (None, "", ":memory:"):
         raise _invalid_url()
     return _connect_sqlite(parsed, lock_timeout)
@@ -211,9 +103,52 @@ def _connect_sqlite(url: URL, lock_timeout: float) -> Engine:
 
 
 def _connect_postgres(
-    url: URL, pool: int, statement_timeout: float, lock_timeout: float, begin_writer: str
+    url: URL,
+    pool: int,
+    patience: float,
+    begin_writer: str,
+    timeouts: tuple[float, float] | None,
 ) -> Engine:
     """Connect with time-outs that the server enforces.
+
+    ``timeouts`` are those of a statement and of a lock, in seconds; None: a pooler keeps no session
+    to set them in. ``patience`` is the time to wait for a free connection.
+    """
+    try:
+        engine = create_engine(
+            url,
+            connect_args={
+                "connect_timeout": max(1, min(_NETWORK_TIMEOUT, round(patience))),
+                "application_name": "rebalancer",
+                # A server that answers no packets is noticed within seconds, also while a statement
+                # runs, which leaves its system free to answer.
+                "tcp_user_timeout": _NETWORK_TIMEOUT * 1000,
+                "keepalives_idle": _NETWORK_TIMEOUT,
+                "keepalives_interval": 2,
+                **(_pooled_session() if timeouts is None else _own_session(url, *timeouts)),
+            },
+            isolation_level="AUTOCOMMIT",  # `_begin_postgres` starts transactions
+            pool_size=pool,
+            max_overflow=0,
+            pool_timeout=patience,
+            pool_recycle=1800,
+            execution_options={_POOLED: True} if timeouts is None else {},
+            **_OPTIONS,
+        )
+    except (ImportError, NoSuchModuleError):
+        raise Unavailable(
+            "the client of Postgres is not installed; install rebalancer[servers]",
+            code="package_missing",
+        ) from None
+    writer = begin_writer.encode()
+    event.listen(engine, "connect", _check_encoding, insert=True)  # before SQLAlchemy reads text
+    event.listen(engine, "begin", lambda connection: _begin_postgres(connection, writer))
+    event.listen(engine, "handle_error", _translate)
+    return engine
+
+
+def _own_session(url: URL, statement_timeout: float, lock_timeout: float) -> dict[str, Any]:
+    """Return the arguments of a connection with a session of the server.
 
     A transaction whose process died ends after a minute, so that its locks do not stay.
     """
@@ -225,33 +160,17 @@ def _connect_postgres(
     }
     given = url.query.get("options", "")
     options = " ".join(f"-c {name}={value}" for name, value in limits.items())
-    try:
-        engine = create_engine(
-            url,
-            # Keepalives detect a dead server within seconds.
-            connect_args={
-                "connect_timeout": max(1, round(lock_timeout)),
-                "options": f"{options} {given}".strip(),
-                "application_name": "rebalancer",
-                "keepalives_idle": 30,
-                "tcp_user_timeout": 30_000,
-            },
-            isolation_level="AUTOCOMMIT",  # `_begin_postgres` starts transactions
-            pool_size=pool,
-            max_overflow=0,
-            pool_timeout=lock_timeout,
-            pool_recycle=1800,
-            **_OPTIONS,
-        )
-    except (ImportError, NoSuchModuleError):
-        raise Unavailable(
-            "the client of Postgres is not installed; install rebalancer[servers]",
-            code="package_missing",
-        ) from None
-    writer = begin_writer.encode()
-    event.listen(engine, "begin", lambda connection: _begin_postgres(connection, writer))
-    event.listen(engine, "handle_error", _translate)
-    return engine
+    return {"options": f"{options} {given}".strip()}
+
+
+def _pooled_session() -> dict[str, Any]:
+    """Return the arguments of a connection whose transactions may have different sessions."""
+    return {"prepare_threshold": None}
+
+
+def is_pooled(engine: Engine) -> bool:
+    """Return whether a pooler may give each transaction another session."""
+    return _POOLED in engine.get_execution_options()
 
 
 _OPTIONS: dict[str, Any] = {
@@ -294,7 +213,7 @@ def open_connection(engine: Engine) -> Connection:
     try:
         return engine.connect()
     except TimeoutError:
-        raise _ERRORS["no connection"]() from None
+        raise ERRORS["no connection"]() from None
 
 
 def clear_log(engine: Engine) -> None:
@@ -400,12 +319,23 @@ def _begin_postgres(connection: Connection, writer: bytes) -> None:
     # The server answers but rejects writes, as after it became a standby. A new connection may lead
     # to the new primary.
     connection.invalidate()
-    raise _ERRORS["read-only"]()
+    raise ERRORS["read-only"]()
 
 
 _READER = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _DONE = 1
 """libpq's PGRES_COMMAND_OK."""
+
+
+def _check_encoding(connection: Any, _: object) -> None:
+    """Reject a database whose text the driver returns as bytes.
+
+    Raises:
+        Unavailable: the database has the encoding SQL_ASCII.
+    """
+    if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+        connection.close()
+        raise ERRORS["encoding"]()
 
 
 def _translate(context: ExceptionContext) -> RebalancerError | None:
@@ -426,55 +356,3 @@ def _conceal_row(original: Any, wrapper: DBAPIError) -> None:
     text = str(original.diag.message_primary or original).partition("\n")[0]
     original.args = (text,)
     wrapper.args = (f"({type(original).__name__}) {text}",)
-
-
-def translate_error(original: Any) -> RebalancerError | None:
-    """Translate an error of the driver; None if it is a bug.
-
-    The driver's text is logged for operators only: it names servers and quotes stored values.
-    """
-    is_sqlite = hasattr(original, "sqlite_errorname")
-    kind = _kind_in_sqlite(original) if is_sqlite else _kind_in_postgres(original)
-    error = None if kind is None else _ERRORS[kind]()
-    fault = describe_certificate_fault(str(original)) if kind == "away" else None
-    if fault is not None:
-        error = Unavailable(
-            f"the certificate of the database server {fault}", code="database_certificate_invalid"
-        )
-    if isinstance(error, Unavailable):
-        level = logging.ERROR if error.code == "database_damaged" else logging.WARNING
-        log.log(level, "%s: %s", error, str(original).partition("\n")[0])
-    return error
-
-
-def _kind_in_postgres(original: Any) -> str | None:
-    state = getattr(original, "sqlstate", None)
-    if state is None:  # an error of the client, which has no codes
-        text = str(original)
-        if "too many c" in text or "connection slots" in text:
-            return "no connection"
-        if type(original).__name__ == "DataError" and "NUL" in text:
-            return "invalid text"
-        return "away" if type(original).__name__ in ("OperationalError", "InterfaceError") else None
-    if state in ("23505", "23514"):  # unique_violation, check_violation
-        name = str(original.diag.constraint_name)
-        return name if name in _ERRORS else "duplicate" if state == "23505" else None
-    return _SQLSTATES.get(state) or _SQLSTATE_CLASSES.get(state[:2])
-
-
-def _kind_in_sqlite(original: Any) -> str | None:
-    kind, text = original.sqlite_errorname.split("_"), str(original)
-    constraint = text.partition("failed: ")[2]
-    match kind[1:]:
-        case ["CONSTRAINT", "UNIQUE" | "PRIMARYKEY"]:
-            name = str(_UNIQUE.get(constraint))
-            return name if name in _ERRORS else "duplicate"
-        case ["CONSTRAINT", "FOREIGNKEY"]:
-            return "no parent"
-        case ["CONSTRAINT", "CHECK"] if constraint in _ERRORS:
-            return constraint
-        case ["ERROR"] if text.endswith(" already exists"):
-            return "foreign tables"
-        case ["ERROR"] if re.match("no such (table|column)", text) or "has no column" in text:
-            return "outdated"
-    return _SQLITE.get(kind[1])

@@ -17,7 +17,8 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine
 
-from rebalancer.adapters.sql.engine import Busy, open_connection, reading
+from rebalancer.adapters.sql.engine import is_pooled, open_connection, reading
+from rebalancer.adapters.sql.errors import Busy
 from rebalancer.adapters.sql.tables import metadata
 from rebalancer.domain.errors import Conflict, InvalidRequest
 
@@ -72,11 +73,15 @@ def current(engine: Engine) -> str | None:
 def upgrade(engine: Engine, revision: str = "head", options: Options = DEFAULT_OPTIONS) -> None:
     """Upgrade the database; each step is atomic, and in SQLite all steps together are.
 
+    Through a pooler, only a database at the revision already is accepted.
+
     Raises:
         InvalidRequest: the revision is unknown or older.
         Conflict: the database is at a revision that this version does not know.
         Unavailable: the database does not answer, or a table stays locked.
     """
+    if is_pooled(engine) and revision in ("head", head()) and current(engine) == head():
+        return
     _migrate(engine, lambda config: command.upgrade(config, revision), options)
 
 
@@ -134,9 +139,16 @@ def migrating(engine: Engine, options: Options = DEFAULT_OPTIONS) -> Iterator[Co
     """Yield a connection for alembic; other migrations of this database wait.
 
     Raises:
-        Conflict: the database is at a revision that this version does not know.
+        Conflict: the database is at a revision that this version does not know, or a pooler gives
+            no session that could hold the lock.
         Unavailable: the database does not answer.
     """
+    if is_pooled(engine):
+        raise Conflict(
+            "migrations need a session of the database, which a pooler does not give; use the URL "
+            "of the server itself, with REBALANCER_DATABASE_POOLED=0",
+            code="migration_through_pooler",
+        )
     lock = _lock_sqlite if engine.dialect.name == "sqlite" else _lock_postgres
     with open_connection(engine) as connection, lock(connection, options):
         yield connection
