@@ -1,12 +1,16 @@
-"""Postgres behind a network that drops packets: errors within seconds, and in sentences."""
+"""Servers behind a network that drops packets: errors within seconds, and in sentences."""
 
 import threading
 import time
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from sqlalchemy import make_url
 
+from rebalancer.adapters.mongo.connection import connect as connect_to_mongo
+from rebalancer.adapters.mongo.connection import translated
+from rebalancer.adapters.redis.connection import Connection, RedisAway
 from rebalancer.adapters.sql.engine import connect, reading
 from rebalancer.domain.errors import Unavailable
 from tests.packets import Relay
@@ -85,3 +89,28 @@ def test_database_in_sql_ascii_is_refused_in_a_sentence(postgres_url):
     finally:
         with psycopg.connect(postgres_url, autocommit=True) as operator:
             operator.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_mongo_whose_packets_are_dropped_fails_within_seconds(mongo_url):
+    with Relay(urlsplit(mongo_url).port) as relay:
+        address = f"mongodb://127.0.0.1:{relay.port}/dropped?directConnection=true"
+        database = connect_to_mongo(address)
+        database.command("ping")
+        with relay.dropping():
+            begun = time.monotonic()
+            with pytest.raises(Unavailable, match="MongoDB does not answer"), translated():
+                database.command("ping")
+            assert time.monotonic() - begun < 2 * PATIENCE  # else 60 s, the limit of an operation
+        database.client.close()
+
+
+def test_redis_whose_packets_are_dropped_is_unavailable_at_once(redis_url):
+    with Relay(urlsplit(redis_url).port) as relay:
+        connection = Connection(f"redis://127.0.0.1:{relay.port}/0")
+        connection.check()
+        with relay.dropping():
+            begun = time.monotonic()
+            with pytest.raises(RedisAway):
+                connection.check()
+            assert time.monotonic() - begun < PATIENCE
+        connection.close()

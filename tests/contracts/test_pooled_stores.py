@@ -88,7 +88,7 @@ def test_transactions_behind_a_pooler_have_different_sessions(pooler, reused):
     assert len(found) > 1
 
 
-def test_migration_through_a_pooler_is_refused_unless_there_is_none(pooler, reused, postgres_url):
+def test_pending_migration_through_a_pooler_is_refused(pooler, reused, postgres_url):
     url = reused.take()
     owner = connect(pooler.through(as_role(url, OWNER)), pooled=True)
     migrations.upgrade(owner)  # it is at the newest revision

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
-from dishka import Provider, Scope, provide
+from dishka import Container, Provider, Scope, provide
 
 from rebalancer.adapters.mapped.histories import MappedHistories
 from rebalancer.adapters.redis.connection import AsyncConnection, Connection
@@ -153,6 +153,17 @@ class DocumentProvider(Provider):
     @provide
     def reference(self, stores: DocumentStores) -> ReferenceStore:
         return stores.reference
+
+
+def check_redis(wired: Container) -> None:
+    """Check the mode of the Redis server, if one is configured and answers.
+
+    Raises:
+        InvalidRequest: it runs in cluster mode.
+    """
+    connection = wired.get(cast(type[Connection], Connection | None))
+    if connection is not None:
+        connection.check_mode()
 
 
 class RedisProvider(Provider):

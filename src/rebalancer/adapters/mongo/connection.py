@@ -57,7 +57,12 @@ _UNSUPPORTED = {59, 115, 238}
 
 
 def connect(
-    url: str, *, timeout: float = 2.0, write_timeout: float = 5.0, operation_timeout: float = 60.0
+    url: str,
+    *,
+    timeout: float = 2.0,
+    write_timeout: float = 5.0,
+    operation_timeout: float = 60.0,
+    heartbeat: float = 3.0,
 ) -> Database[Document]:
     """Return a database for any number of threads, without connecting yet.
 
@@ -70,6 +75,9 @@ def connect(
         timeout: Seconds to find a server and to connect.
         write_timeout: Seconds until a majority has a write.
         operation_timeout: Seconds for which the server may send nothing.
+        heartbeat: Seconds between two checks of the server; one without an answer within
+            ``timeout`` ends all operations, so that a dead network is found before
+            ``operation_timeout``.
 
     Raises:
         InvalidRequest: the URL is malformed; the message omits it, as it holds a password.
@@ -79,6 +87,7 @@ def connect(
         "connectTimeoutMS": timeout,
         "wTimeoutMS": write_timeout,
         "socketTimeoutMS": operation_timeout,
+        "heartbeatFrequencyMS": heartbeat,
     }
     in_url = {name.lower() for name, _ in parse_qsl(url.partition("?")[2])}
     timeouts: dict[str, Any] = {

@@ -195,6 +195,21 @@ class Connection:
         """Raise RedisAway unless Redis answers."""
         self.ask(lambda client: client.ping())
 
+    def check_mode(self) -> None:
+        """Check that the server is not part of a cluster, unless it does not answer.
+
+        Raises:
+            InvalidRequest: it runs in cluster mode.
+        """
+        with suppress(RedisAway):
+            if self.ask(lambda client: client.info("cluster")).get("cluster_enabled"):
+                raise InvalidRequest(
+                    "cluster mode is not supported: the keys of a job have different slots; use a "
+                    "Redis or Valkey with cluster mode off, with replicas if you need them",
+                    field="REBALANCER_REDIS_URL",
+                    code="redis_cluster_mode",
+                )
+
     def close(self) -> None:
         """Close all connections."""
         self._client.close()

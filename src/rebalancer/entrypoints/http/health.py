@@ -12,7 +12,7 @@ from litestar import Response, Router, get
 from litestar.datastructures import State as AppState
 
 from rebalancer.application.health import Health, State
-from rebalancer.entrypoints.http.errors import response_spec
+from rebalancer.entrypoints.http.errors import RETRY_AFTER, response_spec
 from rebalancer.entrypoints.http.threads import HEALTH, run_in
 from rebalancer.entrypoints.schemas.wire import View, about
 
@@ -94,7 +94,9 @@ async def ready(state: AppState) -> Response[ReadyView]:
     """Check each dependency; 503 if a required one is down. The result may be a second old."""
     health = await state.readiness()
     view = ReadyView(status=health.state, parts=dict(health.parts), notes=dict(health.notes))
-    return Response(view, status_code=503 if health.state is State.UNAVAILABLE else 200)
+    if health.state is State.UNAVAILABLE:
+        return Response(view, status_code=503, headers={"Retry-After": str(RETRY_AFTER)})
+    return Response(view)
 
 
 health = Router("/health", route_handlers=[live, ready], tags=["health"])

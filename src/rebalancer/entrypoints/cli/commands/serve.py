@@ -71,6 +71,7 @@ def serve(
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.ports.store import Database
     from rebalancer.entrypoints import server
+    from rebalancer.wiring.stores import check_redis
     from rebalancer.wiring.telemetry import serve_metrics
 
     chosen = settings()
@@ -94,6 +95,7 @@ def serve(
         if upgrade:
             wired.get(Database).upgrade()
         check_tables(wired)
+        check_redis(wired)
         _prepare(wired, stored)
         account = _create_demo_account(wired) if demo else ""
 

@@ -36,6 +36,7 @@ def worker(concurrency: int | None, grace: float) -> None:
     from rebalancer.application.market_data import PrepareStores
     from rebalancer.entrypoints.worker import work
     from rebalancer.wiring.container import build_container
+    from rebalancer.wiring.stores import check_redis
     from rebalancer.wiring.telemetry import serve_metrics
 
     chosen = settings()
@@ -55,6 +56,7 @@ def worker(concurrency: int | None, grace: float) -> None:
         wired = build_container(sources(), settings=chosen)
         try:
             check_tables(wired)
+            check_redis(wired)
             wired.get(PrepareStores)  # reports a missing package now rather than in a job
             work(chosen, wired, grace=grace, started=started)
         finally:
