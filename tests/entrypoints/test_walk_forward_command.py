@@ -113,6 +113,6 @@ def test_missing_refit_names_the_command_that_trains_it(quickly, closes):
     assert done.refused(
         "out/walk-forward/refits holds no refit of ppo at 2015-03-31",
         "rebalancer train --algorithm ppo --prices",
-        "--steps 1000000 --seeds 5",
+        "--seeds 5 --reward",
         "Leave --no-training out to train it.",
     )

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MOST = 1_000_000_000
 """Most steps, worlds and iterations."""
 
+PLAN = ("steps", "seeds", "reward", "worlds", "warm_start", "features")
+"""Names of the options of a training plan."""
+
 Command = Callable[..., Any]
 
 

@@ -25,6 +25,7 @@ from rebalancer.entrypoints.cli.screen import (
     wide_table,
 )
 from rebalancer.entrypoints.cli.training_options import (
+    PLAN,
     plan_options,
     training_command,
     workers_option,
@@ -117,27 +118,11 @@ def walk_forward_options(command: Decorated) -> Decorated:
         work: Path | None,
         sub_universes: int | None,
         no_training: bool,
-        steps: int | None,
-        seeds: int | None,
-        reward: str | None,
-        worlds: int | None,
-        warm_start: int | None,
-        features: int | None,
         workers: int | None,
         **others: Any,
     ) -> Any:
-        stated = {
-            name: value
-            for name, value in (
-                ("steps", steps),
-                ("seeds", seeds),
-                ("reward", reward),
-                ("worlds", worlds),
-                ("warm_start", warm_start),
-                ("features", features),
-            )
-            if value is not None
-        }
+        plan = {name: others.pop(name) for name in PLAN}
+        stated = {name: value for name, value in plan.items() if value is not None}
         if dates is None:
             also = (("work", work), ("sub-universes", sub_universes), ("workers", workers))
             given = [name.replace("_", "-") for name in stated]
