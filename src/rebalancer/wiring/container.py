@@ -30,6 +30,7 @@ from rebalancer.adapters.report.evaluation import HtmlEvaluations
 from rebalancer.adapters.report.indicators import HtmlIndicators
 from rebalancer.adapters.report.statement import HtmlStatements
 from rebalancer.adapters.report.training import HtmlTrainings
+from rebalancer.adapters.report.walk_forward import HtmlWalkForwards
 from rebalancer.adapters.statements.generic_csv import CsvTables
 from rebalancer.adapters.statements.registry import DiscoveredReaders
 from rebalancer.application.account_deletion import EraseAccounts
@@ -63,6 +64,7 @@ from rebalancer.application.quotas import UNLIMITED, Quotas
 from rebalancer.application.rebalance import BuildContext
 from rebalancer.application.reporting.report import BACKTEST
 from rebalancer.application.reporting.training import TrainingResult
+from rebalancer.application.reporting.walk_forward import WalkForwardPage
 from rebalancer.application.training import TrainPolicy
 from rebalancer.config import Settings
 from rebalancer.domain.accounts.deletion import DeletionTerms
@@ -95,6 +97,7 @@ class ReportProvider(Provider):
 
     backtests = provide(HtmlBacktests, provides=Renderer[Backtest])
     evaluations = provide(HtmlEvaluations, provides=Renderer[Findings])
+    walk_forwards = provide(HtmlWalkForwards, provides=Renderer[WalkForwardPage])
     indicators = provide(HtmlIndicators, provides=Renderer[IndicatorPlot])
     statements = provide(HtmlStatements, provides=Renderer[PortfolioStatement])
     trainings = provide(HtmlTrainings, provides=Renderer[TrainingResult])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -11,6 +12,23 @@ from rebalancer.application.reporting.evaluation import encode_choice
 from rebalancer.application.walk_forward import FoldRecord, WalkForwardFindings
 from rebalancer.domain.backtest.serving import Summary, WalkForwardEvidence
 from rebalancer.domain.backtest.walk_forward import FoldComparison, FoldPanel
+
+
+@attrs.frozen(eq=False)
+class WalkForwardPage:
+    """Document of a walk-forward, to be drawn as a page."""
+
+    document: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, findings: WalkForwardFindings) -> WalkForwardPage:
+        """Return the page of a walk-forward."""
+        return cls(walk_forward_document(findings))
+
+    @classmethod
+    def stored(cls, evidence: Mapping[str, Any]) -> WalkForwardPage:
+        """Return the page of the evidence that a card stores, see `evidence_document`."""
+        return cls({**evidence, "policies": [evidence]})
 
 
 def walk_forward_document(findings: WalkForwardFindings) -> dict[str, Any]:
@@ -141,6 +159,7 @@ def _encode_comparison(comparison: FoldComparison | None) -> dict[str, Any] | No
         "probability": comparison.probability,
         "not_inferior_probability": comparison.not_inferior,
         "deflated_probability": comparison.deflated,
+        "percentiles": list(comparison.quantiles),
     }
 
 
@@ -162,6 +181,9 @@ def _encode_result(result: FoldPanel) -> dict[str, Any]:
         "monthly_max_drawdown": monthly.max_drawdown,
         "drawdown_beyond_exposure": judgement.drawdown_beyond_exposure,
         "average_exposure": own.average_exposure,
+        "monthly_average_exposure": monthly.average_exposure,
+        "orders_per_year": own.orders_per_year,
+        "monthly_orders_per_year": monthly.orders_per_year,
         "orders_of_monthly": result.orders,
         "turnover_of_monthly": result.turnover,
         "against": {

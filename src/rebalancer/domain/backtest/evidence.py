@@ -29,6 +29,8 @@ _FEWEST = 60
 DRAWS = 2_000
 LEVEL = 0.95
 
+_PERCENTILES = np.arange(1, 100) / 100
+
 _STILL = 1e-14
 """Daily deviations below this are rounding noise; the Sharpe ratio is undefined."""
 
@@ -101,6 +103,7 @@ class PooledGain:
         probability: Probability that the mean is above 0, as in `SharpeGain`.
         deflated: Probability that it is above what the best of the trials shows by luck.
         not_inferior: Probability that it is above minus the margin, by the same resamples.
+        quantiles: (99,) percentiles 1 to 99 of the mean, by the same resamples.
     """
 
     interval: ConfidenceInterval
@@ -108,6 +111,7 @@ class PooledGain:
     probability: float
     deflated: float
     not_inferior: float = 0.5
+    quantiles: tuple[float, ...] = ()
 
 
 def block_rows(frequency: ObservationFrequency) -> int:
@@ -291,6 +295,7 @@ def pooled_gain(
         float((finite * spread < middle).mean()),
         float((finite * spread < middle - luck * spread).mean()),
         float((finite * spread < middle + margin).mean()),
+        tuple(np.quantile(middle - finite * spread, _PERCENTILES).tolist()),
     )
 
 

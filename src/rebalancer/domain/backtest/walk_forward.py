@@ -121,6 +121,7 @@ class FoldComparison:
         probability: Probability that the mean is above 0.
         not_inferior: Probability that the mean is above minus the margin.
         deflated: Probability that the mean is above what the best of the trials shows by luck.
+        quantiles: (99,) percentiles 1 to 99 of the mean.
     """
 
     count: int
@@ -129,6 +130,7 @@ class FoldComparison:
     probability: float
     not_inferior: float
     deflated: float
+    quantiles: tuple[float, ...]
 
 
 @attrs.frozen
@@ -217,6 +219,7 @@ def compare(pairs: Iterable[ReturnPair], terms: Terms) -> FoldComparison | None:
         probability=gain.probability,
         not_inferior=gain.not_inferior,
         deflated=gain.deflated,
+        quantiles=gain.quantiles,
     )
 
 

@@ -14,6 +14,7 @@ import click
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.trials import Trials
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.entrypoints.cli.files import write_text
 from rebalancer.entrypoints.cli.options import FILE, IsoDate, combine_options, settings, sources
 from rebalancer.entrypoints.cli.remedies import advise
 from rebalancer.entrypoints.cli.screen import (
@@ -169,6 +170,7 @@ def run_walk_forward(
     trials: int | None,
     records: bool,
     keep: bool,
+    report: Path | None,
     as_json: bool,
 ) -> None:
     """Run a walk-forward with progress bars, print its findings, and record it as a trial.
@@ -184,6 +186,7 @@ def run_walk_forward(
         trials: Number of trials that the user states.
         records: Whether to add to the record of trials.
         keep: Whether to store the evidence with the last refits.
+        report: File of an HTML report; None: no report.
         as_json: Whether to print JSON.
     """
     from rebalancer.application.ports.market import PriceSource
@@ -244,6 +247,13 @@ def run_walk_forward(
 
         for card in parts.get(StoreWalkForward)(findings, now=parts.get(Clock)()):
             click.echo(f"Stored evidence with {card.name}.", err=as_json)
+    if report is not None:
+        from rebalancer.application.ports.reports import Renderer
+        from rebalancer.application.reporting.walk_forward import WalkForwardPage
+
+        page = parts.get(Renderer[WalkForwardPage]).render(WalkForwardPage.of(findings))
+        write_text(report, page, field="report")
+        click.echo(f"Report: {report.resolve()}", err=as_json)
 
 
 def _judged_prices(

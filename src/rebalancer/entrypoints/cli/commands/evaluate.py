@@ -188,7 +188,7 @@ def evaluate(
         report_reading(parts, name)
     if walk is not None:
         given = {"against": against, "targets": targets_file, "from": terms["first"]}
-        check_other_options(given | {"chosen-until": chosen_until, "report": report})
+        check_other_options(given | {"chosen-until": chosen_until})
         run_walk_forward(
             walk,
             request,
@@ -200,6 +200,7 @@ def evaluate(
             trials=trials,
             records=not no_record,
             keep=keep,
+            report=report,
             as_json=as_json,
         )
         return

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
+from rebalancer.application.ports.policies import Policies
 from rebalancer.application.promotions import WALK_FORWARD
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.entrypoints.cli.options import json_option, open_container, sources
+from rebalancer.entrypoints.cli.files import check_output, write_text
+from rebalancer.entrypoints.cli.options import (
+    json_option,
+    open_container,
+    report_option,
+    sources,
+)
 from rebalancer.entrypoints.cli.screen import console, print_json
 
 if TYPE_CHECKING:
+    from dishka import Container
     from rich.console import Console
 
-    from rebalancer.application.ports.policies import Policies
     from rebalancer.domain.policy.model_card import ModelCard, PolicyCard
 
 
@@ -63,16 +71,21 @@ def list_(as_json: bool) -> None:
 
 @policies.command()
 @click.argument("name")
+@report_option
 @json_option
-def show(name: str, as_json: bool) -> None:
+def show(name: str, report: Path | None, as_json: bool) -> None:
     """Show how a policy was made, its inputs and outputs, and its evidence.
 
     \b
     Examples:
       rebalancer policies show ppo
+      rebalancer policies show ppo --report evidence.html
       rebalancer policies show volatility_target --json
     """
-    card = _catalogue().card(name)
+    container = open_container(sources())
+    card = container.get(Policies).card(name)
+    if report is not None:
+        _write_report(container, card, report, as_json=as_json)
     if as_json:
         from rebalancer.entrypoints.schemas.policy import CardView, policy_values
 
@@ -112,10 +125,28 @@ def promote(name: str | None, best: bool) -> None:
 
 
 def _catalogue() -> Policies:
-    from rebalancer.application.ports.policies import Policies
-
     catalogue: Policies = open_container(sources()).get(Policies)
     return catalogue
+
+
+def _write_report(container: Container, card: PolicyCard, path: Path, *, as_json: bool) -> None:
+    """Draw the stored walk-forward of a version as an HTML page."""
+    from rebalancer.application.ports.reports import Renderer
+    from rebalancer.application.reporting.walk_forward import WalkForwardPage
+
+    known = card.model_card
+    evidence = None if known is None else known.evidence.get(WALK_FORWARD)
+    if not isinstance(evidence, dict):
+        raise InvalidRequest(
+            f"{card.name} has no stored walk-forward to draw; run `rebalancer evaluate "
+            "--walk-forward DATE,... --keep`",
+            field="report",
+            code="evidence_missing",
+        )
+    check_output(path, sources().files, field="report")
+    page = container.get(Renderer[WalkForwardPage]).render(WalkForwardPage.stored(evidence))
+    write_text(path, page, field="report")
+    click.echo(f"Report: {path.resolve()}", err=as_json)
 
 
 def _print_cards(as_json: bool) -> None:
@@ -216,7 +247,10 @@ def _print_evidence(screen: Console, known: ModelCard) -> None:
             "\nEvidence: none yet; run `rebalancer evaluate --walk-forward DATE,... --keep`."
         )
         return
-    _print_criteria(screen, "Walk-forward", known.evidence.get(WALK_FORWARD))
+    walked = known.evidence.get(WALK_FORWARD)
+    _print_criteria(screen, "Walk-forward", walked)
+    if isinstance(walked, dict) and walked.get("criteria"):
+        _print_facts(screen, _walk_forward_facts(walked))
     _print_criteria(screen, "Higher Sharpe ratio in one window", known.evidence.get("gate"))
     others = {
         name: what
@@ -232,6 +266,52 @@ def _print_evidence(screen: Console, known: ModelCard) -> None:
                 for name, what in others.items()
             },
         )
+
+
+def _walk_forward_facts(walked: dict[str, Any]) -> dict[str, str]:
+    """Return what a walk-forward shows besides its criteria."""
+    facts = {"higher Sharpe ratio": walked["higher_sharpe"]["sentence"]}
+    last, medians = walked["by_fold"][-1], walked["by_fold"][-1]["medians"]
+    facts["its own years"] = (
+        f"after {last['known_until']}: Sharpe ratio {_difference(last['monthly'])} than monthly's, "
+        f"drawdown beyond exposure {_share(medians['drawdown_beyond_exposure'])}, orders "
+        f"{_format_number(medians['orders_of_monthly'])} and turnover "
+        f"{_format_number(medians['turnover_of_monthly'])} times monthly's"
+    )
+    without = walked["without_crash"]
+    facts["without the worst five months"] = (
+        f"Sharpe ratio {_difference(without['monthly'])}, drawdown beyond exposure "
+        f"{_share(without['drawdown_beyond_exposure'])}"
+    )
+    facts["by thirds of time"] = "; ".join(
+        f"{part['from']} to {part['to']}: {_difference(part['monthly'])}"
+        for part in walked["thirds"]
+    )
+    if walked["skeleton"] is not None:
+        facts["its own average"] = (
+            f"{walked['skeleton']['invested']:.0%} invested; in {walked['skeleton']['differs']:.0%}"
+            " of its decisions the targets are more than two points away from it"
+        )
+    facts["panels"] = (
+        f"{walked['panels']}, worth {walked['effective_panels']:.1f} independent ones; "
+        f"{walked['trials']:,} trials on record"
+    )
+    return facts
+
+
+def _difference(comparison: dict[str, Any] | None) -> str:
+    """Return a pooled difference of Sharpe ratios with its interval."""
+    if comparison is None:
+        return "unknown"
+    gain = comparison["sharpe_gain"]
+    return (
+        f"{abs(gain['estimate']):.2f} {'higher' if gain['estimate'] >= 0 else 'lower'} (95% from "
+        f"{gain['low']:+.2f} to {gain['high']:+.2f})"
+    )
+
+
+def _share(figure: float | None) -> str:
+    return "unknown" if figure is None else f"{figure:+.0%}"
 
 
 def _print_criteria(screen: Console, title: str, judged: object) -> None:
