@@ -52,8 +52,9 @@ def test_toy_refit_is_trained_judged_stored_and_found_again(quickly, closes, tmp
     lines = [json.loads(line) for line in (tmp_path / "trials.jsonl").read_text().splitlines()]
     assert [(line["kind"], line["trials"]) for line in lines] == [("train", 1), ("evaluate", 3)]
 
-    again = quickly(*command, "--no-training", "--no-record", "--json")
-    assert (again.code, again.stderr) == (0, "")
+    page = tmp_path / "walk.html"
+    again = quickly(*command, "--no-training", "--no-record", "--json", "--report", page)
+    assert (again.code, again.stderr) == (0, f"Report: {page}\n")
     found = again.json
     assert list(found) == [
         *("costs", "trials", "counted", "seed", "cautions", "caution_codes"),
@@ -75,13 +76,25 @@ def test_toy_refit_is_trained_judged_stored_and_found_again(quickly, closes, tmp
     assert list(learned["results"][0]) == [
         *("known_until", "panel", "risk_free", "sharpe", "monthly_sharpe"),
         *("max_drawdown", "monthly_max_drawdown", "drawdown_beyond_exposure"),
-        *("average_exposure", "orders_of_monthly", "turnover_of_monthly", "against", "seeds"),
+        *("average_exposure", "monthly_average_exposure", "orders_per_year"),
+        *("monthly_orders_per_year", "orders_of_monthly", "turnover_of_monthly", "against"),
+        "seeds",
     ]
 
     card = quickly("policies", "show", "my_ppo", "--json").json["learning"]
     stored = card["evidence"]["walk_forward"]
     assert stored["policy"] == "ppo" and stored["criteria"] == learned["criteria"]
     assert "--fit-regimes" in card["command"] and "--until 2015-03-31" in card["command"]
+    drawn = page.read_text()
+    for heading in ("Drawdown against monthly at the same exposure", "Seeds", "best_rule"):
+        assert heading in drawn, heading
+    assert "<script" not in drawn.partition("</head>")[2]
+    own = tmp_path / "own.html"
+    assert quickly("policies", "show", "my_ppo", "--report", own).code == 0
+    assert "Walk-forward: 1 policy, 1 refit" in own.read_text()
+    assert "its own years" in quickly("policies", "show", "my_ppo").stdout
+    assert quickly("policies", "show", "ppo@1", "--report", own).refused("no stored walk-forward")
+
     if not stored["passed"]:
         refused = quickly("policies", "promote", "my_ppo")
         assert refused.refused("my_ppo@1 failed the criteria for serving: ")
