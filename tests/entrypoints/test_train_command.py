@@ -170,7 +170,7 @@ def test_table_shows_seeds_and_folder_holds_one_training(train, tmp_path):
     assert (done.code, done.stderr) == (0, "")
     for expected in (
         "Training 1 network by PPO on six.csv:",
-        "use --worlds 2000 --warm-start 60 --seeds 5",
+        "use --worlds 3000 --warm-start 120 --seeds 5",
         "before PPO",
         "Trained my_ppo@1, which every command accepts as a policy. It is stored in "
         "policies/my_ppo-1.",
@@ -352,5 +352,5 @@ def test_missing_extra_names_its_package(train, monkeypatch, tmp_path):
 
 def test_help_loads_no_heavy_package():
     shown = without("torch", "numpy", "rich", "dishka", arguments=("train", "--help"))
-    for expected in ("--algorithm", "--fit-regimes", "rebalancer train --report", "--worlds 2000"):
+    for expected in ("--algorithm", "--fit-regimes", "rebalancer train --report", "--worlds 3000"):
         assert expected in shown

@@ -14,8 +14,8 @@ SHIPPED_STEPS = {"ppo": 524_288, "dqn": 131_072}
 """Environment steps for each seed of the shipped policies."""
 
 SHIPPED_SEEDS = 5
-SHIPPED_WORLDS = 2_000
-SHIPPED_WARM_START = 60
+SHIPPED_WORLDS = 3_000
+SHIPPED_WARM_START = 120
 SHIPPED_REWARD = "drawdown_beyond_exposure"
 """Other parts of the plan of the shipped policies, see `TrainingPlan`."""
 

@@ -133,15 +133,15 @@ def train(
     name in every command. Needs extra packages: pip install 'rebalancer[train]'. After Ctrl-C, the
     same command continues from the last checkpoint.
 
-    The defaults train a small policy in a few minutes. Shipped policies use --worlds 2000
-    --warm-start 60 --seeds 5, more prices and more steps; `rebalancer policies show ppo` prints
+    The defaults train a small policy in a few minutes. Shipped policies use --worlds 3000
+    --warm-start 120 --seeds 5, more prices and more steps; `rebalancer policies show ppo` prints
     the command.
 
     \b
     Examples:
       rebalancer train --report training.html
       rebalancer train --algorithm dqn --prices etfs.csv stocks.csv --until 2015-12-31
-      rebalancer train --prices etfs.csv --worlds 2000 --warm-start 60 --steps 524288 \\
+      rebalancer train --prices etfs.csv --worlds 3000 --warm-start 120 --steps 524288 \\
         --seeds 5 --name etf_ppo
     """
     from rebalancer.application.ports.market import PriceSource
