@@ -108,7 +108,7 @@ GATE: dict[str, Any] = {
         },
     ],
 }
-"""A passed promotion gate."""
+"""Criteria of a proven gain, all met."""
 
 FAILED_GATE: dict[str, Any] = {
     **GATE,

@@ -142,7 +142,7 @@ def test_short_window_is_shown_as_inconclusive():
     short = an_evaluation("weekly", rows=100, first=60)
     page = HtmlEvaluations().render(conclude({"short.csv": short}, PromotionThresholds()))
     assert "No panel is long enough for an interval." in page
-    assert "promotion was not evaluated" in page
+    assert "a gain was not tested" in page
     assert "no conclusion" in page
 
 

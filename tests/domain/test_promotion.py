@@ -183,8 +183,8 @@ def test_policy_without_best_rule_is_not_evaluated():
 def test_lines_repeat_the_criteria():
     found = promotion(together=pooled(0.5))
     head, *lines = found.lines
-    assert head == "ppo: does not pass the promotion gate, compared with trend."
+    assert head == "ppo: a gain over trend is not shown."
     assert [line[:4] for line in lines] == ["FAIL", "pass", "pass", "pass"]
     for each, line in zip(found.criteria, lines, strict=True):
         assert line.endswith(each.sentence)
-    assert promotion().lines[0] == "ppo: passes the promotion gate, compared with trend."
+    assert promotion().lines[0] == "ppo: a gain over trend is shown."

@@ -1,4 +1,4 @@
-"""Findings of an evaluation: each panel, all panels together, and the promotion gate."""
+"""Findings of an evaluation: each panel, all panels together, and which gains are shown."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rebalancer.domain.backtest.thresholds import PromotionThresholds
 from rebalancer.domain.market.caution import Caution
 
 NO_RULE = (
-    "No rule was chosen on training data. The most important baseline is missing, and promotion "
-    "is not evaluated."
+    "No rule was chosen on training data. The most important baseline is missing, and a gain "
+    "over it is not tested."
 )
 
 
@@ -85,7 +85,7 @@ def conclude(
     cautions: tuple[Caution, ...] = (),
     seed: int = 0,
 ) -> Findings:
-    """Pool the panels and apply the promotion gate.
+    """Pool the panels and test the gains over the best rule.
 
     At least one panel is needed; all have the same policies and trials. The seed is that of the
     bootstrap behind pooled intervals. The other arguments are those of `Findings`.

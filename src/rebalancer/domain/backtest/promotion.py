@@ -1,4 +1,4 @@
-"""Promotion gate: four criteria that a learned policy must meet to replace the best rule.
+"""Proven gain: four criteria by which a gain over the best rule counts as shown.
 
 On all validation panels together it must have a higher Sharpe ratio than the best rule that was
 chosen on training data, and on no panel a clearly lower one; its drawdown must be shallower than
@@ -22,10 +22,10 @@ from rebalancer.domain.backtest.thresholds import PromotionThresholds
 
 @attrs.frozen
 class Criterion:
-    """One criterion of the promotion gate.
+    """One criterion of a gate, with its result.
 
     Attributes:
-        name: Stable code: "gain", "losses", "drawdown" or "turnover".
+        name: Stable code: "gain", "losses", "drawdown" or "turnover" here; `serving` has others.
         figure: Measured figure; None if undefined, which is a failure.
         threshold: Required figure.
         sentence: The result in a sentence.
@@ -40,7 +40,7 @@ class Criterion:
 
 @attrs.frozen
 class PromotionDecision:
-    """Whether a policy may replace the best rule.
+    """Whether a policy's gain over the best rule is shown.
 
     Attributes:
         best_rule: The rule that it is compared with; None if no rule was chosen.
@@ -61,12 +61,12 @@ class PromotionDecision:
         """The decision as a sentence, then a line for each criterion."""
         if not self.criteria:
             return (
-                f"{self.policy}: promotion was not evaluated, because no rule was chosen on "
+                f"{self.policy}: a gain was not tested, because no rule was chosen on "
                 "training data.",
             )
-        verb = "passes" if self.passed else "does not pass"
+        shown = "shown" if self.passed else "not shown"
         return (
-            f"{self.policy}: {verb} the promotion gate, compared with {self.best_rule}.",
+            f"{self.policy}: a gain over {self.best_rule} is {shown}.",
             *(f"{'pass' if each.passed else 'FAIL'}  {each.sentence}" for each in self.criteria),
         )
 
@@ -76,7 +76,7 @@ def apply_gate(
     pooled: PooledEvaluation,
     thresholds: PromotionThresholds,
 ) -> PromotionDecision:
-    """Apply the promotion gate to a policy, evaluated on at least one validation panel."""
+    """Test the gain of a policy that was evaluated on at least one validation panel."""
     best = next(iter(panels.values())).chosen_rule
     if best is None:
         return PromotionDecision(pooled.policy, None, ())

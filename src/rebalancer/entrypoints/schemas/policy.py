@@ -76,7 +76,11 @@ class LearningView(View, frozen=True, kw_only=True):
     weights: Annotated[str, about("SHA-256.")]
     regimes: Annotated[str, about("SHA-256.")]
     evidence: Annotated[
-        dict[str, Any], about("Results of its evaluation; `gate`: whether it may be promoted.")
+        dict[str, Any],
+        about(
+            "Results of its evaluations; `walk_forward`: whether it may serve, and whether a higher "
+            "Sharpe ratio is shown."
+        ),
     ]
     shipped: bool
     promoted: Annotated[bool, about("Whether the name `learned` stands for it.")]

@@ -26,8 +26,8 @@ async def policies(offered: FromDishka[Policies]) -> list[PolicyView]:
 async def read_policy(name: FromPath[str], offered: FromDishka[Policies]) -> CardView:
     """Get the details of a rule, of a learned policy such as `ppo` or `ppo@1`, or of `learned`.
 
-    For a learned policy: training and data, inputs and outputs, the evidence and the thresholds
-    of the promotion gate, and the command that trains it again.
+    For a learned policy: training and data, inputs and outputs, the evidence with its thresholds,
+    and the command that trains it again.
     """
     return CardView.of(policy_values(await run_in(READS, offered.card, name)))
 
