@@ -328,6 +328,12 @@ def test_only_learned_policies_without_limits_have_evidence(bench):
 # Panels of folds.
 
 
+def test_panel_that_ends_before_a_fold_is_left_out():
+    late = Fold(LAST, date(2016, 8, 1), date(2017, 8, 1))
+    left_out = prepare_fold(late, "market", judged(), MARKET.symbols)
+    assert left_out == "market: the prices end on 2016-07-08, before the fold begins."
+
+
 def test_universe_of_a_fold_has_the_assets_that_are_known_when_it_begins():
     closes = MARKET.closes.copy()
     closes[: 900 - 100, 3] = np.nan  # D begins 100 rows before the fold

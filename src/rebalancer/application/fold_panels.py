@@ -117,6 +117,8 @@ def prepare_fold(
     known = _until(prices.history, fold.last)
     if known is None:
         return f"{name}: the prices begin after {fold.last}."
+    if known.dates[-1] < np.datetime64(fold.first, "D"):
+        return f"{name}: the prices end on {known.last_date}, before the fold begins."
     unbroken = _closes_in_a_row(known.select(symbols)) >= LOOKBACK
     begins = int(np.searchsorted(known.dates, np.datetime64(fold.first, "D")))
     ready = np.flatnonzero(unbroken[begins:].sum(axis=1) >= FEWEST_ASSETS)

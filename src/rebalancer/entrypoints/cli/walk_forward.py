@@ -373,8 +373,10 @@ def _print_fold(
     )
     for refit in fold["refits"]:
         screen.print(f"{refit['policy']} is {refit['version']}, of {refit['location']}.")
-    for text in (*fold["left_out"], *fold["not_judged"]):
-        screen.print(f"Left out: {text}")
+    for text in fold["left_out"]:
+        screen.print(f"Not trained on {text}")
+    for text in fold["not_judged"]:
+        screen.print(f"Not judged on {text}")
     screen.print()
 
 
