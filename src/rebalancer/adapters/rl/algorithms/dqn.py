@@ -28,9 +28,9 @@ from rebalancer.domain.policy.network import Network
 MARGIN = 0.05
 """Least value, in weekly rewards, by which a departure must exceed no departure.
 
-About the largest deviation of the learned values of a departure (as in Laroche, Trichelair and Tachet des Combes
-2019, Safe Policy Improvement with Baseline Bootstrapping: stay with the baseline where the data do
-not show a gain).
+About the largest deviation of a departure's learned values. The baseline stays where the data do
+not show a gain, as in Laroche, Trichelair and Tachet des Combes 2019, Safe Policy Improvement with
+Baseline Bootstrapping.
 """
 
 WEEKS = 8
