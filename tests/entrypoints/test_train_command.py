@@ -17,6 +17,7 @@ from html import unescape
 import numpy as np
 import pytest
 
+from rebalancer.adapters.processes.engine import LocalProcesses
 from rebalancer.adapters.rl import regimes, trainer
 from rebalancer.adapters.rl.algorithms import dqn, find_algorithm, ppo
 from rebalancer.adapters.rl.algorithms.dqn import Dqn
@@ -341,7 +342,7 @@ def test_other_frequencies_and_late_listings_are_handled(train, write):
 def test_missing_extra_names_its_package(train, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
     with pytest.raises(Unavailable, match=r"pip install 'rebalancer\[train\]'"):
-        trainer.TorchTrainer().check()
+        trainer.TorchTrainer(LocalProcesses()).check()
     done = train("--json")
     assert (done.code, done.stdout) == (1, "")
     assert done.stderr == (

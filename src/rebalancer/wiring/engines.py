@@ -7,11 +7,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 
+from dishka import Provider, Scope, provide
+
 from rebalancer.adapters.processes.engine import LocalProcesses
 from rebalancer.application.ports.engine import Engine
 
 ENGINES = ("local", "ray")
 """Names of engines; the first is the default."""
+
+
+class EngineProvider(Provider):
+    """The engine of use cases that map tasks: processes of this machine unless another is given."""
+
+    scope = Scope.APP
+
+    def __init__(self, engine: Engine | None = None) -> None:
+        super().__init__()
+        self._engine = engine or LocalProcesses()
+
+    @provide
+    def engine(self) -> Engine:
+        return self._engine
 
 
 @contextmanager

@@ -7,6 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import attrs
+
+from rebalancer.application.ports.engine import Engine
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
@@ -20,8 +23,11 @@ _SEED = 0
 """Seed of the mixes that regimes are fitted on."""
 
 
+@attrs.frozen
 class TorchTrainer:
-    """Trains in this process and in forked worker processes."""
+    """Trains seeds in the processes of an engine."""
+
+    engine: Engine
 
     def check(self) -> None:
         for name in NEEDED:
@@ -54,7 +60,7 @@ class TorchTrainer:
             ) from None
         from rebalancer.adapters.rl.training import train
 
-        return train(panels, plan, out, **details)
+        return train(panels, plan, out, engine=self.engine, **details)
 
     def fit_regimes(self, panels: Sequence[PriceHistory]) -> RegimeModel:
         self.check()

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from importlib.metadata import version
-from multiprocessing.connection import Connection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import attrs
@@ -27,12 +27,7 @@ from rebalancer.adapters.rl.simulation import Simulation, observed_along
 from rebalancer.adapters.rl.weights import network_arrays
 from rebalancer.adapters.rl.worlds import Worlds, draw_worlds
 from rebalancer.application.atomic_files import replacing
-from rebalancer.application.worker_processes import (
-    WorkerProcess,
-    serve,
-    wait_for_any,
-    worker_processes,
-)
+from rebalancer.application.ports.engine import Engine
 from rebalancer.domain.arrays import Floats
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory
@@ -61,17 +56,25 @@ def train(
     name: str | None = None,
     progress: _Report = lambda _: None,
     drawn: Callable[[int], None] = lambda _: None,
+    engine: Engine,
 ) -> TrainedPolicy:
-    """See `Trainer.train`; the policy has the algorithm's name if ``name`` is None."""
+    """See `Trainer.train`; the policy has the algorithm's name if ``name`` is None.
+
+    The engine trains the seeds.
+    """
     pin_threads()
-    _claim_folder(out, panels, plan, regimes)
+    claim = _claim_folder(out, panels, plan, regimes)
     held_out = max(2, plan.worlds // 7)
     prices = list(panels.values())
     learning, judging = (
         draw_worlds(prices, regimes, count=count, seed=seed, inputs=plan.inputs, progress=drawn)
         for count, seed in ((plan.worlds - held_out, 1), (held_out, 2))
     )
-    results = dict(_train_all_seeds(plan, out, learning, judging, progress))
+    shared = (plan, out.resolve(), claim, learning, judging)
+    trained = engine.map(
+        _train_seed_anywhere, plan.seeds, *shared, most=plan.workers, progress=progress
+    )
+    results = {plan.seeds[index]: result for index, result in trained}
     networks = tuple(results[seed].network for seed in plan.seeds)
     lowest, highest = _trained_range(networks, learning)
     return TrainedPolicy(
@@ -121,39 +124,25 @@ class _SeedResult:
     after: float
 
 
-def _train_all_seeds(
-    plan: TrainingPlan, out: Path, learning: Worlds, judging: Worlds, progress: _Report
-) -> Iterator[tuple[int, _SeedResult]]:
-    count = min(plan.workers, len(plan.seeds))
-    if count < 2:
-        for seed in plan.seeds:
-            yield seed, _train_seed(plan, seed, out, learning, judging, progress)
-        return
-    waiting = list(plan.seeds)
-    shared = (plan, out, learning, judging)  # inherited by a fork: worlds are too large to send
-    with worker_processes(count, _serve_seeds, *shared, method="fork") as workers:
-        busy: dict[WorkerProcess, int] = {}
-        while waiting or busy:
-            for worker in workers:
-                if waiting and worker not in busy:
-                    busy[worker] = waiting.pop(0)
-                    worker.send(busy[worker])
-            for worker in wait_for_any(busy):
-                message = worker.receive()
-                if isinstance(message, CurvePoint):
-                    progress(message)
-                elif isinstance(message, Exception):
-                    raise message
-                else:
-                    yield busy.pop(worker), message
+def _train_seed_anywhere(
+    seed: int,
+    report: _Report,
+    plan: TrainingPlan,
+    out: Path,
+    claim: str,
+    learning: Worlds,
+    judging: Worlds,
+) -> _SeedResult:
+    """Train a seed in any process, also of another machine.
 
-
-def _serve_seeds(
-    parent: Connection, plan: TrainingPlan, out: Path, learning: Worlds, judging: Worlds
-) -> None:
-    """Train seeds in a worker process; send each point of a learning curve at once."""
+    Checkpoints are in the folder of the training if this machine has it, else in a temporary one.
+    """
     pin_threads()
-    serve(parent, lambda seed: _train_seed(plan, seed, out, learning, judging, parent.send))
+    stated = _claim_file(out)
+    if stated.exists() and stated.read_text().strip() == claim:
+        return _train_seed(plan, seed, out, learning, judging, report)
+    with TemporaryDirectory(prefix="rebalancer-training-") as folder:
+        return _train_seed(plan, seed, Path(folder), learning, judging, report)
 
 
 def _train_seed(
@@ -289,8 +278,12 @@ def _segments(plan: TrainingPlan) -> int:
 
 def _claim_folder(
     out: Path, panels: Mapping[str, PriceHistory], plan: TrainingPlan, regimes: RegimeModel
-) -> None:
-    """Reserve a folder; raise InvalidRequest if it holds checkpoints of another training."""
+) -> str:
+    """Reserve a folder, and return the digest of the training.
+
+    Raises:
+        InvalidRequest: the folder holds checkpoints of another training.
+    """
     inputs = attrs.asdict(plan) | {"data": {name: panel.digest for name, panel in panels.items()}}
     arrays = (regimes.start, regimes.transition, regimes.means, regimes.covariances)
     inputs["regimes"] = [array.tolist() for array in arrays]
@@ -300,7 +293,7 @@ def _claim_folder(
     for free in ("steps", "seeds", "workers"):
         del inputs[free]
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
-    claim = out / "checkpoints" / "training.sha256"
+    claim = _claim_file(out)
     if claim.exists() and claim.read_text().strip() != digest:
         raise InvalidRequest(
             f"{out} holds checkpoints of another training; choose another folder, or remove "
@@ -310,6 +303,11 @@ def _claim_folder(
         )
     claim.parent.mkdir(parents=True, exist_ok=True)
     claim.write_text(digest + "\n")
+    return digest
+
+
+def _claim_file(out: Path) -> Path:
+    return out / "checkpoints" / "training.sha256"
 
 
 def training_stages(plan: TrainingPlan) -> tuple[TrainingStage, ...]:

@@ -16,6 +16,7 @@ from rebalancer.entrypoints.cli.options import combine_options
 
 if TYPE_CHECKING:
     from rebalancer.application.ports.engine import Engine
+    from rebalancer.wiring.engines import EngineProvider
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -46,11 +47,28 @@ class EngineChoice:
         """
         return workers or (local if self.is_local else MOST_WORKERS)
 
+    def check_foreground(self, background: bool) -> None:
+        """Check that a job, which runs where its worker is, asks for no cluster.
+
+        Raises:
+            InvalidRequest: the command submits a job and names a cluster.
+        """
+        if background and not self.is_local:
+            raise InvalidRequest(
+                "--engine ray cannot be combined with --background", code="conflicting_options"
+            )
+
     def open(self) -> AbstractContextManager[Engine]:
         """Provide the engine while the block runs; see `rebalancer.wiring.engines`."""
         from rebalancer.wiring.engines import open_engine
 
         return open_engine(self.name, self.address)
+
+    def provider(self) -> EngineProvider:
+        """Open the engine until the command ends, and return what gives it to use cases."""
+        from rebalancer.wiring.engines import EngineProvider
+
+        return EngineProvider(click.get_current_context().with_resource(self.open()))
 
 
 _options = combine_options(

@@ -294,9 +294,9 @@ def stated_sources(context: click.Context) -> Sources | None:
     return found
 
 
-def open_container(where: Sources, *, check: bool = True) -> Container:
+def open_container(where: Sources, *overrides: Provider, check: bool = True) -> Container:
     """Build the container; it is closed when the command ends."""
-    return click.get_current_context().with_resource(container(where, check=check))
+    return click.get_current_context().with_resource(container(where, *overrides, check=check))
 
 
 def open_containers(
@@ -305,13 +305,16 @@ def open_containers(
     periods_per_year: float | None = None,
     *,
     layout: str | None = None,
+    overrides: Sequence[Provider] = (),
 ) -> dict[str, Container]:
     """Build a container for the prices of each panel; see `open_container`.
 
     The caller has `check_accepted_jumps` look at all panels.
     """
     return {
-        name: open_container(sources(path, assets, periods_per_year, layout=layout), check=False)
+        name: open_container(
+            sources(path, assets, periods_per_year, layout=layout), *overrides, check=False
+        )
         for name, path in panels.items()
     }
 

@@ -144,8 +144,7 @@ def batch(
             return _run_over_store(
                 request, engine, run, resume=resume, as_json=as_json, workers=workers
             )
-        if not engine.is_local:
-            raise _conflict("--engine ray cannot be combined with --background")
+        engine.check_foreground(background)
         if resume:
             raise _conflict("--resume cannot be combined with --background")
         _submit(request, as_json=as_json)

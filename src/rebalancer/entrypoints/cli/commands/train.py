@@ -23,6 +23,7 @@ from rebalancer.domain.policy.algorithms import (
     any_of,
 )
 from rebalancer.entrypoints.cli.commands.jobs import submit
+from rebalancer.entrypoints.cli.engine_options import EngineChoice, engine_options
 from rebalancer.entrypoints.cli.files import check_output, write_text
 from rebalancer.entrypoints.cli.options import (
     FILE,
@@ -92,6 +93,7 @@ _EVALUATION_ROWS = 60
     help="Fit the market-regime model to the same prices. Default: use the shipped model.",
 )
 @workers_option
+@engine_options
 @click.option("--device", default="cpu", help="Device of torch.")
 @click.option("--name", help="Name of the policy. Default: my_ALGORITHM, such as my_ppo.")
 @click.option(
@@ -125,6 +127,7 @@ def train(
     report: Path | None,
     background: bool,
     as_json: bool,
+    engine: EngineChoice,
     **plan_options: Any,
 ) -> None:
     """Train a learned policy, and add it to the catalogue as a new version.
@@ -143,6 +146,7 @@ def train(
       rebalancer train --algorithm dqn --prices etfs.csv stocks.csv --until 2015-12-31
       rebalancer train --prices etfs.csv --worlds 3000 --warm-start 120 --steps 524288 \\
         --seeds 5 --name etf_ppo
+      rebalancer train --seeds 5 --engine ray --address 10.0.0.1:6379
     """
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.ports.reports import Renderer
@@ -151,11 +155,12 @@ def train(
     from rebalancer.domain.backtest.selection import RULES
     from rebalancer.domain.policy.training import TrainingPlan, check_name
 
+    engine.check_foreground(background)
     files = prices + more
     plan = TrainingPlan(
         algorithm,
         seeds=tuple(range(seeds)),
-        workers=min(workers or settings().cores, seeds),
+        workers=min(engine.most(workers, settings().cores), seeds),
         **plan_options,
     )
     name = f"my_{algorithm}" if name is None else name
@@ -165,7 +170,7 @@ def train(
     if not files and sources().prices == "sample" and until is None:
         until = SAMPLE_UNTIL
     panels = price_panels(files)
-    wired = open_containers(panels, layout=layout)
+    wired = open_containers(panels, layout=layout, overrides=[engine.provider()])
     check_accepted_jumps(wired.values())
     for panel, source in wired.items():
         report_reading(source, panel)
