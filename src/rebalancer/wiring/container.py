@@ -73,6 +73,7 @@ from rebalancer.domain.backtest.result import Backtest
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.jobs.job import Job
 from rebalancer.domain.money import Currency
+from rebalancer.wiring.engines import EngineProvider
 from rebalancer.wiring.mail import MailProvider
 from rebalancer.wiring.market import (
     MarketProvider,
@@ -345,7 +346,7 @@ def _providers(sources: Sources) -> tuple[Provider, ...]:
         *(MarketProvider, PolicyProvider, ReportProvider, StatementProvider, EnvironmentProvider),
         *(DatabaseProvider, DocumentProvider, SecurityProvider, RedisProvider),
         *(JobProvider, MailProvider, NoticeProvider, UseCaseProvider, RemoteProvidersProvider),
-        *(QuoteProvider, TelemetryProvider),
+        *(QuoteProvider, TelemetryProvider, EngineProvider),
     )
     if sources.stored:
         parts += (StoredPricesProvider,)
