@@ -51,5 +51,11 @@ STAGES = {
             limit=25 * 60,
             needs=(root, network_namespaces, apt),
         ),
+        Stage(
+            "ray",
+            shows="batches on two nodes of a Ray cluster",
+            command=_module("ray_cluster"),
+            limit=15 * 60,
+        ),
     )
 }
