@@ -1,7 +1,7 @@
 """Measure inserts and reads of the proposals table as it grows, in one table and by month.
 
-``python -m benchmarks.proposals_at_scale --rows 10000000`` needs 30 GB of disk and takes about half
-an hour on two cores; figures are printed at each size. Documents are those of real proposals; ids
+``python -m benchmarks.proposals_at_scale --rows 10000000`` needs 90 GB of disk and some hours on
+two cores; figures are printed at each size. Documents are those of real proposals; ids
 of owners and portfolios are made up, with ten portfolios an owner and a proposal a month.
 """
 
@@ -196,7 +196,6 @@ def _prepare(connection: psycopg.Connection[Any]) -> None:
     connection.execute("SET session_replication_role = replica")  # no trigger of a foreign key
     connection.execute("SET synchronous_commit = off")
     connection.execute("ALTER SYSTEM SET max_wal_size = '4GB'")
-    connection.execute("ALTER SYSTEM SET default_toast_compression = 'lz4'")
     connection.execute("SELECT pg_reload_conf()")
     connection.execute(_BY_MONTH)
     for number in range(MONTHS):

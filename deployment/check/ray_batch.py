@@ -106,10 +106,16 @@ class Book:
             raise RuntimeError(f"{rows} proposals of {distinct} portfolios, {failed} failures")
         return run
 
-    def seconds(self, run: str) -> float:
-        """Return the seconds from the begin to the end of a run."""
-        found = "SELECT extract(epoch FROM finished - started) FROM batch_runs WHERE id = %s"
-        return float(self.query(found, run)[0])
+    def time(self, process: subprocess.Popen[str]) -> float:
+        """Return the seconds from the begin to the end of the run that a command begins."""
+        found = "SELECT count(*), count(finished) FROM batch_runs"
+        runs, _ = self.query(found)
+        while process.poll() is None and self.query(found)[0] == runs:
+            time.sleep(0.02)
+        begin = time.monotonic()
+        while process.poll() is None and self.query(found)[1] == runs:
+            time.sleep(0.02)
+        return time.monotonic() - begin
 
 
 def main() -> int:
@@ -163,10 +169,10 @@ def check_results_and_speed(book: Book, ray: tuple[str, ...]) -> None:
     runs: dict[str, str] = {}
     for name, options in 2 * [("local", ("--workers", "3")), ("ray", ray)]:
         begin = time.monotonic()
-        result = book.finish(book.batch(*options))
+        process = book.batch(*options)
+        spent[name].append(book.time(process))
+        runs[name] = book.check_once(book.finish(process))
         whole = time.monotonic() - begin
-        runs[name] = book.check_once(result)
-        spent[name].append(book.seconds(runs[name]))
         print(f"{name}: {spent[name][-1]:.1f} s, with start and end {whole:.1f} s", flush=True)
     same = book.query(SAME_PROPOSALS, runs["local"], runs["ray"])[0]
     rows = book.query("SELECT count(*) FROM proposals WHERE run = %s", runs["local"])[0]

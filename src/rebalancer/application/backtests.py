@@ -15,7 +15,9 @@ from rebalancer.application.history_provider import NoDetails
 from rebalancer.application.idempotency import fingerprint
 from rebalancer.application.job_worker import Progress
 from rebalancer.application.jobs import SubmitJob
+from rebalancer.application.policy_tasks import backtest_policies
 from rebalancer.application.ports.clock import Clock
+from rebalancer.application.ports.engine import Engine
 from rebalancer.application.ports.market import InstrumentSource, PriceDetails, PriceSource
 from rebalancer.application.ports.policies import Policies
 from rebalancer.application.ports.reports import Reports
@@ -23,7 +25,7 @@ from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.reporting.backtest import backtest_document
 from rebalancer.application.reporting.report import BACKTEST, Report
 from rebalancer.domain.arrays import Floats
-from rebalancer.domain.backtest.engine import DEFAULT_CAPITAL, BacktestSettings, compare_policies
+from rebalancer.domain.backtest.engine import DEFAULT_CAPITAL, BacktestSettings
 from rebalancer.domain.backtest.group_targets import GroupTargets, depends_on_holdings
 from rebalancer.domain.backtest.result import Backtest
 from rebalancer.domain.backtest.universe import Unlisted, cash_cautions
@@ -187,8 +189,9 @@ class RunBacktest:
         *,
         cautions: Sequence[Caution] = (),
         progress: Callable[[str], None] = lambda _: None,
+        engine: Engine | None = None,
     ) -> Backtest:
-        """Simulate every policy of a request.
+        """Simulate every policy of a request, on an engine or in this process.
 
         ``progress`` receives the name of each policy when its result is ready.
 
@@ -199,17 +202,18 @@ class RunBacktest:
         """
         policies = [self.policies.policy(name) for name in request.policies]
         settings = self.settings(request)
-        return compare_policies(
+        return backtest_policies(
             policies,
             settings,
-            cautions=(
+            (
                 *cautions,
                 *request.cautions,
                 *settings.cautions,
                 *_check_cash(settings.risk_free[settings.first + 1 :], request.risk_free),
                 *settings.window.policy_cautions(policies),
             ),
-            progress=progress,
+            engine,
+            progress,
         )
 
     def settings(self, request: BacktestRequest) -> BacktestSettings:

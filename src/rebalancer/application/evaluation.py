@@ -10,7 +10,9 @@ import attrs
 import numpy as np
 
 from rebalancer.application.panels import Panel, cash_returns
+from rebalancer.application.policy_tasks import PanelTask, evaluate_panels
 from rebalancer.application.ports.clock import Ids
+from rebalancer.application.ports.engine import Engine
 from rebalancer.application.ports.policies import Policies
 from rebalancer.application.ports.reports import Reports
 from rebalancer.application.ports.trials import Trial, Trials
@@ -25,7 +27,6 @@ from rebalancer.domain.arrays import Dates, Floats
 from rebalancer.domain.backtest.engine import BacktestSettings
 from rebalancer.domain.backtest.evaluation import (
     PanelEvaluation,
-    evaluate,
 )
 from rebalancer.domain.backtest.findings import Findings, conclude
 from rebalancer.domain.backtest.selection import RULES, RuleChoice, choose_best_rule
@@ -55,6 +56,7 @@ class EvaluatePolicies:
         trials: int | None = None,
         cautions: Sequence[Caution] = (),
         progress: Callable[[str], None] = lambda _: None,
+        engine: Engine | None = None,
     ) -> tuple[Findings, Trial]:
         """Evaluate the policies of a request, with cash at 0 and at the requested return.
 
@@ -68,6 +70,7 @@ class EvaluatePolicies:
             cautions: Limitations that a reader must know.
             progress: Receives the name of each policy after each of its judgements, and of each
                 rule after each training panel.
+            engine: Where each policy is evaluated on each panel; None: in this process.
 
         Returns:
             The findings, and this run as a trial to record.
@@ -99,18 +102,18 @@ class EvaluatePolicies:
         choice = None
         if training_settings:
             choice = choose_best_rule(list(training_settings.values()), progress=progress)
-        evaluations = {
-            name: evaluate(
+        tasks = {
+            name: PanelTask(
                 policies,
                 settings[name],
                 cash_returns(panel.request.risk_free, settings[name]),
                 against=others,
                 chosen_rule=None if choice is None else choice.rule,
                 trials=count,
-                progress=progress,
             )
             for name, panel in panels.items()
         }
+        evaluations = evaluate_panels(tasks, engine, progress)
         findings = conclude(
             evaluations,
             self.thresholds,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -63,6 +63,15 @@ class EngineChoice:
         from rebalancer.wiring.engines import open_engine
 
         return open_engine(self.name, self.address)
+
+    @contextmanager
+    def remote(self) -> Iterator[Engine | None]:
+        """Provide the engine of a cluster while the block runs; None: this process is enough."""
+        if self.is_local:
+            yield None
+            return
+        with self.open() as engine:
+            yield engine
 
     def provider(self) -> EngineProvider:
         """Open the engine until the command ends, and return what gives it to use cases."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rebalancer.entrypoints.cli.engine_options import EngineChoice, engine_options
 from rebalancer.entrypoints.cli.files import check_output, read_any_targets, write_text
 from rebalancer.entrypoints.cli.options import (
     SymbolText,
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
 )
 @currency_option
 @simulation_options
+@engine_options
 @report_option
 @json_option
 def backtest(
@@ -84,6 +86,7 @@ def backtest(
     risk_free: str | None,
     report: Path | None,
     as_json: bool,
+    engine: EngineChoice,
     **terms: Any,
 ) -> None:
     """Compare policies on past prices, net of costs.
@@ -116,8 +119,10 @@ def backtest(
         **terms,
     )
     report_reading(wired)
-    with progress("backtesting", len(request.policies)) as advance:
-        done = wired.get(RunBacktest)(request, cautions=where.cautions, progress=advance)
+    with engine.remote() as cluster, progress("backtesting", len(request.policies)) as advance:
+        done = wired.get(RunBacktest)(
+            request, cautions=where.cautions, progress=advance, engine=cluster
+        )
     if as_json:
         print_json(_comparison_document(done, request), ensure_ascii=True, allow_nan=False)
     else:

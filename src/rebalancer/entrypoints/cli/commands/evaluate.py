@@ -13,6 +13,7 @@ import click
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.trials import Trials
 from rebalancer.domain.errors import InvalidRequest, Unavailable
+from rebalancer.entrypoints.cli.engine_options import EngineChoice, engine_options
 from rebalancer.entrypoints.cli.files import check_output, read_targets, write_text
 from rebalancer.entrypoints.cli.options import (
     FILE,
@@ -116,6 +117,7 @@ _MOST_TRIALS = 1_000_000_000
     "full results as reports in the store.",
 )
 @walk_forward_options
+@engine_options
 @report_option
 @json_option
 def evaluate(
@@ -136,6 +138,7 @@ def evaluate(
     report: Path | None,
     as_json: bool,
     walk: WalkForwardOptions | None,
+    engine: EngineChoice,
     **terms: Any,
 ) -> None:
     """Evaluate whether the gain of a policy over simple baselines is real.
@@ -188,7 +191,9 @@ def evaluate(
         report_reading(parts, name)
     if walk is not None:
         given = {"against": against, "targets": targets_file, "from": terms["first"]}
-        check_other_options(given | {"chosen-until": chosen_until})
+        elsewhere = None if engine.is_local else engine.name
+        given |= {"chosen-until": chosen_until, "engine": elsewhere}
+        check_other_options(given)
         run_walk_forward(
             walk,
             request,
@@ -206,7 +211,10 @@ def evaluate(
         return
     asked, training = _build_panels(request, wired, learnt, risk_free, chosen_until)
     parts = next(iter(wired.values()))
-    with progress("evaluating", count_steps(asked, training)) as advance:
+    with (
+        engine.remote() as cluster,
+        progress("evaluating", count_steps(asked, training)) as advance,
+    ):
         findings, trial = parts.get(EvaluatePolicies)(
             asked,
             now=parts.get(Clock)(),
@@ -215,6 +223,7 @@ def evaluate(
             trials=trials,
             cautions=() if files else sources(None, assets).cautions,
             progress=advance,
+            engine=cluster,
         )
     if as_json:
         from rebalancer.application.reporting.evaluation import evaluation_document
