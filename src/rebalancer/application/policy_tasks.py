@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import attrs
+import numpy as np
 
 from rebalancer.application.ports.engine import Engine
 from rebalancer.domain.backtest.engine import BacktestSettings, compare_policies
@@ -59,7 +60,10 @@ def evaluate_panels(
     if engine is None:
         return {name: one.evaluate(one.policies, progress) for name, one in panels.items()}
     tasks = [(name, at) for name, one in panels.items() for at in range(len(one.policies))]
-    mapped = engine.map(_evaluate_policy, tasks, panels, most=MOST_TASKS, progress=progress)
+    sent = {
+        name: attrs.evolve(one, settings=_keep_layout(one.settings)) for name, one in panels.items()
+    }
+    mapped = engine.map(_evaluate_policy, tasks, sent, most=MOST_TASKS, progress=progress)
     found = {tasks[index]: result for index, result in mapped}
     return {
         name: attrs.evolve(
@@ -85,11 +89,24 @@ def backtest_policies(
     """
     if engine is None or len(policies) < 2:
         return compare_policies(policies, settings, cautions=cautions, progress=progress)
-    shared = (settings, cautions)
+    shared = (_keep_layout(settings), cautions)
     mapped = engine.map(_backtest_policy, policies, *shared, most=MOST_TASKS, progress=progress)
     found = dict(mapped)
     results = tuple(found[at].results[0] for at in range(len(policies)))
     return attrs.evolve(found[0], results=results)
+
+
+def _keep_layout(settings: BacktestSettings) -> BacktestSettings:
+    """Return settings whose prices are stored as they are after pickling.
+
+    Pickling a part of an array changes its order in memory, and with it the order and the last
+    digit of sums.
+    """
+    prices = settings.prices
+    if prices.closes.strides[0] > prices.closes.strides[1]:
+        return settings
+    stored = attrs.evolve(prices, closes=np.asfortranarray(prices.closes))
+    return attrs.evolve(settings, prices=stored)
 
 
 def _evaluate_policy(
