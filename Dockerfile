@@ -69,7 +69,7 @@ ENV PATH=/opt/rebalancer/bin:$PATH \
 USER 10001:10001
 WORKDIR /var/lib/rebalancer
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
     CMD ["python", "-c", "import os, ssl, urllib.request as web; web.urlopen('http' + 's' * bool(os.environ.get('REBALANCER_TLS_CERTIFICATE')) + '://127.0.0.1:' + os.environ['REBALANCER_PORT'] + '/health/live', timeout=4, context=ssl._create_unverified_context())"]
 ENTRYPOINT ["rebalancer"]
 CMD ["serve"]
