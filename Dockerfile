@@ -5,7 +5,7 @@
 ARG PYTHON_IMAGE=python:3.12-slim
 
 # Wheels that replace ordinary builds: `--build-context wheels=FOLDER` with the build of torch in
-# requirements-cpu.lock avoids several GB of libraries for graphics cards.
+# requirements-cpu.lock, for Python 3.11, avoids several GB of libraries for graphics cards.
 FROM scratch AS wheels
 
 FROM ${PYTHON_IMAGE} AS build
