@@ -238,7 +238,8 @@ def restore(project: Project, account: Account) -> None:
     with (project.folder / "book.jsonl").open("w", encoding="utf-8") as book:
         for number in range(PORTFOLIOS):
             targets = {"KO": 0.5, "PG": 0.3}
-            line = {"id": f"p{number}", "name": f"P{number}", "targets": targets, "cash": "10000"}
+            name = f"P{number}"
+            line = {"id": name, "name": name, "targets": targets, "holdings": {}, "cash": "10000"}
             book.write(json.dumps(line) + "\n")
     project.command("portfolio", "import", "/drills/book.jsonl", "--owner=ada@example.org")
     ledger = account.ledger()
