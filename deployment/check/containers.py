@@ -115,6 +115,8 @@ def main() -> int:
     lint()
     tools = engine.unpack(cache)
     base = base_image(tools, cache)
+    for left in cache.glob("run-*"):  # by a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
     work = Path(tempfile.mkdtemp(prefix="run-", dir=cache))
     try:
         with engine.running(tools, work / "data", isolated=False) as docker:

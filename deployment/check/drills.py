@@ -40,7 +40,7 @@ PATIENCE = 120
 STOP_LIMIT = 5
 """Seconds in which all services must have stopped."""
 
-PORTFOLIOS = 20_000
+PORTFOLIOS = 5_000
 """Portfolios in the backup that is restored."""
 
 

@@ -38,6 +38,9 @@ PACKAGES = {
 START_LIMIT = 60
 """Seconds until the engine must answer."""
 
+STOP_LIMIT = 15
+"""Seconds that the engine and its containers have to stop in order; then they are killed."""
+
 
 @attrs.frozen
 class Engine:
@@ -172,7 +175,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     if (child := _child(process)) is not None:
         os.kill(child, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(40)
+            process.wait(STOP_LIMIT)
     process.kill()
     process.wait()
 

@@ -7,23 +7,32 @@ from typing import Any
 
 import pymongo
 
-SERVER = ["secantusd-py", "--port", "27017", "--storage-path", "/data/db", "--host"]
+SERVER = ["secantusd-py", "--storage-path", "/data/db"]
 NAME = os.environ["MONGO_INITDB_ROOT_USERNAME"]
 PASSWORD = os.environ["MONGO_INITDB_ROOT_PASSWORD"]
-URL = "mongodb://127.0.0.1/?directConnection=true"
 
 if sys.argv[1:] == ["check"]:
     with pymongo.MongoClient[Any](
-        URL, username=NAME, password=PASSWORD, serverSelectionTimeoutMS=3000
+        "mongodb://127.0.0.1:27017/?directConnection=true",
+        username=NAME,
+        password=PASSWORD,
+        serverSelectionTimeoutMS=3000,
     ) as client:
         raise SystemExit(not client.admin.command("hello")["isWritablePrimary"])
 
-first = subprocess.Popen([*SERVER, "127.0.0.1"])
-with pymongo.MongoClient[Any](URL, serverSelectionTimeoutMS=20000) as client:
+# On another port, so that the health check fails until the server has its user.
+first = subprocess.Popen([*SERVER, "--host", "127.0.0.1", "--port", "27018"])
+with pymongo.MongoClient[Any](
+    "mongodb://127.0.0.1:27018/?directConnection=true", serverSelectionTimeoutMS=20000
+) as client:
     try:
         client.admin.command("createUser", NAME, pwd=PASSWORD, roles=["root"])
     except pymongo.errors.OperationFailure as error:
         print(error)  # it exists after a restart
 first.terminate()
-first.wait()
-os.execvp(SERVER[0], [*SERVER, "0.0.0.0", "--auth"])
+try:
+    first.wait(10)
+except subprocess.TimeoutExpired:
+    first.kill()
+    first.wait()
+os.execvp(SERVER[0], [*SERVER, "--host", "0.0.0.0", "--port", "27017", "--auth"])
