@@ -33,6 +33,7 @@ SUBJECTS = (
     "streams",
     "projection",
     "attacks",
+    "telemetry",
     "app",
 )
 

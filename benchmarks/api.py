@@ -36,7 +36,7 @@ def figures() -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         database = Path(folder) / "bench.db"
         with _ours(f"sqlite:///{database}") as port:
-            token, ids = _filled(port)
+            token, ids = filled(port)
             asks = [_predict(token, name) for name in ids]
             alone = load(port, asks, clients=1, seconds=2.0, wanted=201)
             predict = load(port, asks, clients=CLIENTS, seconds=SECONDS, wanted=201)
@@ -98,7 +98,7 @@ def _sound(*loads: Load) -> None:
             raise RuntimeError(f"{one.errors} responses had an unexpected status")
 
 
-def _filled(port: int) -> tuple[str, list[str]]:
+def filled(port: int) -> tuple[str, list[str]]:
     """Register a user with portfolios; return the access token and their ids."""
     who = {"email": "bench@example.org", "password": PASSWORD}
     _call(port, "POST", "/api/users/register", who)
@@ -130,7 +130,7 @@ def _call(port: int, method: str, path: str, body: Any, token: str = "") -> Any:
 
 @contextmanager
 def _ours(url: str) -> Iterator[int]:
-    port = _free_port()
+    port = free_port()
     arguments = [*command(), "serve", "--upgrade", "--port", str(port), "--workers", str(WORKERS)]
     settings = {
         "REBALANCER_DATABASE_URL": url,
@@ -141,24 +141,24 @@ def _ours(url: str) -> Iterator[int]:
         "REBALANCER_MOST_PROPOSALS_A_DAY": "0",
         "REBALANCER_MOST_MEGABYTES_A_DAY": "0",
     }
-    with _serving(arguments, port, "/health/ready", settings):
+    with serving(arguments, port, "/health/ready", settings):
         yield port
 
 
 @contextmanager
 def _bare(database: Path, which: str) -> Iterator[int]:
-    port = _free_port()
+    port = free_port()
     arguments = [sys.executable, "-m", "granian", "--interface", "asgi", "--factory"]
     arguments += ["--port", str(port), "--workers", str(WORKERS), "--no-ws"]
     arguments += [f"benchmarks.bare:{which}"]
-    with _serving(arguments, port, "/none", {"BARE_DATABASE": str(database)}):
+    with serving(arguments, port, "/none", {"BARE_DATABASE": str(database)}):
         yield port
 
 
 @contextmanager
-def _serving(
+def serving(
     arguments: list[str], port: int, path: str, settings: dict[str, str]
-) -> Iterator[None]:
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server for the duration of the block."""
     with subprocess.Popen(
         arguments,
@@ -168,7 +168,7 @@ def _serving(
     ) as process:
         try:
             _wait(process, arguments[0], port, path)
-            yield
+            yield process
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=30)
@@ -189,7 +189,7 @@ def _wait(process: subprocess.Popen[bytes], program: str, port: int, path: str) 
     raise RuntimeError("the server did not answer within a minute")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

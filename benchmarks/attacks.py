@@ -16,7 +16,7 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks.api import PASSWORD, _call, _free_port, _serving
+from benchmarks.api import PASSWORD, _call, free_port, serving
 from benchmarks.figures import Figure
 from benchmarks.load import request
 from benchmarks.processes import command
@@ -48,7 +48,7 @@ class Case:
 def figures() -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         database = Path(folder) / "bench.db"
-        port = _free_port()
+        port = free_port()
         arguments = [*command(), "serve", "--upgrade", "--port", str(port)]
         settings = {
             "REBALANCER_DATABASE_URL": f"sqlite:///{database}",
@@ -56,7 +56,7 @@ def figures() -> Iterator[Figure]:
             "REBALANCER_RATE_LIMIT": "0",  # which would refuse most of an attack
             "REBALANCER_LOGIN_LIMIT": "0",
         }
-        with _serving(arguments, port, "/health/ready", settings):
+        with serving(arguments, port, "/health/ready", settings):
             account = {"email": "bench@example.org", "password": PASSWORD}
             _call(port, "POST", "/api/users/register", account)
             token = _call(port, "POST", "/api/users/login", account)["access_token"]

@@ -49,7 +49,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         """Store data in ``folder``; `start` starts the server."""
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -279,7 +279,7 @@ def serving(kind: type[Server], environment: Mapping[str, str] = os.environ) -> 
         yield server.url
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -57,5 +57,12 @@ STAGES = {
             command=_module("ray_cluster"),
             limit=15 * 60,
         ),
+        Stage(
+            "observability",
+            shows="metrics, alerts, dashboard and traces of two server processes and a worker",
+            command=_module("observability"),
+            limit=600,
+            needs=(apt,),
+        ),
     )
 }

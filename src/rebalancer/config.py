@@ -31,6 +31,9 @@ PREFIX = "REBALANCER_"
 FILE_SUFFIX = "_FILE"
 """End of a variable that names a file with a secret."""
 
+OTLP_VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
+"""Variable of the OpenTelemetry specification that names the collector."""
+
 MOST_WORKERS = 256
 SHORTEST_KEY = 32
 FEWEST_CHARACTERS = 8
@@ -312,6 +315,9 @@ class Settings:
         log_level: Lowest level that is logged: debug, info, warning or error.
         metrics_port: Port on which a server or a worker answers with its metrics, at ``host``; 0:
             any free port; None: there are no metrics.
+        otlp_endpoint: Collector of traces in OpenTelemetry's protocol over HTTP; None: the
+            standard variable OTEL_EXPORTER_OTLP_ENDPOINT names it, or there are no traces.
+        trace_ratio: Share of the requests whose traces are recorded, 0 to 1.
         policies: Folder of the operator's learned policies; None: ``policies``.
         trials: Log of training and evaluation runs; None: ``docs/trials.jsonl`` if it exists.
         cache: Folder of prices that the processes of a host share; None: see `cache_folder`.
@@ -423,6 +429,10 @@ class Settings:
     audit_address_days: int = _setting(90, _integer(1, 36_500))
     log_level: str = _setting("info", _choice("debug", "info", "warning", "error"))
     metrics_port: int | None = _setting(None, _integer(0, 65_535))
+    otlp_endpoint: str | None = _setting(
+        None, _matching(_PUBLIC, "an address such as http://localhost:4318")
+    )
+    trace_ratio: float = _setting(0.01, _number(0.0, 1.0))
     policies: Path | None = _setting(None, Path)
     trials: Path | None = _setting(None, Path)
     cache: Path | None = _setting(None, Path)
@@ -483,6 +493,8 @@ class Settings:
                     given[field.name] = field.metadata.get("read", str)(value)
                 except InvalidRequest as error:
                     raise InvalidRequest(error.message, field=variable, code=error.code) from None
+        if standard := environment.get(OTLP_VARIABLE, "").strip():
+            given.setdefault("otlp_endpoint", standard)
         return cls(**given)
 
     @property

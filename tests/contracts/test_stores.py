@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rebalancer.domain.errors import Conflict, NotFound, Unavailable
+from rebalancer.domain.jobs.backlog import Backlog
 from rebalancer.domain.jobs.batch_run import ChunkDone, ChunksHeld, RunExists
 from rebalancer.domain.jobs.job import JobChanged, JobState
 from rebalancer.domain.market.asset_classes import AssetClass
@@ -971,6 +972,30 @@ def test_overdue_and_running_jobs_are_listed_oldest_first(work, ada):
             assert all(job.state is JobState.RUNNING for job in none)
 
 
+def test_backlog_counts_due_and_running_jobs_by_kind(work, ada):
+    eve = stored_user(work)
+    with work.read() as tx:
+        assert tx.jobs.backlog(NOW) == Backlog({}, {}, None)
+    jobs = [
+        a_job(owner=ada.id, due=NOW - HOUR),
+        a_job(owner=eve.id, due=NOW - 2 * HOUR),
+        a_job(owner=None, kind="train", due=NOW),
+        a_job(owner=ada.id, due=NOW + HOUR),
+        a_job(owner=eve.id, state=JobState.RUNNING, attempts=1, due=NOW - 9 * HOUR),
+        *(
+            a_job(owner=ada.id, state=state, due=NOW - 9 * HOUR, finished=NOW)
+            for state in JobState
+            if state.is_final
+        ),
+    ]
+    with work.begin() as tx:
+        for job in jobs:
+            tx.jobs.add(job)
+    with work.read() as tx:
+        kind = jobs[0].kind
+        assert tx.jobs.backlog(NOW) == Backlog({kind: 2, "train": 1}, {kind: 1}, NOW - 2 * HOUR)
+
+
 def test_jobs_come_page_by_page_the_latest_first(work, ada):
     eve = stored_user(work)
     made = [
@@ -1056,6 +1081,7 @@ def test_jobs_are_read_as_written(
         progress=progress,
         created=created,
         due=due,
+        trace=None if error is None else f"00-{'a' * 32}-{'b' * 16}-01",
         last_heartbeat=last_heartbeat,
         finished=finished,
         attempts=attempts,
@@ -1221,6 +1247,17 @@ def test_latest_unfinished_run_is_found(work):
         tx.runs.add(a_run(started=NOW + 9 * HOUR, finished=NOW + 10 * HOUR), [])
         tx.runs.add(a_run(started=NOW + 9 * HOUR, terms="u" * 64), [])
         assert tx.runs.find_unfinished("t" * 64).id == runs[1].id
+
+
+def test_latest_run_is_the_one_that_started_last(work):
+    with work.read() as tx:
+        assert tx.runs.latest() is None
+    runs = [a_run(started=NOW + n * HOUR, finished=NOW + 5 * HOUR) for n in (1, 3, 2)]
+    with work.begin() as tx:
+        for run in runs:
+            tx.runs.add(run, [])
+    with work.read() as tx:
+        assert tx.runs.latest() == attrs.evolve(runs[1], chunks=1)
 
 
 def test_failures_of_a_run_are_listed_by_portfolio(work, ada):

@@ -21,13 +21,16 @@ from rebalancer.application.alerts import own_band
 from rebalancer.application.automatic_proposals import LeaseLost, RunAutomation, market_of
 from rebalancer.application.corporate_actions import BookActions
 from rebalancer.application.histories import ReadHistories
+from rebalancer.application.metrics import ALERTS
 from rebalancer.application.notices import raise_notice
 from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.application.ports.market import Calendars, InstrumentSource, PriceSource
 from rebalancer.application.ports.store import Transaction, UnitOfWork
+from rebalancer.application.ports.telemetry import Metrics
 from rebalancer.application.quotes import ReadQuotes
 from rebalancer.application.rebalance import newest_close
 from rebalancer.application.synchronize import DELAY
+from rebalancer.application.telemetry import NO_METRICS
 from rebalancer.application.watched_books import (
     QuoteState,
     Watched,
@@ -115,6 +118,7 @@ class EvaluateAlerts:
     ids: Ids
     instruments: InstrumentSource
     limits: QuoteLimits = DEFAULT_LIMITS
+    metrics: Metrics = NO_METRICS
 
     def __call__(
         self,
@@ -165,6 +169,8 @@ class EvaluateAlerts:
         stored = self._store(found, worker)
         proposals = 0
         for one in stored:
+            for began in one.evaluated.began:
+                self.metrics.add(ALERTS, began.kind.value)
             if one.record.progress.is_open:
                 proposals += 1
                 self._automate(one.record, worker)

@@ -13,10 +13,14 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.application.metrics import JOB_ATTEMPTS, JOB_SECONDS
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.jobs import JobRunner
 from rebalancer.application.ports.store import Transaction, UnitOfWork
+from rebalancer.application.ports.telemetry import Metrics, SpanKind, Tracer
 from rebalancer.application.resilience import retry_while_unavailable
+from rebalancer.application.telemetry import NO_METRICS, NO_TRACER
+from rebalancer.application.trace_context import following
 from rebalancer.domain.errors import NotFound, RebalancerError, Unavailable
 from rebalancer.domain.jobs.job import LONGEST_PAUSE, Job, JobChanged, JobState
 
@@ -47,6 +51,9 @@ class Handler(Protocol):
 
 Handlers = NewType("Handlers", Mapping[str, Handler])
 """Handlers by kind of job."""
+
+JobKinds = NewType("JobKinds", tuple[str, ...])
+"""Kinds of jobs that this version runs."""
 
 
 class JobExecutor(Protocol):
@@ -104,6 +111,7 @@ class ClaimJob:
     clock: Clock
     settings: JobSettings
     executor: JobExecutor
+    metrics: Metrics = NO_METRICS
 
     def __call__(self, id: UUID) -> Job | None:
         """Run a job for one delivery; return a job that must be delivered again.
@@ -177,11 +185,19 @@ class RunJob:
     settings: JobSettings = JobSettings()
     should_stop: Callable[[], bool] = lambda: False
     exit_process: Callable[[], None] | None = None
+    metrics: Metrics = NO_METRICS
+    tracer: Tracer = NO_TRACER
 
     def __call__(self, job: Job) -> None:
-        """Run the job; store its result or its error."""
+        """Run the job in the trace of the request that submitted it; store its result or error."""
         attempt = _Attempt(self, job)
-        with attempt.monitored():
+        with (
+            following(job.trace),
+            self.tracer.span(f"job {job.kind}", SpanKind.CONSUMER) as span,
+            attempt.monitored(),
+        ):
+            span.note("rebalancer.job", str(job.id))
+            span.note("rebalancer.attempt", job.attempts)
             attempt.store(self._outcome(job, attempt))
 
     def _outcome(self, job: Job, attempt: _Attempt) -> Transition | None:
@@ -304,6 +320,7 @@ class RecoverJobs:
     clock: Clock
     settings: JobSettings
     monotonic: Callable[[], float] = time.monotonic
+    metrics: Metrics = NO_METRICS
     _last_seen: dict[UUID, tuple[Heartbeat, float]] = attrs.field(
         factory=dict, init=False, eq=False, repr=False
     )
@@ -366,6 +383,7 @@ class RecoverJobs:
                 return []
             job = _failing(WORKER_DIED, job, self.settings)(job, now)
             tx.jobs.save(job)
+        _measure_attempt(self.metrics, job, now)
         log.warning(
             "the worker of job %s lost its heartbeat; the job is %s (attempt %d of %d)",
             *(job.id, job.state, job.attempts, self.settings.attempts),
@@ -381,6 +399,13 @@ def _heartbeat_of(job: Job) -> Heartbeat:
     return job.state, job.attempts, job.last_heartbeat
 
 
+def _measure_attempt(metrics: Metrics, job: Job, now: datetime) -> None:
+    """Count an attempt that has ended, and the time that it took."""
+    metrics.add(JOB_ATTEMPTS, job.kind, job.state.value)
+    if job.started is not None:
+        metrics.observe(JOB_SECONDS, max((now - job.started).total_seconds(), 0.0), job.kind)
+
+
 def _failing(why: str, job: Job, settings: JobSettings) -> Transition:
     """Return the transition of a failed attempt."""
     return lambda stored, now: stored.fail_attempt(
@@ -392,11 +417,14 @@ def _store(rules: ClaimJob | RunJob, job: Job, transition: Transition) -> bool:
     """Store a transition, unless another worker has the job; return whether it was stored."""
 
     def store() -> bool:
+        now = rules.clock()
         try:
             with rules.work.begin() as tx:
-                tx.jobs.save(transition(tx.jobs.get(job.id), rules.clock()))
+                ended = transition(tx.jobs.get(job.id), now)
+                tx.jobs.save(ended)
         except (JobChanged, NotFound):
             return False
+        _measure_attempt(rules.metrics, ended, now)
         return True
 
     return retry_while_unavailable(store, timeout=rules.settings.store_timeout)

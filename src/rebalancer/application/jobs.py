@@ -14,6 +14,7 @@ from rebalancer.application.idempotency import ClientRequest, find_earlier_resul
 from rebalancer.application.ports.jobs import JobRunner
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.application.quotas import DEFAULT_QUOTAS, Quotas
+from rebalancer.application.trace_context import traceparent
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.job import Job, JobState
@@ -34,7 +35,7 @@ class SubmitJob:
         now: datetime,
         existing: Callable[[Transaction], Job | None] = lambda _: None,
     ) -> Job:
-        """Return the stored job.
+        """Return the stored job, which continues the current trace.
 
         Args:
             job: New job.
@@ -46,6 +47,7 @@ class SubmitJob:
         Raises:
             Unavailable: the queue is full or does not answer; the job has failed.
         """
+        job = attrs.evolve(job, trace=traceparent())
         with self.work.begin() as tx:
             before = existing(tx)
             if before is None:

@@ -14,12 +14,15 @@ from rebalancer.application.corporate_actions import BookActions
 from rebalancer.application.gains import DayRates
 from rebalancer.application.idempotency import ClientRequest
 from rebalancer.application.live_prices import NO_LIVE_PRICES, LivePriceSource
+from rebalancer.application.metrics import PROPOSALS, REQUESTED
 from rebalancer.application.not_found import NOT_FOUND
 from rebalancer.application.planned_flows import expected_flows
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.policies import Policies
 from rebalancer.application.ports.store import Transaction, UnitOfWork
+from rebalancer.application.ports.telemetry import Metrics
 from rebalancer.application.quotas import DEFAULT_QUOTAS, QuotaReached, Quotas
+from rebalancer.application.telemetry import NO_METRICS
 from rebalancer.domain.accounts.shares import Right
 from rebalancer.domain.errors import (
     Conflict,
@@ -184,6 +187,7 @@ class ProposeForPortfolio:
     book: BookActions
     quotas: Quotas = DEFAULT_QUOTAS
     live: LivePriceSource = NO_LIVE_PRICES
+    metrics: Metrics = NO_METRICS
 
     def __call__(self, ask: ProposalRequest) -> ProposalResult:
         """Propose for one portfolio.
@@ -310,6 +314,8 @@ class ProposeForPortfolio:
                         actor = record.actor or record.owner
                         one.request.store_result(tx, actor, record.id, record.proposed)
                 also(tx)
+            for record in records:
+                self.metrics.add(PROPOSALS, record.origin or REQUESTED)
 
     def _sale_gains(
         self,

@@ -22,6 +22,7 @@ from rebalancer.application.notice_delivery import DeliverNotices
 from rebalancer.application.planned_flows import BookDueFlows
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.resilience import OutageLog
+from rebalancer.application.service_state import MeasureService
 from rebalancer.domain.errors import RebalancerError
 
 log = logging.getLogger("rebalancer.jobs")
@@ -38,6 +39,10 @@ SCHEDULE_INTERVAL = 20.0
 
 ALERTS_INTERVAL = 10.0
 """Seconds between two looks at the alerts that are due."""
+
+
+MEASURE_INTERVAL = 10.0
+"""Seconds between two measurements of the queue."""
 
 
 class _Interruptible(Protocol):
@@ -185,6 +190,29 @@ class AlertEvaluation(InterruptibleTask):
             watch(should_stop=should_stop)
 
         super().__init__("alerts", "evaluate alerts", run, interval=interval)
+
+
+class Measurement(PeriodicTasks):
+    """A thread that measures what the stores say about the service."""
+
+    def __init__(
+        self,
+        measure: MeasureService,
+        *,
+        interval: float = MEASURE_INTERVAL,
+        slow_interval: float = 60.0,
+    ) -> None:
+        """Start the thread; it measures the queue, and providers and prices, at these intervals."""
+        measure.begin()
+        super().__init__(
+            "measurement",
+            {
+                "measure jobs": (measure.measure_jobs, 0.0),
+                "measure providers": (measure.measure_providers, slow_interval),
+                "measure prices": (measure.measure_prices, slow_interval),
+            },
+            interval=interval,
+        )
 
 
 class MailDelivery(InterruptibleTask):

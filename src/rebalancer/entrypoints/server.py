@@ -17,6 +17,7 @@ import attrs
 import msgspec
 
 from rebalancer.application.audit import current_origin, current_user
+from rebalancer.application.trace_context import current_trace
 from rebalancer.application.worker_processes import end_with_parent
 from rebalancer.config import PREFIX, Settings
 from rebalancer.domain.accounts.sessions import prefix_of
@@ -38,7 +39,8 @@ class JsonLines(logging.Formatter):
 
     A request is logged by method, path, status and milliseconds. Query, headers and body are left
     out, so that no token and no user data are logged. Each line of a request carries its id, the
-    id of its user, and the network of its address, which is no more than sessions show.
+    id of its user, and the network of its address, which is no more than sessions show. The id of
+    the trace is also in the lines of the jobs that the request submitted.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -55,6 +57,8 @@ class JsonLines(logging.Formatter):
         origin, user = current_origin.get(), current_user.get()
         if origin.request is not None:
             line["request"] = origin.request
+        if (trace := current_trace.get()) is not None:
+            line["trace"] = trace.trace
         if network := prefix_of(origin.address):
             line["network"] = network
         if user is not None:

@@ -25,11 +25,14 @@ from rebalancer.application.notice_delivery import DeliverNotices
 from rebalancer.application.planned_flows import BookDueFlows
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.jobs import Worker
+from rebalancer.application.ports.telemetry import Metrics
 from rebalancer.application.quote_subscription import (
     HoldSubscription,
     ListQuotedAssets,
     PostTicks,
 )
+from rebalancer.application.service_state import MeasureService
+from rebalancer.application.telemetry import NO_METRICS
 from rebalancer.config import Settings
 from rebalancer.domain.audit.events import Origin
 from rebalancer.entrypoints.maintenance import (
@@ -37,6 +40,7 @@ from rebalancer.entrypoints.maintenance import (
     MailDelivery,
     Maintenance,
     MarketSchedule,
+    Measurement,
     NoticeDelivery,
     RecordKeeping,
 )
@@ -107,11 +111,15 @@ def work(
         )
     notices = NoticeDelivery(wired.get(DeliverNotices))
     alerts = AlertEvaluation(wired.get(EvaluateAlerts), wired.get(WatchQuotes))
+    metrics = wired.get(Metrics)
+    measured = None if metrics is NO_METRICS else Measurement(wired.get(MeasureService))
     log.info("working")
     started()
     try:
         worker.run(grace=grace)
     finally:
+        if measured is not None:
+            measured.stop()
         if quotes is not None:
             quotes.stop()
         alerts.stop()

@@ -45,6 +45,7 @@ from rebalancer.application.job_worker import (
     ClaimJob,
     Handlers,
     JobExecutor,
+    JobKinds,
     JobSettings,
     RecoverJobs,
     RunJob,
@@ -59,6 +60,7 @@ from rebalancer.application.ports.portfolios import Broker
 from rebalancer.application.ports.reports import Renderer, Reports
 from rebalancer.application.ports.statements import MappedTables, StatementReaders
 from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.ports.telemetry import Metrics, Tracer
 from rebalancer.application.projection import PROJECTION, DoProjection
 from rebalancer.application.quotas import UNLIMITED, Quotas
 from rebalancer.application.rebalance import BuildContext
@@ -233,6 +235,10 @@ class JobProvider(Provider):
         return BatchJobHandler(services, clock)
 
     @provide
+    def kinds(self) -> JobKinds:
+        return JobKinds((BACKTEST, TRAIN, BATCH, FETCH, PROJECTION))
+
+    @provide
     def handlers(
         self,
         backtest: DoBacktest,
@@ -285,9 +291,14 @@ class JobProvider(Provider):
 
     @provide
     def recover(
-        self, work: UnitOfWork, runner: JobRunner, clock: Clock, job_settings: JobSettings
+        self,
+        work: UnitOfWork,
+        runner: JobRunner,
+        clock: Clock,
+        job_settings: JobSettings,
+        metrics: Metrics,
     ) -> RecoverJobs:
-        return RecoverJobs(work, runner, clock, job_settings)
+        return RecoverJobs(work, runner, clock, job_settings, metrics=metrics)
 
     @provide
     def worker(
@@ -382,6 +393,7 @@ def run_job_in_child(
 ) -> None:
     """Run a claimed job in a child process; see `ChildProcesses`."""
     wired = _child_container(sources, settings)
+    tracer = wired.get(Tracer)
     run_job = RunJob(
         wired.get(UnitOfWork),
         wired.get(Handlers),
@@ -389,8 +401,13 @@ def run_job_in_child(
         wired.get(JobSettings),
         should_stop=should_stop,
         exit_process=exit_process,
+        metrics=wired.get(Metrics),
+        tracer=tracer,
     )
-    run_job(job)
+    try:
+        run_job(job)
+    finally:
+        tracer.flush()
 
 
 @lru_cache(maxsize=8)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from dishka import Provider, Scope, provide
 
@@ -15,6 +16,7 @@ from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.market import Calendars, PriceSource
 from rebalancer.application.ports.providers import MarketProvider
 from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.ports.telemetry import Metrics, Tracer
 from rebalancer.application.provider_chain import ProviderChain
 from rebalancer.application.provider_status import DescribeProviders, ProviderPlan
 from rebalancer.application.stored_market import StoredMarket
@@ -31,9 +33,17 @@ class RemoteProvidersProvider(Provider):
     scope = Scope.APP
 
     @provide
-    def chain(self, settings: Settings, work: UnitOfWork, clock: Clock) -> Iterator[ProviderChain]:
+    def chain(
+        self,
+        settings: Settings,
+        work: UnitOfWork,
+        clock: Clock,
+        metrics: Metrics,
+        tracer: Tracer,
+    ) -> Iterator[ProviderChain]:
         """Provide those of `Settings.providers` that have their key, in that order."""
-        chain = ProviderChain(_set_up(settings, work, clock), PREFERRED)
+        guarded = partial(GuardedProvider, work=work, clock=clock, metrics=metrics, tracer=tracer)
+        chain = ProviderChain(_set_up(settings, guarded), PREFERRED)
         yield chain
         chain.close()
 
@@ -76,7 +86,9 @@ class RemoteProvidersProvider(Provider):
         return DescribeProviders(chain, work, clock, tuple(plans))
 
 
-def _set_up(settings: Settings, work: UnitOfWork, clock: Clock) -> dict[str, MarketProvider]:
+def _set_up(
+    settings: Settings, guarded: Callable[..., MarketProvider]
+) -> dict[str, MarketProvider]:
     found: dict[str, MarketProvider] = {}
     for name in settings.providers:
         one = REMOTE_PROVIDERS.get(name)
@@ -89,5 +101,5 @@ def _set_up(settings: Settings, work: UnitOfWork, clock: Clock) -> dict[str, Mar
         key = "" if one.key_setting is None else getattr(settings, one.key_setting)
         if key is not None:
             provider = one.create(key)
-            found[name] = GuardedProvider(provider, one.pace, work, clock, cost=one.cost)
+            found[name] = guarded(provider, one.pace, cost=one.cost)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +21,7 @@ from rebalancer.application.health import (
     store_dependency,
     stored_prices_dependency,
 )
+from rebalancer.application.metrics import CONNECTIONS_IN_USE, CONNECTIONS_LIMIT
 from rebalancer.application.ports.encryption import Encryption
 from rebalancer.application.ports.market import (
     Calendars,
@@ -31,7 +33,9 @@ from rebalancer.application.ports.market import (
 from rebalancer.application.ports.reference import ReferenceStore
 from rebalancer.application.ports.reports import Reports
 from rebalancer.application.ports.store import Database, UnitOfWork
+from rebalancer.application.ports.telemetry import Metrics, Tracer
 from rebalancer.application.stored_market import StoredMarket
+from rebalancer.application.telemetry import NO_METRICS, NO_TRACER, TracedWork
 from rebalancer.config import Settings
 from rebalancer.domain.errors import Unavailable
 from rebalancer.wiring.market import Sources
@@ -50,9 +54,9 @@ class DatabaseProvider(Provider):
     scope = Scope.APP
 
     @provide
-    def pool(self, settings: Settings) -> Iterator[ConnectionPool]:
+    def pool(self, settings: Settings, metrics: Metrics) -> Iterator[ConnectionPool]:
         """Create the pool; it connects at first use and closes with the container."""
-        from rebalancer.adapters.sql.engine import connect
+        from rebalancer.adapters.sql.engine import connect, watch_pool
 
         engine = connect(
             settings.database_url,
@@ -60,15 +64,21 @@ class DatabaseProvider(Provider):
             statement_timeout=settings.statement_timeout,
             pooled=settings.database_pooled,
         )
+        if metrics is not NO_METRICS:
+            most = watch_pool(engine, partial(metrics.set, CONNECTIONS_IN_USE))
+            metrics.set(CONNECTIONS_LIMIT, most)
         yield ConnectionPool(engine)
         engine.dispose()
 
     @provide
-    def work(self, pool: ConnectionPool, settings: Settings, encryption: Encryption) -> UnitOfWork:
+    def work(
+        self, pool: ConnectionPool, settings: Settings, encryption: Encryption, tracer: Tracer
+    ) -> UnitOfWork:
         from rebalancer.adapters.sql.work import SqlWork
 
         settings.check_encryption()
-        return SqlWork(pool.engine, encryption, sends_mail=settings.sends_mail)
+        work = SqlWork(pool.engine, encryption, sends_mail=settings.sends_mail)
+        return work if tracer is NO_TRACER else TracedWork(work, tracer)
 
     @provide
     def database(self, pool: ConnectionPool, encryption: Encryption) -> Database:

@@ -9,24 +9,35 @@ from functools import cache
 
 from dishka import Provider, Scope, provide
 
-from rebalancer.application.ports.telemetry import Metrics
-from rebalancer.application.telemetry import NoMetrics
+from rebalancer.application.ports.telemetry import Metrics, Tracer
+from rebalancer.application.telemetry import NO_METRICS, NO_TRACER
 from rebalancer.config import PREFIX, Settings
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 
 
 class TelemetryProvider(Provider):
-    """Metrics of a service that has an endpoint for them; commands that end soon have none."""
+    """Metrics of a service that has an endpoint for them, and traces; each off by default."""
 
     scope = Scope.APP
 
     @provide
     def metrics(self, settings: Settings) -> Metrics:
+        """Provide metrics to the processes of a service; commands that end soon record nothing."""
         if settings.metrics_port is None:
-            return NoMetrics()
+            return NO_METRICS
         from rebalancer.adapters.prometheus.endpoint import FOLDER_VARIABLE
 
-        return _metrics_of_process() if FOLDER_VARIABLE in os.environ else NoMetrics()
+        return _metrics_of_process() if FOLDER_VARIABLE in os.environ else NO_METRICS
+
+    @provide
+    def tracer(self, settings: Settings) -> Iterator[Tracer]:
+        """Provide the tracer of this process; it sends the last spans when the container closes."""
+        if settings.otlp_endpoint is None:
+            yield NO_TRACER
+            return
+        tracer = _tracer_of_process(settings.otlp_endpoint, settings.trace_ratio)
+        yield tracer
+        tracer.flush()
 
 
 @cache
@@ -35,6 +46,19 @@ def _metrics_of_process() -> Metrics:
     from rebalancer.adapters.prometheus.metrics import PrometheusMetrics
 
     return PrometheusMetrics()
+
+
+@cache
+def _tracer_of_process(endpoint: str, ratio: float) -> Tracer:
+    """Return the tracer that all containers of this process share, with one thread that sends."""
+    try:
+        from rebalancer.adapters.opentelemetry.tracer import send_to
+    except ImportError:
+        raise Unavailable(
+            "traces need further packages: pip install 'rebalancer[observability]'",
+            code="package_missing",
+        ) from None
+    return send_to(endpoint, ratio=ratio)
 
 
 @contextmanager

@@ -6,9 +6,12 @@ import logging
 
 import pytest
 
+from rebalancer.adapters.memory.telemetry import MemoryMetrics, MemoryTracer
 from rebalancer.application.audit import current_origin
+from rebalancer.application.trace_context import TraceContext, current_trace, traceparent
 from rebalancer.domain.audit.events import Origin
 from rebalancer.entrypoints.http.request_batching import RequestBatcher
+from rebalancer.entrypoints.http.request_metrics import count_requests
 from rebalancer.entrypoints.http.request_origin import note_origins
 from rebalancer.entrypoints.server import JsonLines
 
@@ -104,3 +107,96 @@ def test_only_a_batch_of_one_request_has_its_origin():
 
     asyncio.run(run())
     assert computed == stored == [(1, "alone"), (3, None)]
+
+
+# Traces and metrics.
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+GIVEN = (b"traceparent", f"00-{TRACE}-{SPAN}-01".encode())
+
+
+def trace(*, status=200, headers=(), proxies=0, sampled=True, method="GET", route="/api/{id}"):
+    """Ask an application; return the trace that it sees, the spans, and the metrics."""
+    seen, tracer, metrics = [], MemoryTracer(sampled), MemoryMetrics()
+
+    async def app(scope, receive, send):
+        scope |= {"path_template": route} if route else {}
+        seen.append(await asyncio.to_thread(traceparent))
+        if status is not None:
+            await send({"type": "http.response.start", "status": status, "headers": []})
+
+    async def send(message):
+        pass
+
+    scope = {"type": "http", "method": method, "path": "/api/7", "headers": list(headers)}
+    scope["client"] = ("198.51.100.7", 1)
+    noted = note_origins(app, proxies=proxies, observe=count_requests(metrics), tracer=tracer)
+    asyncio.run(noted(scope, None, send))
+    assert current_trace.get() is None
+    return TraceContext.parse(seen[0]), tracer.spans, metrics
+
+
+def test_request_begins_a_trace_named_by_its_route():
+    context, (span,), _ = trace(headers=[(b"x-request-id", b"0" * 31 + b"1")], proxies=1)
+    assert context == TraceContext("0" * 31 + "1", span.id, sampled=True)
+    assert (span.name, span.trace, span.parent) == ("GET /api/{id}", "0" * 31 + "1", None)
+    assert span.attributes == {
+        "http.request.method": "GET",
+        "http.route": "/api/{id}",
+        "http.response.status_code": 200,
+    }
+    assert span.failure is None
+
+
+def test_request_ids_of_other_forms_are_not_used_as_trace_ids():
+    context, _, _ = trace(headers=[(b"x-request-id", b"a-7.b_Z0")], proxies=1)
+    assert len(context.trace) == 32
+
+
+def test_trusted_proxy_decides_whether_a_trace_is_recorded():
+    context, (span,), _ = trace(headers=[GIVEN], proxies=1, sampled=False)
+    assert (context.trace, span.parent) == (TRACE, SPAN)
+    unsampled = (b"traceparent", GIVEN[1][:-1] + b"0")
+    context, spans, _ = trace(headers=[unsampled], proxies=1, sampled=True)
+    assert (context, spans) == (TraceContext(TRACE, SPAN), [])
+
+
+def test_client_names_the_trace_and_cannot_have_it_recorded():
+    context, spans, _ = trace(headers=[GIVEN], sampled=False)
+    assert (context, spans) == (TraceContext(TRACE, SPAN), [])
+    context, (span,), _ = trace(headers=[GIVEN], sampled=True)
+    assert (context.trace, span.parent) == (TRACE, SPAN)
+
+
+def test_invalid_traceparent_begins_a_new_trace():
+    context, (span,), _ = trace(headers=[(b"traceparent", b"00-\xff")])
+    assert (context.trace, span.parent) == (span.trace, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "route", "series"),
+    [
+        (200, "GET", "/api/{id}", ("/api/{id}", "GET", "2xx")),
+        (404, "GET", None, ("unrouted", "GET", "4xx")),
+        (503, "POST", "/api/{id}", ("/api/{id}", "POST", "5xx")),
+        (405, "SPY", "/api/{id}", ("/api/{id}", "other", "4xx")),
+        (None, "GET", "/api/{id}", ("/api/{id}", "GET", "aborted")),
+    ],
+)
+def test_requests_are_counted_and_timed(status, method, route, series):
+    _, (span,), metrics = trace(status=status, method=method, route=route)
+    assert metrics.values == {("rebalancer_http_requests_total", *series): 1}
+    (timed,) = metrics.observed.items()
+    assert timed[0] == ("rebalancer_http_request_seconds", *series[:2])
+    assert 0 < timed[1][0] < 60
+    assert span.name == f"{series[1]} {series[0]}"
+    assert span.failure == ("status 503" if status == 503 else None)
+
+
+def test_log_line_of_a_request_carries_its_trace():
+    record = logging.LogRecord("rebalancer.jobs", logging.INFO, "", 0, "done", (), None)
+    noted = current_trace.set(TraceContext(TRACE, SPAN))
+    line = json.loads(JsonLines().format(record))
+    current_trace.reset(noted)
+    assert line["trace"] == TRACE
+    assert "trace" not in json.loads(JsonLines().format(record))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -53,6 +53,7 @@ from rebalancer.domain.accounts.shares import Right, only_the_owner
 from rebalancer.domain.backtest.history_snapshots import KeptHistory
 from rebalancer.domain.errors import Conflict
 from rebalancer.domain.idempotency import IdempotencyKey
+from rebalancer.domain.jobs.backlog import Backlog
 from rebalancer.domain.jobs.batch_run import BatchRun, Chunk, ChunkDone, RunExists
 from rebalancer.domain.jobs.job import Job, JobState
 from rebalancer.domain.portfolio.ledger import Entry, Ledger
@@ -542,6 +543,17 @@ class MemoryJobs:
     def count(self, owner: UUID, states: frozenset[JobState]) -> int:
         return sum(job.owner == owner and job.state in states for job in self.rows.values())
 
+    def backlog(self, now: datetime) -> Backlog:
+        states = (JobState.QUEUED, JobState.RUNNING)
+        found = [job for job in self.rows.values() if job.state in states]
+        waiting = [job for job in found if job.state is JobState.QUEUED and job.due <= now]
+        running = [job for job in found if job.state is JobState.RUNNING]
+        return Backlog(
+            waiting=Counter(job.kind for job in waiting),
+            running=Counter(job.kind for job in running),
+            oldest=min((job.due for job in waiting), default=None),
+        )
+
     def overdue_or_running(
         self, *, due: datetime, latest: datetime | None = None, limit: int
     ) -> list[Job]:
@@ -575,6 +587,9 @@ class MemoryBatchRuns:
 
     def get(self, id: UUID) -> BatchRun:
         return require(self.rows.get(id), "run", id)
+
+    def latest(self) -> BatchRun | None:
+        return max(self.rows.values(), key=lambda run: (run.started, run.id), default=None)
 
     def find_unfinished(self, terms: str) -> BatchRun | None:
         open_runs = [run for run in self.rows.values() if run.terms == terms and not run.finished]

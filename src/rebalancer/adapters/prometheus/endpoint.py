@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,12 +20,19 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from rebalancer.domain.errors import InvalidRequest
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""Variable from which prometheus_client takes the folder of the files, when it is imported."""
+"""Variable from which prometheus_client takes the folder of its files when it is imported.
+
+An operator may name a folder in which those of services are created.
+"""
 
 LIVE = "/health/live"
 METRICS = "/metrics"
 
 _MEMORY = Path("/dev/shm")  # a file system in memory, where the system has one
+_PREFIX = "rebalancer-metrics-"
+_SETTLED = 60.0
+"""Seconds after which a folder that is in use is locked for certain."""
+
 _FILE = re.compile(r"gauge_live[a-z]*_(\d+)\.db")
 
 StartResponse = Callable[..., Any]
@@ -69,27 +78,41 @@ def open_endpoint(host: str, port: int) -> Iterator[str]:
 
 @contextmanager
 def _shared_folder() -> Iterator[Path]:
-    """Provide an empty folder for the files of all processes, and name it in the environment.
+    """Provide a new folder for the files of all processes, and name it in the environment.
 
-    An operator's folder is emptied of such files; without one, a temporary folder is deleted at the
-    end.
+    It is deleted at the end. One whose service was killed is deleted by the next service.
     """
     given = os.environ.get(FOLDER_VARIABLE)
-    if given:
-        folder = Path(given)
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in folder.glob("*.db"):
-            file.unlink()
-        yield folder
-        return
-    place = _MEMORY if os.access(_MEMORY, os.W_OK) else None
-    folder = Path(tempfile.mkdtemp(prefix="rebalancer-metrics-", dir=place))
-    os.environ[FOLDER_VARIABLE] = str(folder)
+    place = Path(given or (_MEMORY if os.access(_MEMORY, os.W_OK) else tempfile.gettempdir()))
+    place.mkdir(parents=True, exist_ok=True)
+    _delete_abandoned(place)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
+    lock = os.open(folder, os.O_RDONLY)  # it is held until this process and its children end
     try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.environ[FOLDER_VARIABLE] = str(folder)
         yield folder
     finally:
-        del os.environ[FOLDER_VARIABLE]
+        if given is None:
+            del os.environ[FOLDER_VARIABLE]
+        else:
+            os.environ[FOLDER_VARIABLE] = given
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _delete_abandoned(place: Path) -> None:
+    """Delete folders of services that were killed: nothing holds their locks."""
+    for folder in place.glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # of another user, locked, or deleted by another service
+            if folder.is_symlink() or time.time() - folder.stat().st_mtime < _SETTLED:
+                continue
+            lock = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+            finally:
+                os.close(lock)
 
 
 def _application(folder: Path) -> Application:

@@ -57,6 +57,14 @@ class SqlBatchRuns(SqlStore):
         row = self.connection.execute(_RUNS.where(batch_runs.c.id == id)).one_or_none()
         return RUNS.from_row(require(row, "run", id))
 
+    def latest(self) -> BatchRun | None:
+        query = select(batch_runs.c.id).order_by(
+            batch_runs.c.started.desc(), batch_runs.c.id.desc()
+        )
+        id = self.connection.execute(query.limit(1)).scalar_one_or_none()
+        row = self.connection.execute(_RUNS.where(batch_runs.c.id == id)).one_or_none()
+        return None if row is None else RUNS.from_row(row)
+
     def find_unfinished(self, terms: str) -> BatchRun | None:
         table = batch_runs
         query = select(table.c.id).where(table.c.terms == terms, table.c.finished.is_(None))

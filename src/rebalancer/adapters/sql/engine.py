@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -214,6 +214,20 @@ def open_connection(engine: Engine) -> Connection:
         return engine.connect()
     except TimeoutError:
         raise ERRORS["no connection"]() from None
+
+
+def watch_pool(engine: Engine, note: Callable[[int], None]) -> int:
+    """Call ``note`` with the number of connections in use, now and whenever it changes.
+
+    Returns:
+        The most connections that there may be.
+    """
+    pool: Any = engine.pool  # of a kind that counts, see `connect`
+    note(pool.checkedout())
+    event.listen(engine, "checkout", lambda *_: note(pool.checkedout()))
+    # The connection that comes back still counts as one in use.
+    event.listen(engine, "checkin", lambda *_: note(pool.checkedout() - 1))
+    return int(pool.size() + pool._max_overflow)
 
 
 def clear_log(engine: Engine) -> None:

@@ -11,6 +11,7 @@ from rebalancer.adapters.sql.rows import JOBS
 from rebalancer.adapters.sql.statements import SqlStore, lock_rows, replace_row, select_latest
 from rebalancer.adapters.sql.tables import jobs
 from rebalancer.application.not_found import require
+from rebalancer.domain.jobs.backlog import Backlog
 from rebalancer.domain.jobs.job import Job, JobState
 
 _QUEUED = jobs.alias("queued")
@@ -82,6 +83,22 @@ class SqlJobs(SqlStore):
             jobs.c.owner == owner, jobs.c.state.in_([state.value for state in states])
         )
         return self.connection.scalar(query) or 0
+
+    def backlog(self, now: datetime) -> Backlog:
+        is_waiting = (jobs.c.state == JobState.QUEUED.value) & (jobs.c.due <= now)
+        is_running = jobs.c.state == JobState.RUNNING.value
+        query = (
+            select(jobs.c.kind, jobs.c.state, func.count(), func.min(jobs.c.due))
+            .where(is_waiting | is_running)
+            .group_by(jobs.c.kind, jobs.c.state)
+        )
+        rows = self.connection.execute(query).all()
+        waiting = [row for row in rows if row.state == JobState.QUEUED.value]
+        return Backlog(
+            waiting={kind: number for kind, _, number, _ in waiting},
+            running={kind: number for kind, state, number, _ in rows if state == JobState.RUNNING},
+            oldest=min((oldest for *_, oldest in waiting), default=None),
+        )
 
     def overdue_or_running(
         self, *, due: datetime, latest: datetime | None = None, limit: int

@@ -704,6 +704,7 @@ jobs = Table(
     Column("alive", Moment),
     Column("cancelling", Boolean, nullable=False, server_default=false()),
     Column("started", Moment),
+    Column("trace", Text),
     Index(None, "state", "created"),
     Index(None, "owner", "created", "id"),
     Index(None, "owner", "started"),

@@ -27,6 +27,9 @@ class BatchRuns(Protocol):
             NotFound: no run has this id.
         """
 
+    def latest(self) -> BatchRun | None:
+        """Return the run that started last, with its current counts; None without any."""
+
     def find_unfinished(self, terms: str) -> BatchRun | None:
         """Return the latest unfinished run with these terms."""
 

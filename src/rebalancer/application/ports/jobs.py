@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from rebalancer.domain.jobs.backlog import Backlog
 from rebalancer.domain.jobs.job import Job, JobState
 
 
@@ -55,6 +56,9 @@ class Jobs(Protocol):
 
     def count(self, owner: UUID, states: frozenset[JobState]) -> int:
         """Return the number of an owner's jobs in some states."""
+
+    def backlog(self, now: datetime) -> Backlog:
+        """Return the numbers of jobs of all accounts that are due at a time or run."""
 
     def overdue_or_running(
         self, *, due: datetime, latest: datetime | None = None, limit: int

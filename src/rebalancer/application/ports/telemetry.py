@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from enum import StrEnum
 from typing import Protocol
 
 import attrs
@@ -36,7 +38,7 @@ class Gauge(Metric):
 
     Attributes:
         summed: Whether the values of all processes add up; otherwise the latest one counts, of a
-            quantity that all processes observe alike.
+            quantity that is the same in all processes.
     """
 
     summed: bool = attrs.field(default=False, kw_only=True)
@@ -67,3 +69,41 @@ class Metrics(Protocol):
 
     def observe(self, histogram: Histogram, value: float, *labels: str) -> None:
         """Add a value to the distribution of a series."""
+
+
+class SpanKind(StrEnum):
+    """Role of a span in its trace."""
+
+    SERVER = "server"
+    CONSUMER = "consumer"
+    CLIENT = "client"
+
+
+class Span(Protocol):
+    """An operation of a trace, while it runs."""
+
+    def rename(self, name: str) -> None:
+        """Replace the name, which comes from a small fixed set like the labels of metrics."""
+
+    def note(self, name: str, value: str | int) -> None:
+        """Set an attribute; never a personal text or a secret."""
+
+    def fail(self, reason: str) -> None:
+        """Mark the operation as failed; an exception that leaves the block does so by itself."""
+
+
+class Tracer(Protocol):
+    """Records what is done for a request, step by step, in all processes.
+
+    A span belongs to the current trace, see `current_trace`, and becomes the current one in its
+    block. Only spans of sampled traces are recorded; those of others cost next to nothing.
+    """
+
+    def samples(self) -> bool:
+        """Decide whether to record a new trace."""
+
+    def span(self, name: str, kind: SpanKind) -> AbstractContextManager[Span]:
+        """Run a block as an operation of the current trace."""
+
+    def flush(self) -> None:
+        """Send what was recorded, unless that takes more than a few seconds."""

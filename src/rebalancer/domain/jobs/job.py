@@ -68,6 +68,8 @@ class Job:
         cancelling: Whether the running job has been asked to stop.
         finished: Time at which the job reached a final state.
         started: Time at which the latest attempt started; None before the first.
+        trace: Position in the trace of the request that submitted it, as a W3C ``traceparent``;
+            None outside a trace.
     """
 
     id: UUID
@@ -86,6 +88,7 @@ class Job:
     cancelling: bool = False
     finished: datetime | None = None
     started: datetime | None = None
+    trace: str | None = None
 
     @classmethod
     def new(
@@ -180,6 +183,7 @@ class Job:
             attempts=self.attempts,
             excused_attempts=self.attempts,
             started=self.started,
+            trace=self.trace,
         )
 
     def _check_attempt(self, attempt: int) -> None:

@@ -43,13 +43,15 @@ from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.quotes import QuoteBoard
 from rebalancer.application.ports.rate_limits import RateLimits
-from rebalancer.application.ports.telemetry import Metrics
+from rebalancer.application.ports.telemetry import Metrics, Tracer
 from rebalancer.application.quotas import Quotas
 from rebalancer.application.quote_subscription import (
     HoldSubscription,
     ListQuotedAssets,
     PostTicks,
 )
+from rebalancer.application.service_state import MeasureService
+from rebalancer.application.telemetry import NO_METRICS
 from rebalancer.config import Settings
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.entrypoints import http
@@ -99,6 +101,7 @@ from rebalancer.entrypoints.maintenance import (
     MailDelivery,
     Maintenance,
     MarketSchedule,
+    Measurement,
     NoticeDelivery,
     PeriodicTasks,
     RecordKeeping,
@@ -168,6 +171,7 @@ def application(
             times=times,
         )
         hub.start(streams.stopping)
+        metrics = await container.get(Metrics)
         answers = keep_answers(app.asgi_handler, await container.get(StoreAnswer))
         limited = limiter.wrap(refuse_ambiguous(limit_body_time(answers, settings.body_timeout)))
         secured = add_security_headers(
@@ -177,10 +181,13 @@ def application(
         app.asgi_handler = note_origins(
             note_devices(secured),
             proxies=settings.trusted_proxies,
-            observe=count_requests(await container.get(Metrics)),
+            observe=count_requests(metrics),
+            tracer=await container.get(Tracer),
         )
         app.state.readiness = Readiness(await container.get(CheckHealth))
         background: list[PeriodicTasks | QuoteSubscriber] = []
+        if metrics is not NO_METRICS:
+            background.append(Measurement(await container.get(MeasureService)))
         if does_jobs:
             recover, delete = await container.get(RecoverJobs), await container.get(DeleteExpired)
             fills = await container.get(CollectFills)

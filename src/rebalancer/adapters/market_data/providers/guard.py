@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, date, datetime, timedelta
 from threading import BoundedSemaphore, Event, Lock
 from typing import Any, TypeVar, cast
@@ -12,6 +13,7 @@ from typing import Any, TypeVar, cast
 import attrs
 import stamina
 
+from rebalancer.application.metrics import PROVIDER_REQUESTS, PROVIDER_SECONDS
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.providers import (
     NEVER_RETRIED,
@@ -27,7 +29,9 @@ from rebalancer.application.ports.providers import (
     Unreachable,
 )
 from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.ports.telemetry import Metrics, SpanKind, Tracer
 from rebalancer.application.resilience import CircuitBreaker, OutageLog
+from rebalancer.application.telemetry import NO_METRICS, NO_TRACER
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.domain.market.economics import EconomicSeries
 from rebalancer.domain.market.fundamentals import Facts
@@ -79,6 +83,8 @@ class GuardedProvider:
         work: Stores what is spent of a daily quota; not used without one.
         clock: Gives the day of the quota.
         cost: Requests that `bars` takes; of a provider without bars, `series`.
+        metrics: Count and time the questions.
+        tracer: Records the questions.
     """
 
     def __init__(
@@ -90,12 +96,15 @@ class GuardedProvider:
         *,
         cost: int = 1,
         first_wait: float = 0.5,
+        metrics: Metrics = NO_METRICS,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self.name, self.title, self.terms = provider.name, provider.title, provider.terms
         self.offers: frozenset[Offer] = provider.offers
         self.pace = pace
         self._provider, self._work, self._clock = provider, work, clock
         self._cost, self._first_wait = cost, first_wait
+        self._metrics, self._tracer = metrics, tracer
         self._limiter: Any = None
         self._lock = Lock()
         self._turn = Lock()
@@ -192,13 +201,29 @@ class GuardedProvider:
             wait_max=30.0,
             wait_jitter=self._first_wait,
         )
-        with self._breaker.guard():
+        with self._measured(), self._breaker.guard():
             try:
                 return retry(is_transient, once)
             except QuotaSpent as fault:
                 with self._lock:
                     self._spent_until = fault.until or self._clock() + _SPENT
                 raise
+
+    @contextmanager
+    def _measured(self) -> Iterator[None]:
+        """Count, time and record a question with its waits and retries."""
+        started, outcome = time.perf_counter(), "failed"
+        try:
+            with self._tracer.span(f"provider {self.name}", SpanKind.CLIENT):
+                yield
+            outcome = "answered"
+        except ProviderFault as fault:
+            outcome = fault.default_code.removeprefix("provider_")
+            raise
+        finally:
+            self._metrics.add(PROVIDER_REQUESTS, self.name, outcome)
+            seconds = time.perf_counter() - started
+            self._metrics.observe(PROVIDER_SECONDS, seconds, self.name)
 
     def _wait_for(self, fault: Exception) -> float | None:
         """Return the seconds that a fault asks to wait, and remember them; None without any."""
