@@ -17,9 +17,9 @@ def main() -> int:
     python = install(Path(os.environ.get("OPS_CACHE", "out/ops-cache")).resolve() / "ray")
     with tempfile.TemporaryDirectory(prefix="rebalancer-tests-") as folder:
         contract = ("pytest", "-q", f"--basetemp={folder}/tests", "tests/contracts/test_engines.py")
-        subprocess.run([python, "-m", *contract], check=True, cwd=ROOT)
+        subprocess.run([str(python), "-m", *contract], check=True, cwd=ROOT)
     print("shown: local processes and a Ray cluster keep one contract", flush=True)
-    batches = [python, "-m", "deployment.check.ray_batch"]
+    batches = [str(python), "-m", "deployment.check.ray_batch"]
     return subprocess.run(batches, check=False, cwd=ROOT).returncode
 
 

@@ -78,8 +78,8 @@ class LearningView(View, frozen=True, kw_only=True):
     evidence: Annotated[
         dict[str, Any],
         about(
-            "Results of its evaluations; `walk_forward`: whether it may serve, and whether a higher "
-            "Sharpe ratio is shown."
+            "Results of its evaluations; `walk_forward`: whether it may serve, and whether a "
+            "higher Sharpe ratio is shown."
         ),
     ]
     shipped: bool
