@@ -64,5 +64,11 @@ STAGES = {
             limit=600,
             needs=(apt,),
         ),
+        Stage(
+            "clouds",
+            shows="deployment/aws, gcp and azure against the schemas of their providers",
+            command=_module("clouds"),
+            limit=10 * 60,
+        ),
     )
 }

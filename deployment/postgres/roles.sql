@@ -12,8 +12,19 @@ SELECT format('CREATE ROLE %I', name)
 FROM unnest(ARRAY['rebalancer_owner', 'rebalancer_app']) AS name
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
 \gexec
-ALTER ROLE rebalancer_owner LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'owner_password';
-ALTER ROLE rebalancer_app LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'app_password';
+ALTER ROLE rebalancer_owner LOGIN PASSWORD :'owner_password';
+ALTER ROLE rebalancer_app LOGIN PASSWORD :'app_password';
+-- New roles have none of these rights, and the administrators of clouds may not name them.
+SELECT format('ALTER ROLE %I NOSUPERUSER NOCREATEDB NOCREATEROLE', rolname)
+FROM pg_roles
+WHERE rolname IN ('rebalancer_owner', 'rebalancer_app')
+    AND (rolsuper OR rolcreatedb OR rolcreaterole)
+\gexec
+-- The administrators of clouds are no superusers: only a member of the role may give it tables.
+SELECT 'GRANT rebalancer_owner TO CURRENT_USER'
+FROM pg_roles
+WHERE rolname = current_user AND NOT rolsuper
+\gexec
 -- Limits of the application behind a pooler (REBALANCER_DATABASE_POOLED=1), which passes on no
 -- options of a session. Without a pooler, the application sends limits of its own.
 ALTER ROLE rebalancer_app SET statement_timeout = '30s';
