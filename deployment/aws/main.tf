@@ -51,7 +51,7 @@ resource "aws_db_instance" "postgres" {
   engine_version                  = "18"
   instance_class                  = var.database_class
   db_name                         = "rebalancer"
-  username                        = "administrator"
+  username                        = "dbadministrator"
   manage_master_user_password     = true # in Secrets Manager, and changed every week
   allocated_storage               = var.database_gigabytes
   max_allocated_storage           = 10 * var.database_gigabytes

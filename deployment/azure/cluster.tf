@@ -19,6 +19,9 @@ resource "azurerm_kubernetes_cluster" "new" {
     min_count            = var.cluster_nodes.least
     max_count            = var.cluster_nodes.most
   }
+  node_provisioning_profile {
+    mode = "Manual"
+  }
   identity {
     type = "SystemAssigned"
   }

@@ -2,7 +2,7 @@
 terraform {
   required_version = ">= 1.9"
   required_providers {
-    azurerm = { source = "hashicorp/azurerm", version = "~> 4.50" }
+    azurerm = { source = "hashicorp/azurerm", version = "~> 5.0" }
     random  = { source = "hashicorp/random", version = "~> 3.6" }
   }
 }
@@ -26,11 +26,10 @@ resource "azurerm_private_dns_zone" "servers" {
 }
 
 resource "azurerm_private_dns_zone_virtual_network_link" "servers" {
-  for_each              = azurerm_private_dns_zone.servers
-  name                  = each.key
-  resource_group_name   = data.azurerm_resource_group.this.name
-  private_dns_zone_name = each.value.name
-  virtual_network_id    = var.network_id
+  for_each            = azurerm_private_dns_zone.servers
+  name                = each.key
+  private_dns_zone_id = each.value.id
+  virtual_network_id  = var.network_id
 }
 
 resource "random_password" "administrator" {
@@ -48,7 +47,7 @@ resource "azurerm_postgresql_flexible_server" "postgres" {
   storage_mb                    = var.database_megabytes
   auto_grow_enabled             = true
   zone                          = "1"
-  administrator_login           = "administrator_of_servers"
+  administrator_login           = "dbadministrator"
   administrator_password        = random_password.administrator.result
   delegated_subnet_id           = var.database_subnet_id
   private_dns_zone_id           = azurerm_private_dns_zone.servers["postgres"].id

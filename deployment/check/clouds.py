@@ -28,7 +28,7 @@ PACKAGES = (
 
 WRONG = """
 resource "google_redis_instance" "cache" {
-  name         = "cache"
+  name = "cache"
   memory_sizes = 1
 }
 
@@ -40,6 +40,7 @@ FOUND = (
     "google_redis_instance.cache: memory_sizes is unknown",
     "google_redis_instance.cache: memory_size_gb is missing",
     "google_redis_instance.cache.adress is unknown",
+    "not formatted",
 )
 """What must be found in it."""
 
@@ -50,7 +51,7 @@ def environment(cache: Path) -> Path:
     wanted = "\n".join(PACKAGES)
     if not made.exists() or made.read_text(encoding="utf-8") != wanted:
         subprocess.run([sys.executable, "-m", "venv", "--clear", cache / "venv"], check=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--no-compile", *PACKAGES]
+        install = [str(python), "-m", "pip", "install", "--quiet", "--no-compile", *PACKAGES]
         subprocess.run(install, check=True)
         made.write_text(wanted, encoding="utf-8")
     return python
@@ -58,7 +59,7 @@ def environment(cache: Path) -> Path:
 
 def check(python: Path, folders: list[Path]) -> subprocess.CompletedProcess[str]:
     """Return the result of the check of folders."""
-    command = [python, SCHEMAS, *folders]
+    command = [str(path) for path in (python, SCHEMAS, *folders)]
     return subprocess.run(command, capture_output=True, encoding="utf-8")
 
 

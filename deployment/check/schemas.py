@@ -97,6 +97,11 @@ class Schemas:
         self._types: dict[str, Types] = {}
         self._names: dict[str, dict[str, str]] = {}
 
+    @property
+    def read(self) -> set[str]:
+        """Return the providers whose types were read."""
+        return set(self._types)
+
     def find(self, kind: str, *, data: bool) -> tuple[Types, str | None, str | None]:
         """Return a provider's types, and of a resource its interface and its class."""
         provider, _, rest = kind.partition("_")
@@ -172,8 +177,10 @@ def main(folders: list[str]) -> int:
         bad += len(problems)
         print(f"{folder.name}: {count} resources and data sources, {len(problems)} problems")
     if not bad:
-        names = ("aws", "google", "azurerm", "random")
-        print("versions:", *(f"{name} {version(f'cdktn-provider-{name}')}" for name in names))
+        print(
+            "packages:",
+            *(f"{name} {version(f'cdktn-provider-{name}')}" for name in sorted(schemas.read)),
+        )
     return int(bad > 0)
 
 

@@ -2,7 +2,7 @@
 terraform {
   required_version = ">= 1.9"
   required_providers {
-    google = { source = "hashicorp/google", version = ">= 7.0, < 9.0" }
+    google = { source = "hashicorp/google", version = "~> 8.0" }
     random = { source = "hashicorp/random", version = "~> 3.6" }
   }
 }
@@ -78,7 +78,7 @@ resource "random_password" "administrator" {
 
 resource "google_sql_user" "administrator" {
   instance = google_sql_database_instance.postgres.name
-  name     = "administrator"
+  name     = "dbadministrator"
   password = random_password.administrator.result
 }
 
