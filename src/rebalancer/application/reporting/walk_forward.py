@@ -51,7 +51,12 @@ def evidence_document(findings: WalkForwardFindings, policy: str) -> dict[str, A
     document = walk_forward_document(findings)
     (own,) = (each for each in document.pop("policies") if each["policy"] == policy)
     for fold in document["folds"]:
-        fold["refits"] = [each for each in fold["refits"] if each["policy"] == policy]
+        # Without the folder of the refits, which is of this machine.
+        fold["refits"] = [
+            {name: value for name, value in each.items() if name != "location"}
+            for each in fold["refits"]
+            if each["policy"] == policy
+        ]
         for panel in fold["panels"]:
             panel["assets"] = len(panel["assets"])
     return {**document, **own}
