@@ -19,6 +19,9 @@ ENTRY = sed -n '/^$(1)==/,/[^\\]$$/p' $(LOCK)
 # Twice the cores of a small machine, because many tests wait for other processes.
 WORKERS ?= 4
 
+# Processes that tests start compile the package once, not each of them again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo app serve serve-full services test soak laws fuzz check format smoke-live bench ops-test lock lock-check sbom audit clean
 
