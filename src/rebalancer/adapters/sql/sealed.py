@@ -172,6 +172,7 @@ PUBLIC: Mapping[str, str] = {
     ),
     **_public("the version of published terms", "users.terms"),
     **_public("the version of the package", "batch_runs.release"),
+    **_public("random ids of a request and its span", "jobs.trace"),
     **_public("the id of a key-encryption key", "data_keys.key"),
     **_public(
         "a label that every decision reads; people are asked for no personal data in it",
