@@ -249,7 +249,7 @@ def _print_evidence(screen: Console, known: ModelCard) -> None:
         return
     walked = known.evidence.get(WALK_FORWARD)
     _print_criteria(screen, "Walk-forward", walked)
-    if isinstance(walked, dict) and walked.get("criteria"):
+    if isinstance(walked, dict) and walked.get("by_fold"):
         _print_facts(screen, _walk_forward_facts(walked))
     _print_criteria(screen, "Higher Sharpe ratio in one window", known.evidence.get("gate"))
     others = {
