@@ -192,8 +192,7 @@ def test_learned_policy_proposes_with_reasons(quickly, own, long_market, tmp_pat
     for name, one in found.items():
         assert one["policy"] == name
     assert any("ppo is version ppo@1002" in note for note in found["ppo"]["notes"])
-    notes = found["learned"]["notes"]
-    assert any("no learned policy has passed" in note for note in notes)
+    assert any("learned is version ppo@2" in note for note in found["learned"]["notes"])
     assert found["ppo"]["orders"] == found["ppo@1002"]["orders"]
     assert len({one["input_hash"] for one in found.values()}) == len(found)
     quickly("policies", "promote", "ppo")

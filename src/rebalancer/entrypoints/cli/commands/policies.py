@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from rebalancer.application.ports.policies import Policies
-from rebalancer.application.promotions import WALK_FORWARD
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.entrypoints.cli.files import check_output, write_text
 from rebalancer.entrypoints.cli.options import (
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from dishka import Container
     from rich.console import Console
 
+    from rebalancer.application.ports.policies import Policies
     from rebalancer.domain.policy.model_card import ModelCard, PolicyCard
 
 
@@ -82,6 +81,8 @@ def show(name: str, report: Path | None, as_json: bool) -> None:
       rebalancer policies show ppo --report evidence.html
       rebalancer policies show volatility_target --json
     """
+    from rebalancer.application.ports.policies import Policies
+
     container = open_container(sources())
     card = container.get(Policies).card(name)
     if report is not None:
@@ -125,6 +126,8 @@ def promote(name: str | None, best: bool) -> None:
 
 
 def _catalogue() -> Policies:
+    from rebalancer.application.ports.policies import Policies
+
     catalogue: Policies = open_container(sources()).get(Policies)
     return catalogue
 
@@ -132,6 +135,7 @@ def _catalogue() -> Policies:
 def _write_report(container: Container, card: PolicyCard, path: Path, *, as_json: bool) -> None:
     """Draw the stored walk-forward of a version as an HTML page."""
     from rebalancer.application.ports.reports import Renderer
+    from rebalancer.application.promotions import WALK_FORWARD
     from rebalancer.application.reporting.walk_forward import WalkForwardPage
 
     known = card.model_card
@@ -242,6 +246,8 @@ def _print_learning(screen: Console, known: ModelCard) -> None:
 
 def _print_evidence(screen: Console, known: ModelCard) -> None:
     """Print the criteria for serving and of a gain, and other evidence as it was stored."""
+    from rebalancer.application.promotions import WALK_FORWARD
+
     if not known.evidence:
         screen.print(
             "\nEvidence: none yet; run `rebalancer evaluate --walk-forward DATE,... --keep`."
