@@ -89,6 +89,7 @@ def test_job_is_shown(quickly, a_job):
         "alive": None,
         "cancelling": False,
         "finished": job.finished.isoformat(),
+        "trace": None,
     }
     assert quickly("jobs", "show", uuid4()).refused("does not exist")
 
