@@ -65,7 +65,7 @@ class Office:
 
     def propose_in_batch(self) -> ProposalRecord:
         batch = ProposeForEveryone(
-            self.work, PRICES, BookActions(self.work, lambda: NOW), release="1.0"
+            self.work, PRICES, BookActions(self.work, lambda: NOW), lambda: NOW, release="1.0"
         )
         context = CONTEXT(policy_name="monthly", costs=TEN, currency="EUR")
         run = batch.begin(context, id=UUID(int=8), now=NOW)

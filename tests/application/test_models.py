@@ -330,7 +330,7 @@ def test_batch_counts_planned_withdrawals_as_single_proposals_do(desk: Desk) -> 
         uuid4(), FlowKind.WITHDRAWAL, Decimal(2500), Every.MONTH, 9, NOW.date(), NOW.date()
     )
     RevisePlan(desk.work, PRICES)(put_flow(flow), portfolio_id=id, owner=OWNER, id=flow.id, now=NOW)
-    batch = ProposeForEveryone(desk.work, PRICES, desk.book, release="1.0")
+    batch = ProposeForEveryone(desk.work, PRICES, desk.book, lambda: NOW, release="1.0")
     terms = desk.context(policy_name="monthly", costs=COSTS, currency="USD")
     run = batch.begin(terms, id=uuid4(), now=NOW)
     batch.run_chunks(run.id, terms, now=NOW)

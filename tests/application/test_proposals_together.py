@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid5
@@ -192,6 +192,7 @@ def test_batch_run_is_resumed_where_it_stopped() -> None:
         work,
         PRICES,
         house.book,
+        lambda: NOW + timedelta(hours=2),
         release="1.0",
         chunk_size=3,
         store_timeout=0.001,
@@ -215,6 +216,7 @@ def test_batch_run_is_resumed_where_it_stopped() -> None:
     run = everyone("third", progress=seen.append)
     assert run.id == uuid5(ROOT, "run")
     assert (run.proposed + run.nothing, run.failed) == (8, 1)
+    assert (run.started, run.finished) == (NOW, NOW + timedelta(hours=2))
     assert sum(seen) == 6  # the rest, no portfolio twice
     with work.read() as tx:
         records = tx.proposals.page(OWNER, limit=50)

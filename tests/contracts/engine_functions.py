@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,15 +26,6 @@ def refuse_three(number: int, _: Callable[[int], None]) -> int:
 def count_threads(_: int, __: Callable[[int], None]) -> tuple[int, str]:
     """Return the process, and the number of threads of numeric libraries."""
     return os.getpid(), os.environ["OMP_NUM_THREADS"]
-
-
-def die_once(folder: Path) -> None:
-    """Kill this process in the first call, and write a file in the second."""
-    first = folder / "first"
-    if not first.exists():
-        first.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    (folder / "second").touch()
 
 
 def leave_mark(folder: Path) -> None:

@@ -409,7 +409,7 @@ def test_invalid_portfolio_does_not_affect_the_others(database):
         policy_name="monthly", costs=CostModel.flat(10.0), currency="USD"
     )
     propose = ProposeForEveryone(
-        database, prices, BookActions(database, lambda: NOW), release="1.0"
+        database, prices, BookActions(database, lambda: NOW), lambda: NOW, release="1.0"
     )
     run = propose.begin(terms, id=uuid4(), now=NOW)
     propose.run_chunks(run.id, terms, now=NOW)

@@ -14,6 +14,7 @@ from uuid import UUID, uuid5
 import attrs
 
 from rebalancer.application.corporate_actions import BookActions, BookedPortfolio
+from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.rebalance import (
@@ -51,6 +52,7 @@ class ProposeForEveryone:
     Several processes, on several machines, may share a run.
 
     Attributes:
+        clock: Tells when a run ends.
         release: Version of the package; processes of another one cannot join a run.
         store_timeout: Seconds for which a run waits for a store that is away.
         poll_interval: Seconds between two attempts to claim a chunk.
@@ -59,6 +61,7 @@ class ProposeForEveryone:
     work: UnitOfWork
     prices: PriceSource
     book: BookActions
+    clock: Clock
     release: str
     chunk_size: int = 512
     store_timeout: float = 60.0
@@ -125,7 +128,7 @@ class ProposeForEveryone:
         Args:
             run: Id of the run.
             context: Context that the run began with.
-            now: Current time.
+            now: Time of the proposals.
             progress: Called with the number of portfolios finished since the last call, also with
                 0 while this process waits; an exception from it ends the work.
 
@@ -142,7 +145,7 @@ class ProposeForEveryone:
             progress(0)
 
         def run_next() -> int | None:
-            chunk = self._claim(run, now)
+            chunk = self._claim(run)
             return None if chunk is None else self._run_chunk(chunk, context, latest, now)
 
         def retry(call: Callable[[], T]) -> T:
@@ -197,12 +200,12 @@ class ProposeForEveryone:
             )
         return run
 
-    def _claim(self, run: UUID, now: datetime) -> Chunk | None:
+    def _claim(self, run: UUID) -> Chunk | None:
         """Claim a chunk; None: all are finished, and the run is marked as finished."""
         with self.work.begin() as tx:
             chunk = tx.runs.claim(run)
             if chunk is None:
-                tx.runs.finish(run, now)
+                tx.runs.finish(run, self.clock())
         return chunk
 
     def _run_chunk(

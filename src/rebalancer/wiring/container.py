@@ -167,9 +167,9 @@ class JobProvider(Provider):
 
     @provide
     def propose_for_everyone(
-        self, work: UnitOfWork, prices: PriceSource, book: BookActions
+        self, work: UnitOfWork, prices: PriceSource, book: BookActions, clock: Clock
     ) -> ProposeForEveryone:
-        return ProposeForEveryone(work, prices, book, release=version("rebalancer"))
+        return ProposeForEveryone(work, prices, book, clock, release=version("rebalancer"))
 
     @provide
     def delete_expired(self, work: UnitOfWork, settings: Settings) -> DeleteExpired:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 
 from rebalancer.domain.errors import InvalidRequest
@@ -33,14 +35,7 @@ class PromotionThresholds:
     turnover: float = 1.5
 
     def __attrs_post_init__(self) -> None:
-        for name, (low, high) in THRESHOLD_RANGES.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise InvalidRequest(
-                    f"{value} is out of range; enter {low:g} to {high:g}",
-                    field=name,
-                    code="threshold_out_of_range",
-                )
+        _check_ranges(self, THRESHOLD_RANGES)
 
 
 SERVING_RANGES = {
@@ -78,11 +73,17 @@ class ServingThresholds:
     turnover: float = 1.5
 
     def __attrs_post_init__(self) -> None:
-        for name, (low, high) in SERVING_RANGES.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise InvalidRequest(
-                    f"{value} is out of range; enter {low:g} to {high:g}",
-                    field=name,
-                    code="threshold_out_of_range",
-                )
+        _check_ranges(self, SERVING_RANGES)
+
+
+def _check_ranges(
+    thresholds: PromotionThresholds | ServingThresholds, ranges: Mapping[str, tuple[float, float]]
+) -> None:
+    for name, (low, high) in ranges.items():
+        value = getattr(thresholds, name)
+        if not low <= value <= high:
+            raise InvalidRequest(
+                f"{value} is out of range; enter {low:g} to {high:g}",
+                field=name,
+                code="threshold_out_of_range",
+            )
