@@ -17,7 +17,7 @@ from rebalancer_app.texts import Texts, load_texts
 PICTURES = Path(__file__).parent.parent / "out/failed-windows"
 """Where windows of failed tests are kept."""
 
-PATIENCE = 90_000
+PATIENCE = 180_000
 """Milliseconds, far more than needed: on a busy machine only a failure waits that long."""
 
 _EXPECTED = ("WebGL", "GPU stall", "Injecting <script>", "Flutter app loaded", "favicon")
@@ -214,7 +214,10 @@ def open_window(
         picture = PICTURES / f"{uuid4().hex[:12]}.png"
         with suppress(Error):
             window.shoot(picture)
-            error.add_note(f"The window is in {picture}; it complained: {window.complaints}")
+            said = window.page.locator("flt-semantics-host").inner_text(timeout=1000)
+            error.add_note(
+                f"The window is in {picture}; it said: {said!r}; it complained: {window.complaints}"
+            )
         raise
     finally:
         context.close()

@@ -91,6 +91,11 @@ def test_examples_work_as_they_stand(serve: Callable[..., Running]) -> None:
         login = client.post("/api/users/login", json=who).json()
         client.headers["Authorization"] = f"Bearer {login['access_token']}"
 
+        def read(path: str) -> Any:
+            answer = client.get(path)
+            assert answer.status_code == 200, answer.text
+            return answer.json()
+
         def new_id(kind: str, path: str) -> str:
             """Return the id of a resource on which the operation is possible."""
             if kind == "proposal_id":
@@ -98,7 +103,7 @@ def test_examples_work_as_they_stand(serve: Callable[..., Running]) -> None:
                 return str(client.post("/api/rebalance/predict", json=body).json()["id"])
             if kind == "entry_id":
                 entries = f"/api/portfolios/{examples.PORTFOLIO}/transactions"
-                items = client.get(entries).json()["items"]
+                items = read(entries)["items"]
                 return next(
                     str(one["id"]) for one in items if not (one["voids"] or one["voided_by"])
                 )
@@ -107,9 +112,9 @@ def test_examples_work_as_they_stand(serve: Callable[..., Running]) -> None:
                 body = {"file": file, "dry_run": False}
                 imports = f"/api/portfolios/{examples.PORTFOLIO}/imports"
                 return str(client.post(imports, json=body).json()["record"]["id"])
-            jobs = client.get("/api/jobs").json()["items"]
-            until(lambda: client.get(f"/api/jobs/{jobs[0]['id']}").json()["finished"] is not None)
-            return str(jobs[0]["id"])
+            (job, *_) = read("/api/jobs")["items"]
+            until(lambda: read(f"/api/jobs/{job['id']}")["finished"] is not None)
+            return str(job["id"])
 
         sent, refused = 0, []
         for method, path, operation in operations(document):

@@ -11,6 +11,7 @@ import flet as ft
 from rebalancer_app import theme
 from rebalancer_app.model.formats import HIDDEN, Change
 from rebalancer_app.state import AppState, now, use_app
+from rebalancer_app.views.fields import TypedField
 from rebalancer_app.views.resources import Action, Phase, Resource, describe
 
 PHONE_WIDTH = 480
@@ -223,10 +224,10 @@ def text_field(
     """
     if not more.get("expand"):
         more.setdefault("width", content_width(app))
-    return ft.TextField(
+    return TypedField(
         label=label,
         value=value,
-        on_change=lambda event: set_value(str(event.control.value or "")),
+        on_change=lambda event: set_value(event.control.tell(event)),
         text_size=theme.SIZES["lead"],
         color=app.colors.text,
         label_style=ft.TextStyle(color=app.colors.quiet, font_family=theme.FONT),
