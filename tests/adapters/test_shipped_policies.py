@@ -10,7 +10,7 @@ import pytest
 from rebalancer.adapters.market_data.sample import SamplePrices
 from rebalancer.adapters.rl.catalog import SHIPPED, FolderPolicies, load_version
 from rebalancer.application.promotions import may_serve
-from rebalancer.domain.backtest.engine import BacktestSettings, simulate
+from rebalancer.domain.backtest.engine import BacktestSettings, compare_policies, simulate
 from rebalancer.domain.market import indicators
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.actions import invested_share
@@ -19,7 +19,7 @@ from rebalancer.domain.policy.policy import Frequency
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
-from tests.builders import a_book
+from tests.builders import a_book, backtest_settings
 
 NAMES = ("ppo", "dqn", "ppo@1")
 TWO_MEGABYTES = 2 * 2**20
@@ -39,6 +39,15 @@ def books_by_risk_aversion(market, weights, aversions):
         cash=1.0 - 0.9 * weights.sum(),
         risk_aversion=np.array(aversions),
     )
+
+
+def test_served_version_is_simulated_once(shelf):
+    prices = SamplePrices().closes()
+    settings = backtest_settings(prices, first=len(prices) - 30)
+    served = shelf.policy("learned")
+    exact, own = compare_policies([shelf.policy(served.version), served], settings).results
+    assert exact.path is own.path
+    assert (exact.policy, own.policy) == (served.version, "learned")
 
 
 def test_they_are_small():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 
+from rebalancer.adapters.rl import regimes
 from rebalancer.adapters.rl.algorithms import ppo
 from rebalancer.adapters.rl.algorithms.ppo import Ppo
 from rebalancer.domain.market.prices import PriceHistory
@@ -18,8 +20,9 @@ WALK = ("--walk-forward", "2015-03-31", "--to", "2016-06-30")
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """Shorten a segment from ten seconds to one."""
+    """Shorten a segment from ten seconds to one, and fit regimes to fewer mixes."""
     monkeypatch.setattr(ppo, "ALGORITHM", Ppo(environments=256, segment=256 * 16))
+    monkeypatch.setattr(regimes, "fit_regimes", partial(regimes.fit_regimes, mixes=5))
 
 
 @pytest.fixture

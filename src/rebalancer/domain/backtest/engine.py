@@ -38,6 +38,7 @@ from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Decision, Frequency, Policy
 from rebalancer.domain.policy.rules import parse_rule
+from rebalancer.domain.policy.versions import VersionedPolicy
 from rebalancer.domain.portfolio.book import Book, Limits, OrderRules
 from rebalancer.domain.portfolio.costs import CostModel, CostSchedule
 from rebalancer.domain.portfolio.risk import DEFAULT_PROFILE, RISK_PROFILES, RiskProfile
@@ -240,8 +241,11 @@ def compare_policies(
     baseline = simulate(parse_rule(BASELINE), settings)
     base = window.returns(baseline.values) - window.risk_free
     results = []
+    paths = {BASELINE: baseline}
     for policy in policies:
-        path = baseline if policy.name == BASELINE else simulate(policy, settings)
+        key = _decision_key(policy)
+        path = paths[key] if key in paths else simulate(policy, settings)
+        paths[key] = path
         excess = window.returns(path.values) - window.risk_free
         gain = sharpe_gain(excess, base, seed=seed, frequency=window.frequency)
         interval = None if gain is None else gain.interval
@@ -258,6 +262,11 @@ def compare_policies(
         measured=window.rows,
         currency=settings.currency,
     )
+
+
+def _decision_key(policy: Policy) -> str:
+    """Return what determines decisions: the same for ``learned`` and the version that it serves."""
+    return policy.digest if isinstance(policy, VersionedPolicy) else policy.name
 
 
 def simulate(policy: Policy, settings: BacktestSettings) -> EquityPath:
