@@ -8,78 +8,33 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-import time
-from hashlib import sha256
 from pathlib import Path
 
-from deployment.check import engine
+from deployment.check import engine, images
 from deployment.check.engine import Engine
 
-ROOT = Path(__file__).parents[2]
-STAND_INS = Path(__file__).parent / "stand_ins"
-BASE = "python:3.12-slim"
-CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+SERVERS = ("stand-in-postgres", "stand-in-valkey", "stand-in-mongo")
 
 LARGEST = 350
 """Megabytes that a registry may store for the image, and that a machine downloads."""
 
 
-def base_image(tools: Path, cache: Path) -> Path:
-    """Return an archive of Debian with Python, which stands in for the base image."""
-    archive = cache / "base.tar"
-    if not archive.exists():
-        left_out = (f"path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale"))
-        part = archive.with_suffix(".part.tar")
-        subprocess.run(
-            [
-                "mmdebstrap",
-                "--quiet",
-                "--variant=minbase",
-                "--include=ca-certificates,python3,python3-venv,python-is-python3",
-                *(f"--dpkgopt={option}" for option in left_out),
-                # This machine may reach the package index through a proxy with its own authority.
-                f"--customize-hook=copy-in {CERTIFICATES} {Path(CERTIFICATES).parent}",
-                "trixie",
-                part,
-            ],
-            env=engine.environment(tools),
-            check=True,
-        )
-        part.rename(archive)
-    return archive
-
-
-def build(docker: Engine, base: Path, cache: Path) -> None:
-    """Build our image and the stand-ins, and show what our image has."""
-    trusted = ("SSL_CERT_FILE", "PIP_CERT")
-    changes = [f"--change=ENV {name}={CERTIFICATES}" for name in trusted]
-    docker.run("docker", "import", *changes, base, BASE)
-    revision = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, encoding="utf-8"
-    ).stdout.strip()
-    began = time.monotonic()
-    docker.build(ROOT, "rebalancer", f"--build-arg=REVISION={revision or 'unknown'}")
-    print(f"shown: Dockerfile built unchanged in {time.monotonic() - began:.0f} s", flush=True)
+def build(docker: Engine, cache: Path) -> None:
+    """Build our image, show what it has, and load the stand-ins."""
+    seconds = images.build(docker, images.OURS, cache)
+    print(f"shown: Dockerfile built unchanged in {seconds:.0f} s", flush=True)
     _describe(docker)
-    for folder in (STAND_INS / name for name in ("postgres", "valkey", "mongo")):
-        files = b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
-        saved = cache / f"{folder.name}-{sha256(files).hexdigest()[:12]}.tar"
-        if saved.exists():
-            docker.run("docker", "load", "--input", saved)
-        else:
-            docker.build(folder, f"stand-in-{folder.name}")
-            docker.run("docker", "save", "--output", saved, f"stand-in-{folder.name}")
+    for image in SERVERS:
+        images.load(docker, image, cache)
 
 
 def _describe(docker: Engine) -> None:
     """Check size, user, labels and contents of our image."""
-    unpacked, packed = docker.size("rebalancer")
-    base, _ = docker.size(BASE)
+    unpacked, packed = docker.size(images.OURS)
+    base, _ = docker.size(images.BASE)
     print(
         f"shown: image {unpacked} MB unpacked, {packed} MB compressed as a registry stores it; "
         f"{base} MB of it the base",
@@ -102,7 +57,7 @@ def _describe(docker: Engine) -> None:
 
 def lint() -> None:
     """Run hadolint over all Dockerfiles."""
-    files = [ROOT / "Dockerfile", *sorted(STAND_INS.glob("*/Dockerfile"))]
+    files = [images.ROOT / "Dockerfile", *sorted(images.STAND_INS.glob("*/Dockerfile"))]
     subprocess.run(["hadolint", "--failure-threshold=info", *files], check=True)
     print(f"shown: hadolint has nothing to say about {len(files)} Dockerfiles", flush=True)
 
@@ -113,21 +68,15 @@ def main() -> int:
     cache = Path(os.environ["OPS_CACHE"]) / "containers"
     cache.mkdir(parents=True, exist_ok=True)
     lint()
-    tools = engine.unpack(cache)
-    base = base_image(tools, cache)
-    for left in cache.glob("run-*"):  # by a run that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    work = Path(tempfile.mkdtemp(prefix="run-", dir=cache))
-    try:
-        with engine.running(tools, work / "data", isolated=False) as docker:
-            build(docker, base, cache)
-        with engine.running(tools, work / "data", isolated=True) as docker:
+    with images.workplace(cache) as (tools, data):
+        with engine.running(tools, data, isolated=False) as docker:
+            images.load_base(docker, tools, cache)
+            build(docker, cache)
+        with engine.running(tools, data, isolated=True) as docker:
             drills = [sys.executable, "-m", "deployment.check.drills"]
             subprocess.run(
-                [*docker.enter(), *drills], cwd=ROOT, env={**docker.environment}, check=True
+                [*docker.enter(), *drills], cwd=images.ROOT, env={**docker.environment}, check=True
             )
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return 0
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import attrs
 
+from deployment.check.cluster import no_other_kubelet
 from deployment.check.machine import apt, network_namespaces, root
 
 Requirement = Callable[[], str | None]
@@ -50,6 +51,13 @@ STAGES = {
             command=_module("containers"),
             limit=25 * 60,
             needs=(root, network_namespaces, apt),
+        ),
+        Stage(
+            "cluster",
+            shows="deployment/k8s on Kubernetes 1.20, with pods lost, updated and moved under load",
+            command=_module("cluster"),
+            limit=45 * 60,
+            needs=(root, network_namespaces, apt, no_other_kubelet),
         ),
         Stage(
             "ray",

@@ -1,6 +1,6 @@
 """Check the manifests of Kubernetes as far as possible without a cluster.
 
-`python -m deployment.check.stages cluster` applies them to a real one.
+`make ops-test STAGES=cluster` applies them to a real one.
 """
 
 import re
