@@ -28,8 +28,13 @@ END_LIMIT = 20
 
 def no_other_kubelet() -> str | None:
     """Return why a node cannot run on this machine; None if it can."""
-    if _pods_groups():
-        return "another kubelet uses this machine (it has cgroups of pods)"
+    for top in _pods_groups():  # a killed run leaves empty ones
+        if any(path.read_bytes() for path in top.rglob("cgroup.procs")):
+            return "pods of another kubelet run on this machine"
+    for process in Path("/proc").glob("[0-9]*/comm"):
+        with suppress(OSError):  # it has ended
+            if process.read_bytes() == b"kubelet\n":
+                return "another kubelet runs on this machine"
     return None
 
 

@@ -39,20 +39,19 @@ class Report:
         """Number of requests."""
         return sum(self.statuses.values()) + sum(self.errors.values())
 
-    def check(self, during: str) -> None:
-        """Print what was shown.
+    def check(self) -> str:
+        """Return what came of the requests, in a few words.
 
         Raises:
             AssertionError: a request failed, or fewer were sent than at three quarters of the rate.
         """
         failed = {status: n for status, n in self.statuses.items() if status != 200}
-        assert not failed and not self.errors, f"during {during}: {failed} {self.errors}"
+        assert not failed and not self.errors, f"{self.statuses} {self.errors}"
         rate = self.total / self.seconds
-        assert rate > 0.75 * RATE, f"during {during}: only {rate:.0f} requests a second"
-        print(
-            f"shown: {during}: {self.statuses[200]} of {self.total} requests answered 200, "
-            f"{rate:.0f}/s for {self.seconds:.0f} s, the slowest in {self.slowest:.1f} s",
-            flush=True,
+        assert rate > 0.75 * RATE, f"only {rate:.0f} requests a second"
+        return (
+            f"{self.statuses[200]} of {self.total} requests answered 200, {rate:.0f}/s for "
+            f"{self.seconds:.0f} s, the slowest in {self.slowest:.1f} s"
         )
 
 

@@ -86,8 +86,8 @@ class Node:
         """Give an image another name, by which pods ask for it."""
         self.run(*self._ctr, "tag", _reference(image), _reference(name))
 
-    def run(self, *command: str, text: str | None = None, check: bool = True) -> str:
-        """Run a program of the cluster; return its output.
+    def run(self, *command: str, check: bool = True) -> str:
+        """Run a program of the cluster; return its output without warnings.
 
         Raises:
             RuntimeError: it failed; with its last lines.
@@ -95,20 +95,18 @@ class Node:
         done = subprocess.run(
             command,
             env=self.environment,
-            input=text,
-            stdin=subprocess.DEVNULL if text is None else None,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
             encoding="utf-8",
         )
         if check and done.returncode != 0:
-            end = "\n".join(done.stdout.splitlines()[-20:])
+            end = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
             raise RuntimeError(f"{' '.join(command)[:200]} ended with {done.returncode}:\n{end}")
         return done.stdout
 
-    def ask(self, *command: str, text: str | None = None, check: bool = True) -> str:
+    def ask(self, *command: str) -> str:
         """Run a command of kubectl in the namespace of the service; return its output."""
-        return self.run("kubectl", "--namespace=rebalancer", *command, text=text, check=check)
+        return self.run("kubectl", "--namespace=rebalancer", *command)
 
     def get(self, *what: str) -> Any:
         """Return an object, or a list of objects, as the server has it."""
@@ -141,9 +139,24 @@ class Node:
                 [program, *arguments], env=self.environment, stdout=log, stderr=log
             )
 
+    def report(self) -> str:
+        """Return what helps to understand a failure: pods, events, and the ends of logs."""
+        parts = []
+        for what in ("pods --output=wide", "events --sort-by=lastTimestamp"):
+            parts.append(self.run("kubectl", "get", "-n=rebalancer", *what.split(), check=False))
+        for name in ("api", "worker"):
+            logs = (
+                f"--selector=app.kubernetes.io/component={name}",
+                "--all-containers",
+                "--tail=9",
+            )
+            parts.append(self.run("kubectl", "logs", "-n=rebalancer", *logs, check=False))
+        parts += [f"{name}:\n{self._last_lines(name)}" for name in self._processes]
+        return "\n".join(parts)
+
     def _last_lines(self, program: str) -> str:
         text = (self.folder / f"{program}.log").read_text(encoding="utf-8", errors="replace")
-        return "\n".join(text.splitlines()[-20:])
+        return "\n".join(text.splitlines()[-8:])
 
     def _is_ready(self) -> bool:
         answer = self.run("kubectl", "get", "node", NAME, "--output=json", check=False)
@@ -184,6 +197,7 @@ class Node:
             f"--cert-dir={self.folder / 'certificates'}",
             f"--token-auth-file={self.folder / 'tokens.csv'}",
             "--authorization-mode=RBAC,Node",
+            "--kubelet-preferred-address-types=InternalIP",
             f"--service-cluster-ip-range={SERVICES}",
             f"--service-account-key-file={key}",
             f"--service-account-signing-key-file={key}",

@@ -19,7 +19,7 @@ from deployment.check.kubernetes import load, older
 from deployment.check.kubernetes.node import NAME, Node
 
 DEPLOYMENT = Path(__file__).parents[2]
-MANIFESTS, TRIAL = DEPLOYMENT / "k8s", DEPLOYMENT / "k8s-overlays/trial"
+MANIFESTS, RAY = DEPLOYMENT / "k8s", DEPLOYMENT / "ray"
 SERVERS = {"postgres": "10.96.0.50", "valkey": "10.96.0.51"}
 """Addresses of their services: this cluster has no name service."""
 
@@ -56,7 +56,11 @@ class Walk:
     def prepare_servers(self) -> None:
         """Create the secrets, and start Postgres and Valkey from the overlay for trials."""
         hosts = {f"{name.upper()}_HOST": address for name, address in SERVERS.items()}
-        subprocess.run([TRIAL / "secrets.sh"], env={**self.node.environment, **hosts}, check=True)
+        subprocess.run(
+            [DEPLOYMENT / "k8s-overlays/trial/secrets.sh"],
+            env={**self.node.environment, **hosts},
+            check=True,
+        )
         for secret in ("rebalancer", "rebalancer-owner"):  # MongoDB is optional, and not here
             patch = '[{"op": "remove", "path": "/data/REBALANCER_MONGO_URL"}]'
             self.node.ask("patch", "secret", secret, "--type=json", f"--patch={patch}")
@@ -72,9 +76,6 @@ class Walk:
             if one["metadata"]["name"] in SERVERS
             or one["metadata"]["name"].startswith("server-roles-")
         ]
-        for one in wanted:
-            if one["kind"] == "Service":
-                one["spec"]["clusterIP"] = SERVERS[one["metadata"]["name"]]
         disks = [self.disk(name) for name in SERVERS]
         self.apply([*disks, *wanted], "servers.yaml")
         for name in SERVERS:
@@ -98,7 +99,7 @@ class Walk:
         }
 
     def render(self, overlay: str) -> list[dict[str, Any]]:
-        """Return the manifests of an overlay, for this version."""
+        """Return the manifests of an overlay for this version, with fixed addresses of servers."""
         text = self.node.run(
             "kubectl",
             "kustomize",
@@ -107,12 +108,16 @@ class Walk:
         )
         path = self.folder / f"{overlay}.yaml"
         path.write_text(text, encoding="utf-8")
-        return [older.rewrite(one) for one in older.read(path)]
+        manifests = [older.rewrite(one) for one in older.read(path)]
+        for one in manifests:
+            if one["kind"] == "Service" and one["metadata"]["name"] in SERVERS:
+                one["spec"]["clusterIP"] = SERVERS[one["metadata"]["name"]]
+        return manifests
 
-    def apply(self, manifests: list[dict[str, Any]], name: str) -> str:
-        """Apply manifests; return what kubectl says."""
+    def apply(self, manifests: list[dict[str, Any]], name: str, *options: str) -> None:
+        """Apply manifests by way of a file."""
         path = older.write(manifests, self.folder / name)
-        return self.node.ask("apply", f"--filename={path}")
+        self.node.ask("apply", f"--filename={path}", *options)
 
     def apply_folder(self, **settings: str) -> Counter[str]:
         """Apply the folder of manifests, with other settings; count what became of the objects."""
@@ -157,6 +162,11 @@ class Walk:
         return f"http://{self.node.get('service', 'api')['spec']['clusterIP']}"
 
 
+def show(finding: str) -> None:
+    """Print a line for the table of results."""
+    print(f"shown: {finding}", flush=True)
+
+
 def log_in(client: httpx.Client) -> str:
     """Create an account, and return its access token."""
     credentials = {"email": "ada@example.org", "password": "correct horse battery staple"}
@@ -188,10 +198,9 @@ def complete_job_of_deleted_pod(walk: Walk, client: httpx.Client) -> None:
     assert job["state"] == "succeeded" and job["attempts"] == 2, job
     (other,) = walk.pods("worker")
     assert other["metadata"]["name"] != name
-    print(
-        f"shown: worker's pod deleted at {before['progress']:.0%} of a job: the next pod completed "
+    show(
+        f"worker's pod deleted at {before['progress']:.0%} of a job: the next pod completed "
         f"it in its second attempt, {seconds:.0f} s later",
-        flush=True,
     )
 
 
@@ -218,10 +227,9 @@ def share_batch(walk: Walk, client: httpx.Client) -> None:
     walk.node.ask("wait", "--for=condition=complete", "job/propose-by-hand", "--timeout=300s")
     counted = query(walk, "SELECT count(*), count(DISTINCT portfolio) FROM proposals")
     assert counted == f"{PORTFOLIOS}|{PORTFOLIOS}", counted
-    print(
-        f"shown: batch on {job['spec']['parallelism']} pods: {PORTFOLIOS} portfolios, "
+    show(
+        f"batch on {job['spec']['parallelism']} pods: {PORTFOLIOS} portfolios, "
         f"{counted.partition('|')[0]} proposals, one each",
-        flush=True,
     )
 
 
@@ -231,40 +239,24 @@ def query(walk: Walk, statement: str) -> str:
     return walk.node.ask("exec", "postgres-0", "--", *command, statement).strip()
 
 
-def main(programs: Path, folder: Path, *archives: Path) -> None:
-    """Run all steps."""
-    node = Node(programs, folder)
-    began = time.monotonic()
-    node.start(archives)
-    print(f"shown: API server and kubelet ready after {time.monotonic() - began:.0f} s", flush=True)
-    walk = Walk(node, folder)
-    walk.prepare_servers()
-    applied = walk.apply_folder()
-    node.wait_for(lambda: len(walk.pods("api")) == 2, 60, "the autoscaler did not add a pod")
+def offer_others(walk: Walk) -> None:
+    """Let the server check the objects of the overlays and of the Ray cluster, and keep none."""
+    others = {overlay: walk.render(overlay) for overlay in ("small", "large", "trial")}
+    others["ray"] = [one for path in sorted(RAY.glob("*.yaml")) for one in older.read(path)]
+    for name, manifests in others.items():
+        walk.apply(manifests, f"{name}-offered.yaml", "--dry-run=server")
+    counts = ", ".join(f"{name} {len(manifests)}" for name, manifests in others.items())
+    show(f"the server would accept all objects of {counts}")
+
+
+def update(walk: Walk) -> str:
+    """Replace all pods of the API and the worker; return what was done."""
+    walk.node.ask("rollout", "restart", "deployment/api", "deployment/worker")
     seconds = walk.wait_until_rolled_out()
-    print(f"shown: {sum(applied.values())} objects applied, all pods ready after {seconds:.0f} s")
-    again = walk.apply_folder()
-    assert set(again) == {"unchanged"}, again
-    print("shown: applied again, nothing changed", flush=True)
-    with httpx.Client(base_url=walk.address(), timeout=30, trust_env=False) as client:
-        token = log_in(client)
-        share_batch(walk, client)
-        complete_job_of_deleted_pod(walk, client)
-        url = f"{walk.address()}/api/portfolios?limit=1"
-        sending = (url, token, node.environment, folder)
-        with load.requests(*sending) as report:
-            node.ask("rollout", "restart", "deployment/api", "deployment/worker")
-            walk.wait_until_rolled_out()
-        report.check("a rolling update of two pods of the API and of the worker")
-        with load.requests(*sending) as report:
-            change_settings(walk)
-        report.check("a changed setting, a wrong one, and the way back")
-        with load.requests(*sending) as report:
-            drain(walk)
-        report.check("a drain of the node")
+    return f"two pods of the API and the worker replaced in {seconds:.0f} s"
 
 
-def change_settings(walk: Walk) -> None:
+def change_settings(walk: Walk) -> str:
     """Change a setting; then apply a wrong one, which old pods survive, and go back."""
     node = walk.node
     changed = walk.apply_folder(REBALANCER_LOG_LEVEL="warning")
@@ -289,24 +281,64 @@ def change_settings(walk: Walk) -> None:
     node.ask("rollout", "undo", "deployment/api")
     walk.wait_until_rolled_out()
     assert walk.ready("api") == 2
+    return "a changed setting; a wrong one, with which no pod starts while old pods serve; undone"
 
 
-def drain(walk: Walk) -> None:
+def drain(walk: Walk) -> str:
     """Drain the only node: the budget keeps a pod of the API until the node is back."""
     node = walk.node
-    said = node.ask(
-        "drain",
-        NAME,
-        "--pod-selector=app.kubernetes.io/component in (api, worker)",
-        "--delete-emptydir-data",
-        "--ignore-daemonsets",
-        "--timeout=45s",
-        check=False,
-    )
-    assert "disruption budget" in said, said
+    ours = "--pod-selector=app.kubernetes.io/component in (api, worker)"
+    try:
+        node.ask("drain", NAME, ours, "--delete-emptydir-data", "--timeout=45s")
+    except RuntimeError as error:
+        assert "disruption budget" in str(error), error
+    else:
+        raise AssertionError("all pods of the API were taken away at once")
     assert walk.ready("api") == 1
     node.run("kubectl", "uncordon", NAME)
-    node.wait_for(lambda: walk.ready("api") == 2, 180, "the pods have not come back")
+    seconds = node.wait_for(lambda: walk.ready("api") == 2, 180, "the pods have not come back")
+    return (
+        "the only node drained: the budget keeps a pod of the API; after its return two are ready "
+        f"in {seconds:.0f} s"
+    )
+
+
+def run(walk: Walk) -> None:
+    """Apply the manifests, and disturb what they start."""
+    walk.prepare_servers()
+    applied = walk.apply_folder()
+    walk.node.wait_for(lambda: len(walk.pods("api")) == 2, 60, "the autoscaler did not add a pod")
+    seconds = walk.wait_until_rolled_out()
+    show(
+        f"{applied.total()} objects applied, all pods ready after {seconds:.0f} s; the autoscaler "
+        "keeps two pods of the API without metrics"
+    )
+    again = walk.apply_folder()
+    assert set(again) == {"unchanged"}, again
+    show("applied again, nothing changed")
+    offer_others(walk)
+    with httpx.Client(base_url=walk.address(), timeout=30, trust_env=False) as client:
+        token = log_in(client)
+        share_batch(walk, client)
+        complete_job_of_deleted_pod(walk, client)
+    url = f"{walk.address()}/api/portfolios?limit=1"
+    for disturb in (update, change_settings, drain):
+        with load.requests(url, token, walk.node.environment, walk.folder) as report:
+            what = disturb(walk)
+        show(f"{what}: {report.check()}")
+
+
+def main(programs: Path, folder: Path, *archives: Path) -> None:
+    """Run all steps."""
+    node = Node(programs, folder)
+    try:
+        began = time.monotonic()
+        node.start(archives)
+        show(f"API server, kubelet and images ready after {time.monotonic() - began:.0f} s")
+        run(Walk(node, folder))
+    except Exception:
+        print(node.report(), flush=True)
+        raise
 
 
 if __name__ == "__main__":
