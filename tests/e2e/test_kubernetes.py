@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from kubernetes_validate import validate
 from kubernetes_validate.utils import all_versions
 
+from deployment.check.kubernetes.older import rewrite
 from rebalancer.config import Environment, Settings
 from rebalancer.entrypoints.cli.main import rebalancer
 from rebalancer.entrypoints.server import GRACE_PERIOD
@@ -107,6 +108,16 @@ def ports_of(workload):
 def test_manifests_match_the_schemas_of_a_version(version):
     for document in EVERYTHING:
         validate(document, version, strict=True)
+
+
+def test_rewritten_for_the_older_server_of_the_cluster_they_have_nothing_newer():
+    newer = ("autoscaling/v2\n", "policy/v1\n", "Indexed", "PerIndex", "podFailurePolicy")
+    newer += ("timeZone", "unhealthyPodEvictionPolicy", "batch.kubernetes.io")
+    rewritten = {"CronJob", "HorizontalPodAutoscaler", "PodDisruptionBudget"}
+    for document in EVERYTHING:
+        older = rewrite(document)
+        assert not [field for field in newer if field in yaml.safe_dump(older)]
+        assert (older != document) == (document["kind"] in rewritten)
 
 
 def test_two_newest_known_versions_are_checked():
