@@ -32,3 +32,10 @@ def apt() -> str | None:
     """Return why Debian packages cannot be fetched; None if they can."""
     missing = [tool for tool in ("apt-get", "dpkg") if shutil.which(tool) is None]
     return f"it needs {' and '.join(missing)}, as on Debian" if missing else None
+
+
+def source_packages() -> str | None:
+    """Return why a cluster cannot be built from Debian's sources; None if it can."""
+    if missing := [tool for tool in ("dpkg-source", "openssl") if shutil.which(tool) is None]:
+        return f"it needs {' and '.join(missing)} (packages dpkg-dev, openssl)"
+    return None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import attrs
 
 from deployment.check.cluster import no_other_kubelet
-from deployment.check.machine import apt, network_namespaces, root
+from deployment.check.machine import apt, network_namespaces, root, source_packages
 
 Requirement = Callable[[], str | None]
 """Return None if the machine can run a stage, else the reason why not."""
@@ -57,7 +57,7 @@ STAGES = {
             shows="deployment/k8s on Kubernetes 1.20, with pods lost, updated and moved under load",
             command=_module("cluster"),
             limit=45 * 60,
-            needs=(root, network_namespaces, apt, no_other_kubelet),
+            needs=(root, network_namespaces, apt, source_packages, no_other_kubelet),
         ),
         Stage(
             "ray",
