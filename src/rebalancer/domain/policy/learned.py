@@ -10,11 +10,13 @@ the strategic weights within a band of two points.
 
 from __future__ import annotations
 
+from typing import Self
+
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from rebalancer.domain.arrays import Bools, Floats, one_way_distance
+from rebalancer.domain.arrays import Bools, Floats, Rows, one_way_distance
 from rebalancer.domain.market.frequency import ObservationFrequency
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
@@ -50,6 +52,9 @@ _DIGITS = 9
 _TELLING = 0.005
 """Least change of the targets for which a feature is named."""
 
+_TOGETHER = 64
+"""Portfolios whose influences are measured at once."""
+
 _VISIBLE = 0.01
 """Least part of a mix that is named."""
 
@@ -63,6 +68,18 @@ class Doubt:
     ECONOMY = 8
 
 
+@attrs.define(eq=False)
+class Influences:
+    """What each feature changes in a decision, measured when the first explanation needs it.
+
+    Attributes:
+        distances: (B, F) one-way distance of the targets from those without the feature; 0 for
+            portfolios for which the rule decides. None until it is measured.
+    """
+
+    distances: Floats | None = None
+
+
 @attrs.frozen(eq=False)
 class LearnedDecision(Decision):
     """A decision of networks, and what it is based on.
@@ -74,6 +91,7 @@ class LearnedDecision(Decision):
         spread: (B,) mean one-way distance of each network's targets from those of the median.
         strange: (B, F) market features outside the trained range.
         doubts: (B,) bits of `Doubt`; 0 if the networks decide.
+        influences: Of the features.
     """
 
     observed: Floats = attrs.field(kw_only=True)
@@ -82,6 +100,10 @@ class LearnedDecision(Decision):
     spread: Floats = attrs.field(kw_only=True)
     strange: Bools = attrs.field(kw_only=True)
     doubts: NDArray[np.int64] = attrs.field(kw_only=True)
+    influences: Influences = attrs.field(factory=Influences, kw_only=True)
+
+    def only(self, rows: Rows) -> Self:
+        return attrs.evolve(super().only(rows), influences=Influences())
 
 
 @attrs.frozen(eq=False)
@@ -205,8 +227,8 @@ class LearnedPolicy:
     def remarks(self, decision: Decision, book: Book, market: PriceHistory, row: int) -> list[str]:
         if not isinstance(decision, LearnedDecision):
             return []
-        one = decision.only(np.array([row]))
         if doubts := int(decision.doubts[row]):
+            one = decision.only(np.array([row]))
             alone = book.only(np.array([row]))
             why = self._explain_doubts(one, doubts, alone, market)
             if isinstance(self.rule, LearnedPolicy):
@@ -219,9 +241,9 @@ class LearnedPolicy:
                 *self.rule.remarks(decision, book, market, row),
             ]
         return [
-            self._describe_regime(one),
-            *_describe_actions(one.actions, self.inputs),
-            self._describe_drivers(one, book, row),
+            self._describe_regime(decision.observed[row : row + 1]),
+            *_describe_actions(decision.actions[row : row + 1], self.inputs),
+            self._describe_drivers(decision, book, row),
         ]
 
     def _spread(self, each: Floats, targets: Floats, book: Book, view: MarketView) -> Floats:
@@ -266,11 +288,11 @@ class LearnedPolicy:
             )
         return "; ".join(reasons)
 
-    def _describe_regime(self, one: LearnedDecision) -> str:
-        """Name the most likely regime of the market, from the features."""
+    def _describe_regime(self, observed: Floats) -> str:
+        """Name the most likely regime of the market, from the features of a portfolio, (1, F)."""
         names = self.regimes.names
         calm, stressed = (
-            float(self.inputs.unscaled(one.observed, name)[0]) for name in ("calm", "stressed")
+            float(self.inputs.unscaled(observed, name)[0]) for name in ("calm", "stressed")
         )
         chances = {names[0]: calm, names[-1]: stressed}
         if len(names) > 2:
@@ -281,19 +303,12 @@ class LearnedPolicy:
             f"{max(chances[name], 0.0):.0%})."
         )
 
-    def _describe_drivers(self, one: LearnedDecision, book: Book, row: int) -> str:
+    def _describe_drivers(self, decision: LearnedDecision, book: Book, row: int) -> str:
         """Name the features without which the targets would change most."""
-        observed = one.observed[0]
-        features = self.inputs.features
-        count = len(features)
-        without = np.tile(observed, (count + 1, 1))
-        without[np.arange(count), np.arange(count)] = 0.0
-        each = np.stack([network.actions(without) for network in self.networks])
-        actions = np.median(each, axis=0)
-        strategic = np.broadcast_to(book.targets[row], (count + 1, book.targets.shape[1]))
-        sleeves = np.broadcast_to(one.sleeves[0], (count + 1, *one.sleeves.shape[1:]))
-        targets = mix_targets(actions, strategic, sleeves, self.inputs)
-        distance = one_way_distance(targets[:-1] - targets[-1])
+        if decision.influences.distances is None:
+            decision.influences.distances = self._measure_influences(decision, book)
+        distance = decision.influences.distances[row]
+        observed, features = decision.observed[row], self.inputs.features
         largest = np.argsort(-np.round(distance, _DIGITS), kind="stable")[:3].tolist()
         drivers = [
             f"{features[place].name} is {_level(observed[place])} and changes them by "
@@ -304,6 +319,25 @@ class LearnedPolicy:
         if not drivers:
             return "No single input changes the targets by a point: nothing is unusual."
         return f"Main influences on the targets: {'; '.join(drivers)}."
+
+    def _measure_influences(self, decision: LearnedDecision, book: Book) -> Floats:
+        """Measure how far the targets move without each feature, (B, F); see `Influences`."""
+        count = len(self.inputs.features)
+        found = np.zeros((len(book), count))
+        sure = np.flatnonzero(decision.doubts == 0)
+        for start in range(0, len(sure), _TOGETHER):
+            rows = sure[start : start + _TOGETHER]
+            without = np.repeat(decision.observed[rows, None], count + 1, axis=1)
+            without[:, np.arange(count), np.arange(count)] = 0.0
+            each = [network.actions(without.reshape(-1, count)) for network in self.networks]
+            targets = mix_targets(
+                np.median(each, axis=0),
+                np.repeat(book.targets[rows], count + 1, axis=0),
+                np.repeat(decision.sleeves[rows], count + 1, axis=0),
+                self.inputs,
+            ).reshape(len(rows), count + 1, -1)
+            found[rows] = one_way_distance(targets[:, :-1] - targets[:, -1:])
+        return found
 
 
 def _describe_actions(actions: Floats, inputs: InputSet) -> list[str]:

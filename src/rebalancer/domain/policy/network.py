@@ -112,7 +112,7 @@ class Network:
                 values = layer.product(values)
                 values += bias
                 if place < last:
-                    values = np.tanh(values)
+                    np.tanh(values, out=values)
             outputs[start : start + _BLOCK] = values
         return outputs
 
@@ -174,13 +174,14 @@ def _units(values: Floats, axis: int) -> Floats:
 
 def _split(values: Floats, units: Floats) -> tuple[Floats, Floats]:
     """Split values into two slices of 22 bits each; drop what is smaller than the second."""
-    high = np.rint(values / units)
+    inverse = 1.0 / units  # exact, as units are powers of two; multiplying is faster than dividing
+    high = values * inverse
+    np.rint(high, out=high)
     high *= units
     low = values - high
-    units = units * 2.0**-_SLICE
-    low /= units
+    low *= inverse * 2.0**_SLICE
     np.rint(low, out=low)
-    low *= units
+    low *= units * 2.0**-_SLICE
     return high, low
 
 
