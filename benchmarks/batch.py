@@ -34,6 +34,9 @@ from rebalancer.entrypoints.schemas.portfolio import read_portfolio
 from rebalancer.entrypoints.schemas.wire import parse_json
 
 PORTFOLIOS, FEWER = 100_000, 20_000
+LONG = 1_300
+"""Closes of each asset, of which learned policies need 1,261."""
+
 SAMPLE = 4 * CHUNK
 """Portfolios for timing the loop, whose speed does not depend on their number."""
 
@@ -56,6 +59,7 @@ def figures() -> Iterator[Figure]:
         write_book(profiled, FEWER, profiles=True)
         yield from _from_arrays(prices, many, profiled)
         yield from _file_to_file(prices, few, many)
+        yield _learned_against_band(few)
 
 
 def _from_arrays(prices: Path, portfolios: Path, profiled: Path) -> Iterator[Figure]:
@@ -147,6 +151,29 @@ def _file_to_file(prices: Path, few: Path, many: Path) -> Iterator[Figure]:
             f"{PORTFOLIOS / FEWER:g} times the lines",
             note="Parent and workers together, resident.",
         )
+
+
+def _learned_against_band(portfolios: Path) -> Figure:
+    """Compare a batch with the served learned policy, which needs five years of closes."""
+    prices, out = portfolios.with_name("long.csv"), portfolios.with_name("out.jsonl")
+    write_prices(prices, rows=LONG)
+    took = {}
+    for name in ("band", "learned"):
+        arguments = ["batch", "--policy", name, "--workers", str(WORKERS), "--out", str(out)]
+        arguments += ["--portfolios", str(portfolios), "--prices", str(prices)]
+        took[name] = spent(arguments)
+        out.unlink()
+    return Figure(
+        subject="batch",
+        what=f"rebalancer batch, file to file, {FEWER:,} proposals, learned",
+        unit="/s",
+        ours=FEWER / took["learned"].seconds,
+        peer_name="the same with band",
+        peer=FEWER / took["band"].seconds,
+        aim_ratio=1 / 1.5,
+        how_close=f"{took['learned'].cpu_seconds / took['band'].cpu_seconds:.2f} times the CPU",
+        note="Each explanation evaluates the networks once for every feature that it leaves out.",
+    )
 
 
 def _books(path: Path, market: PriceHistory, instruments: Instruments) -> Iterator[Book]:
