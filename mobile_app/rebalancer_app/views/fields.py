@@ -8,7 +8,6 @@ import flet as ft
 from flet.utils.object_model import patch_dataclass
 
 
-@ft.control("TextField")
 class TypedField(ft.TextField):
     """A text field that does not take back what is typed.
 
@@ -19,7 +18,7 @@ class TypedField(ft.TextField):
 
     def init(self) -> None:
         """Remember the text with which the screen draws the field."""
-        super().init()
+        super().init()  # type: ignore[no-untyped-call]  # it has no annotations
         self._told = self.value or ""
 
     def tell(self, event: ft.Event[Any]) -> str:
