@@ -132,10 +132,14 @@ def answers(running: Running) -> bool:
         return False
 
 
+PAUSE = 0.06
+"""Seconds between two looks: 1,000 requests a minute stay below the limit of a user."""
+
+
 def until(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
     """Wait until a condition holds; fail at once if the process ends."""
     latest = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < latest, "the condition never held"
         assert process is None or process.poll() is None, "the process has ended"
-        time.sleep(0.02)
+        time.sleep(PAUSE)

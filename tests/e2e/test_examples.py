@@ -84,7 +84,7 @@ def bodies(document: dict[str, Any], operation: dict[str, Any]) -> Iterator[tupl
 
 
 def test_examples_work_as_they_stand(serve: Callable[..., Running]) -> None:
-    running = serve("--upgrade", "--demo")
+    running = serve("--upgrade", "--demo", env={"REBALANCER_RATE_LIMIT": "0"})
     with running.client() as client:
         document = client.get("/docs/openapi.json").json()
         who = {"email": examples.EMAIL, "password": examples.PASSWORD}
