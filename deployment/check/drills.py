@@ -17,6 +17,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -277,13 +278,22 @@ def stop(project: Project) -> None:
     while not times or (min(times) > STOP_LIMIT and len(times) < 3):
         if times:
             project.up()
-        began = time.monotonic()
+        began, clock = time.monotonic(), time.time()
         project.compose("stop")
         times.append(time.monotonic() - began)
-        codes = {service: project.state(service)["ExitCode"] for service in SERVICES}
+        states = {service: project.state(service) for service in SERVICES}
+        codes = {service: state["ExitCode"] for service, state in states.items()}
         assert not any(codes.values()), f"exit codes: {codes}"
+        ends = {service: _moment(state["FinishedAt"]) - clock for service, state in states.items()}
+        last = ", ".join(f"{service} after {ends[service]:.1f} s" for service in SERVICES)
+        print(f"docker compose stop: {times[-1]:.1f} s; {last}", flush=True)
     assert min(times) <= STOP_LIMIT, f"stopping took {min(times):.1f} s"
-    show(f"docker compose stop: {min(times):.1f} s, all exit codes 0")
+    show(f"docker compose stop: {min(times):.1f} s, all exit codes 0; {last}")
+
+
+def _moment(written: str) -> float:
+    """Return a time that Docker reports, as seconds since 1970."""
+    return datetime.fromisoformat(written).timestamp()
 
 
 def main() -> int:

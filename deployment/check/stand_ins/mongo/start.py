@@ -1,11 +1,13 @@
 """Start SecantusDB with a user, as mongo:8 does; ``start.py check`` tests its health."""
 
 import os
+import socket
 import subprocess
 import sys
 from typing import Any
 
 import pymongo
+from secantus import cli
 
 SERVER = ["secantusd-py", "--storage-path", "/data/db"]
 NAME = os.environ["MONGO_INITDB_ROOT_USERNAME"]
@@ -35,4 +37,17 @@ try:
 except subprocess.TimeoutExpired:
     first.kill()
     first.wait()
-os.execvp(SERVER[0], [*SERVER, "--host", "0.0.0.0", "--port", "27017", "--auth"])
+
+
+class Server(cli.SecantusDBServer):
+    """A server whose listening thread ends at once; it would wait 2 s for a further connection."""
+
+    def stop(self) -> None:
+        """Stop to listen, then stop."""
+        if self._socket is not None:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        super().stop()
+
+
+cli.SecantusDBServer = Server
+sys.exit(cli.main([*SERVER[1:], "--host", "0.0.0.0", "--port", "27017", "--auth"]))
