@@ -67,8 +67,8 @@ class Book:
     def finish(self, process: subprocess.Popen[str], stdin: str | None = None) -> str:
         """Wait for the end of a command, and return its output; raise if it failed."""
         output, errors = process.communicate(stdin, timeout=PATIENCE)
-        if process.returncode:
-            raise RuntimeError(f"exit code {process.returncode}: {errors}")
+        if process.returncode or not output:
+            raise RuntimeError(f"exit code {process.returncode}, output {output!r}: {errors}")
         return output
 
     def batch(self, *options: str) -> subprocess.Popen[str]:

@@ -1,6 +1,7 @@
 """What every engine promises; that of a Ray cluster is checked where Ray is installed."""
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from rebalancer.wiring.engines import open_engine
 from tests.contracts import engine_functions
 from tests.entrypoints.conftest import running
 
+HANDLER = signal.getsignal(signal.SIGTERM)
 ENGINES = ["local", "ray"] if find_spec("ray") else ["local"]
 
 
@@ -20,6 +22,10 @@ ENGINES = ["local", "ray"] if find_spec("ray") else ["local"]
 def engine(request):
     with open_engine(request.param) as opened:
         yield opened
+
+
+def test_an_engine_leaves_the_handler_of_sigterm(engine):
+    assert signal.getsignal(signal.SIGTERM) is HANDLER
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -114,6 +114,17 @@ def test_help_loads_no_heavy_package(helped, command):
     assert bool(command) or "Exit codes: 0 success, 1 unexpected error, 2 wrong usage" in text
 
 
+@pytest.mark.parametrize(("code", "seen"), [(1, 0), (15, 15)])
+def test_only_the_exit_of_a_closed_pipe_is_a_success(code, seen):
+    program = (
+        "import sys\n"
+        "from rebalancer.entrypoints.cli import main\n"
+        f"main.rebalancer.main = lambda **_: sys.exit({code})\n"
+        "main.main()\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], env=ENVIRONMENT).returncode == seen
+
+
 def test_no_command_loads_pandas(market):
     program = (
         "import sys\n"

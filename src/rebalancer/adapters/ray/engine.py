@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -167,6 +168,7 @@ def _connect(address: str) -> Any:
             code="package_missing",
         ) from None
     options = {"include_dashboard": False} if address == LOCAL else {}
+    handler = signal.getsignal(signal.SIGTERM)
     try:
         if address != LOCAL:
             _probe(address)
@@ -182,6 +184,8 @@ def _connect(address: str) -> Any:
             f"the Ray cluster at {address} cannot be joined: {_first_line(error)}",
             code="cluster_unavailable",
         ) from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)  # Ray's would end a command as if it had decided to
     return ray
 
 

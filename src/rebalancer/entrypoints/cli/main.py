@@ -136,9 +136,11 @@ def main() -> None:
     except RebalancerError as error:
         click.echo(escape_unsafe(f"Error: {explain(error)}"), err=True)
         code = BAD_INPUT
-    except SystemExit:
-        # Click and rich exit like this when the reader closes the pipe (`rebalancer ... | head`).
+    except SystemExit as ended:
+        # Click and rich exit with 1 when the reader closes the pipe (`rebalancer ... | head`).
         # That is a success, and nothing more may be printed, not even at shutdown.
+        if ended.code != 1:
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = SUCCESS
     except OSError as error:
