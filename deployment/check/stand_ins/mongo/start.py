@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 import pymongo
-from secantus import cli
+from secantus import cli  # type: ignore[import-untyped]  # it ships no types
 
 SERVER = ["secantusd-py", "--storage-path", "/data/db"]
 NAME = os.environ["MONGO_INITDB_ROOT_USERNAME"]
@@ -39,11 +39,11 @@ except subprocess.TimeoutExpired:
     first.wait()
 
 
-class Server(cli.SecantusDBServer):
+class Server(cli.SecantusDBServer):  # type: ignore[misc]  # of an untyped package
     """A server whose listening thread ends at once; it would wait 2 s for a further connection."""
 
     def stop(self) -> None:
-        """Stop to listen, then stop."""
+        """Stop listening, then stop the server."""
         if self._socket is not None:
             self._socket.shutdown(socket.SHUT_RDWR)
         super().stop()
