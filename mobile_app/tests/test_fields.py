@@ -37,7 +37,7 @@ class Screen:
         self.field = drawn
 
 
-def test_text_typed_before_a_drawing_is_kept():
+def test_text_survives_a_drawing_that_began_before_it():
     screen = Screen()
     event = screen.type("Nest egg")
     screen.draw()  # knows nothing of the text yet
@@ -47,7 +47,7 @@ def test_text_typed_before_a_drawing_is_kept():
     assert (screen.known, screen.shown) == ("Nest egg", "Nest egg")
 
 
-def test_text_is_kept_while_the_server_is_slower_than_the_typing():
+def test_slow_server_keeps_fast_typing():
     screen = Screen()
     events = [screen.type(text) for text in ("a", "ab", "abc")]
     for event in events:
