@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from rebalancer.domain.number_text import money_text, percent_text, price_text
+from rebalancer.domain.number_text import money_text, percent_text, price_text, text_beside
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,19 @@ def test_amounts_have_the_decimals_of_their_currency(amount: float, unit: str, t
 )
 def test_percentages_stay_readable(share: float, text: str) -> None:
     assert percent_text(share) == text
+
+
+@pytest.mark.parametrize(
+    ("figure", "limit", "decimals", "unit", "text"),
+    [
+        (-0.096, -0.10, 0, "%", "-9.6%"),  # -10% would not tell why it fails
+        (-0.11, -0.10, 0, "%", "-11%"),
+        (-0.10, -0.10, 0, "%", "-10%"),
+        (0.797, 0.8, 2, "f", "0.797"),
+        (0.8, 0.8, 2, "f", "0.80"),
+        (1.4999999, 1.5, 2, "f", "1.4999999"),
+        (1.0, 0.8, 2, "f", "1.00"),
+    ],
+)
+def test_figure_does_not_look_like_the_limit_that_it_misses(figure, limit, decimals, unit, text):
+    assert text_beside(figure, limit, decimals, unit) == text

@@ -39,3 +39,20 @@ def percent_text(share: float) -> str:
     if share < -_HIGHEST_SHARE:
         return f"under {-_HIGHEST_SHARE:,.0%}"
     return f"{share:.1%}".replace("-0.0%", "0.0%")
+
+
+def text_beside(figure: float, limit: float, decimals: int = 2, unit: str = "f") -> str:
+    """Write a figure with a decimal more than usual wherever it would look equal to its limit.
+
+    Args:
+        figure: What was measured.
+        limit: What it is compared with.
+        decimals: Usual number of decimals.
+        unit: ``f`` for a number, ``%`` for a share with its sign.
+    """
+    sign = "+" if unit == "%" else ""
+    for more in range(3):
+        pattern = f"{sign}.{decimals + more}{unit}"
+        if figure == limit or format(figure, pattern) != format(limit, pattern):
+            return format(figure, pattern)
+    return repr(figure)

@@ -104,7 +104,7 @@ def _draw_distributions(
         comparison = policy["whole"][key]
         if comparison is None or not _is_spread(comparison["percentiles"]):
             continue
-        centres, density = _density(comparison["percentiles"])
+        places, density = _density(comparison["percentiles"], -margin)
 
         def across(low: float, high: float) -> list[Tick]:
             marks = [each for each in drawing.round_ticks(low, high) if abs(each + margin) > 1e-9]
@@ -115,7 +115,7 @@ def _draw_distributions(
         yield (
             f"Sharpe ratio against {name}",
             drawing.draw_lines(
-                [Line(policy["policy"], at, centres, density)],
+                [Line(policy["policy"], at, places, density)],
                 title=f"Distribution of the Sharpe difference of {policy['policy']} to {name}",
                 across=across,
                 up=lambda _: "",
@@ -131,11 +131,17 @@ def _is_spread(percentiles: Sequence[float]) -> bool:
     return len(percentiles) > 1 and percentiles[-1] - percentiles[0] > 1e-9
 
 
-def _density(percentiles: Sequence[float]) -> tuple[Floats, Floats]:
-    """Return the middles (K,) of steps of four percentiles, and the density (K,) on each."""
+def _density(percentiles: Sequence[float], mark: float) -> tuple[Floats, Floats]:
+    """Return places (K,) and the density (K,) at each, from steps of four percentiles.
+
+    The density is 0 at both ends, which reach as far as a mark that is to be visible.
+    """
     steps = np.asarray(percentiles)[::4]
-    widths = np.maximum(np.diff(steps), 1e-9)
-    return (steps[1:] + steps[:-1]) / 2, 1.0 / widths
+    middles, widths = (steps[1:] + steps[:-1]) / 2, np.maximum(np.diff(steps), 1e-9)
+    before = [mark, steps[0]] if mark < steps[0] else [steps[0]]
+    after = [steps[-1], mark] if mark > steps[-1] else [steps[-1]]
+    places = np.concatenate([before, middles, after])
+    return places, np.concatenate([np.zeros(len(before)), 1.0 / widths, np.zeros(len(after))])
 
 
 def _draw_differences(at: int, policy: _Document) -> Markup | None:

@@ -18,6 +18,7 @@ from rebalancer.domain.backtest.engine import BASELINE
 from rebalancer.domain.backtest.evaluation import Comparison, Judgement, PolicyEvaluation
 from rebalancer.domain.backtest.pooling import PooledEvaluation
 from rebalancer.domain.backtest.thresholds import PromotionThresholds
+from rebalancer.domain.number_text import text_beside
 
 
 @attrs.frozen
@@ -103,7 +104,8 @@ def _check_gain(best: str, pooled: PooledEvaluation, least: float) -> Criterion:
         least,
         figure >= least,
         f"probability of a higher Sharpe ratio than {best}, pooled over "
-        f"{count} panel{'' if count == 1 else 's'} and deflated for trials: {figure:.2f}; at least "
+        f"{count} panel{'' if count == 1 else 's'} and deflated for trials: "
+        f"{text_beside(figure, least)}; at least "
         f"{least:.2f} is required.",
     )
 
@@ -147,7 +149,8 @@ def _check_drawdown(panels: Sequence[PolicyEvaluation], most: float) -> Criterio
         figure,
         most,
         figure <= most,
-        f"drawdown beyond what exposure explains, median over panels: {figure:+.0%}; at most "
+        f"drawdown beyond what exposure explains, median over panels: "
+        f"{text_beside(figure, most, 0, '%')}; at most "
         f"{most:+.0%} is allowed.",
     )
 
@@ -165,7 +168,8 @@ def _check_turnover(panels: Sequence[PolicyEvaluation], most: float) -> Criterio
         figure,
         most,
         figure <= most,
-        f"turnover as a multiple of {BASELINE}'s, median over panels: {figure:.2f}; at most "
+        f"turnover as a multiple of {BASELINE}'s, median over panels: "
+        f"{text_beside(figure, most)}; at most "
         f"{most:.2f} is allowed.",
     )
 

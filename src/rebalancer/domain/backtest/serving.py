@@ -36,6 +36,7 @@ from rebalancer.domain.backtest.walk_forward import (
     split_time,
 )
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.number_text import text_beside
 
 BEST_RULE = "the best rule on past data"
 AVERAGE = "its own average mix and exposure"
@@ -238,9 +239,9 @@ def _check_sharpe(
         least,
         figure >= least,
         f"probability that its Sharpe ratio is at most {thresholds.margin:.2f} below that of "
-        f"{other}: {figure:.2f} (difference {comparison.gain.estimate:+.2f}, 95% from "
-        f"{comparison.gain.low:+.2f} to {comparison.gain.high:+.2f}); at least {least:.2f} is "
-        "required.",
+        f"{other}: {text_beside(figure, least)} (difference "
+        f"{comparison.gain.estimate:+.2f}, 95% from {comparison.gain.low:+.2f} to "
+        f"{comparison.gain.high:+.2f}); at least {least:.2f} is required.",
     )
 
 
@@ -254,7 +255,8 @@ def _check_drawdown(medians: Medians, most: float) -> Criterion:
         figure,
         most,
         figure <= most,
-        f"drawdown beyond what exposure explains, median over folds and panels: {figure:+.0%}; at "
+        f"drawdown beyond what exposure explains, median over folds and panels: "
+        f"{text_beside(figure, most, 0, '%')}; at "
         f"most {most:+.0%} is allowed.",
     )
 
@@ -268,7 +270,8 @@ def _check_drawdown_probability(figure: float | None, least: float) -> Criterion
         figure,
         least,
         figure >= least,
-        f"probability that this median is below 0: {figure:.2f}; at least {least:.2f} is required.",
+        f"probability that this median is below 0: {text_beside(figure, least)}; at least "
+        f"{least:.2f} is required.",
     )
 
 
@@ -281,7 +284,8 @@ def _check_multiple(name: str, figure: float | None, most: float) -> Criterion:
         figure,
         most,
         figure <= most,
-        f"{name} as a multiple of {BASELINE}'s, median over folds and panels: {figure:.2f}; at "
+        f"{name} as a multiple of {BASELINE}'s, median over folds and panels: "
+        f"{text_beside(figure, most)}; at "
         f"most {most:.2f} is allowed.",
     )
 
@@ -330,5 +334,5 @@ def _check_proven(comparison: FoldComparison | None, least: float) -> tuple[bool
     proven = figure >= least
     return proven, (
         f"Higher Sharpe ratio than {BEST_RULE}: {'shown' if proven else 'not shown'} (deflated "
-        f"probability {figure:.2f}, at least {least:.2f} is required)."
+        f"probability {text_beside(figure, least)}, at least {least:.2f} is required)."
     )
