@@ -309,7 +309,7 @@ class LearnedPolicy:
             decision.influences.distances = self._measure_influences(decision, book)
         distance = decision.influences.distances[row]
         observed, features = decision.observed[row], self.inputs.features
-        largest = np.argsort(-np.round(distance, _DIGITS), kind="stable")[:3].tolist()
+        largest = np.argsort(-distance, kind="stable")[:3].tolist()
         drivers = [
             f"{features[place].name} is {_level(observed[place])} and changes them by "
             f"{distance[place]:.0%}"
@@ -337,7 +337,7 @@ class LearnedPolicy:
                 self.inputs,
             ).reshape(len(rows), count + 1, -1)
             found[rows] = one_way_distance(targets[:, :-1] - targets[:, -1:])
-        return found
+        return np.round(found, _DIGITS)
 
 
 def _describe_actions(actions: Floats, inputs: InputSet) -> list[str]:
