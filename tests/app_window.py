@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import attrs
-from playwright.sync_api import Browser, Error, Locator, Page
+from playwright.sync_api import Browser, Error, Locator, Page, TimeoutError
 
 from rebalancer_app.texts import Texts, load_texts
 
@@ -42,6 +42,23 @@ _IS_SAID = """wanted => {
     const said = labels.map(node => node.getAttribute('aria-label')).join('\\n');
     return (host.innerText + '\\n' + said).includes(wanted);
 }"""
+
+
+_COUNT_LISTENERS = """(() => {
+    const {addEventListener: add, removeEventListener: remove} = EventTarget.prototype;
+    const count = (target, type, change) => {
+        if (type === 'input') target.inputListeners = (target.inputListeners ?? 0) + change;
+    };
+    EventTarget.prototype.addEventListener = function (type, ...rest) {
+        count(this, type, 1);
+        return add.call(this, type, ...rest);
+    };
+    EventTarget.prototype.removeEventListener = function (type, ...rest) {
+        count(this, type, -1);
+        return remove.call(this, type, ...rest);
+    };
+})()"""
+"""Counts what listens to the text of each field: Flutter does while it has the focus."""
 
 
 @attrs.define
@@ -149,7 +166,14 @@ class AppWindow:
         field = self.page.get_by_label(label, exact=True).nth(at)
         field.wait_for(state="attached")
         self._scroll_to(field)
-        field.click()
+        # What is typed before Flutter listens is lost; a field with autofocus may take the focus.
+        for _ in range(PATIENCE // 5_000):
+            field.click()
+            with suppress(TimeoutError):
+                self.page.wait_for_function(
+                    "field => field.inputListeners > 0", arg=field.element_handle(), timeout=5_000
+                )
+                break
         field.fill(text)
 
     def see(self, text: str) -> None:
@@ -207,6 +231,7 @@ def open_window(
         device_scale_factor=pixels,
         reduced_motion="reduce",
     )
+    context.add_init_script(_COUNT_LISTENERS)
     window = AppWindow(context.new_page(), address, load_texts(locale[:2]))
     try:
         yield window

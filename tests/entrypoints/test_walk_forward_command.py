@@ -89,7 +89,12 @@ def test_toy_refit_is_trained_judged_stored_and_found_again(quickly, closes, tmp
     assert stored["policy"] == "ppo" and stored["criteria"] == learned["criteria"]
     assert "--fit-regimes" in card["command"] and "--until 2015-03-31" in card["command"]
     drawn = page.read_text()
-    for heading in ("Drawdown against monthly at the same exposure", "Seeds", "best_rule", ">margin"):
+    for heading in (
+        "Drawdown against monthly at the same exposure",
+        "Seeds",
+        "best_rule",
+        ">margin",
+    ):
         assert heading in drawn, heading
     assert "<script" not in drawn.partition("</head>")[2]
     own = tmp_path / "own.html"
