@@ -217,7 +217,10 @@ class Valkey(Server):
 class ClusteredValkey(Valkey):
     """A Valkey in cluster mode that holds all slots."""
 
-    options = "--cluster-enabled", "yes"
+    def __init__(self, folder: Path) -> None:
+        """Choose a port for other members, too; the default, 10,000 higher, may not exist."""
+        super().__init__(folder)
+        self.options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
 
     def ping(self) -> None:
         """Take all slots, and wait until the cluster is up."""
