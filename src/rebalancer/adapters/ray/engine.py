@@ -62,10 +62,18 @@ class RayCluster:
             return
         ray = self._ray
         # Tasks without a free core wait for one, so that nodes may join later.
-        start = ray.remote(num_cpus=1, max_retries=-1, scheduling_strategy="SPREAD")(_help)
-        running = [start.remote(self._release, function, *args) for _ in range(most)]
+        # Those that die are started again here: Ray's own retries print to standard output, and end
+        # this process if they meet the cancellation below.
+        remote = ray.remote(num_cpus=1, max_retries=0, scheduling_strategy="SPREAD")(_help)
+
+        def start() -> Any:
+            return remote.remote(self._release, function, *args)
+
+        running = [start() for _ in range(most)]
         ended = threading.Event()
-        watch = threading.Thread(target=self._watch, args=(running, ended), name="ray-helpers")
+        watch = threading.Thread(
+            target=self._watch, args=(running, start, ended), name="ray-helpers"
+        )
         watch.start()
         try:
             yield
@@ -112,15 +120,17 @@ class RayCluster:
         """Leave the cluster, and stop a local one."""
         self._ray.shutdown()
 
-    def _watch(self, running: Sequence[Any], ended: threading.Event) -> None:
-        """Log the failures of helpers until the block has ended."""
-        waiting, told = list(running), set()
-        while waiting and not ended.is_set():
-            ready, waiting = self._ray.wait(waiting, timeout=self._poll_interval)
+    def _watch(self, running: list[Any], start: Callable[[], Any], ended: threading.Event) -> None:
+        """Log failures of helpers, and replace those that died, until the block has ended."""
+        told = set()
+        while running and not ended.is_set():
+            ready, running[:] = self._ray.wait(list(running), timeout=self._poll_interval)
             for one in ready:
                 try:
                     self._ray.get(one)
                 except Exception as error:
+                    if not isinstance(error, self._ray.exceptions.RayTaskError):
+                        running.append(start())
                     reason = _first_line(getattr(error, "cause", None) or error)
                     if reason not in told:  # the helpers of a node have one reason
                         told.add(reason)
@@ -184,6 +194,9 @@ def _connect(address: str) -> Any:
             f"the Ray cluster at {address} cannot be joined: {_first_line(error)}",
             code="cluster_unavailable",
         ) from error
+    # Ray prints deaths of processes to standard output, where commands print results, and has no
+    # option against it.
+    ray._private.worker.print_to_stdstream = lambda *_, **__: None
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)  # Ray's would end a command as if it had decided to
     return ray
