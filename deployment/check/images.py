@@ -75,10 +75,10 @@ def build(docker: Engine, image: str, cache: Path) -> float:
     archive = archive_of(image, cache)
     options = []
     if image == OURS:
-        told = subprocess.run(
+        commit = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, encoding="utf-8"
         )
-        options = [f"--build-arg=REVISION={told.stdout.strip() or 'unknown'}"]
+        options = [f"--build-arg=REVISION={commit.stdout.strip() or 'unknown'}"]
     began = time.monotonic()
     docker.build(_context(image), image, *options)
     seconds = time.monotonic() - began

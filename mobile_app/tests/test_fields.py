@@ -17,13 +17,13 @@ class Screen:
         self.field = TypedField(label="Name", value="")
 
     def type(self, text: str) -> ft.Event:
-        """Type; return the event that will tell the screen of it."""
+        """Type; return the change event, which the screen gets later."""
         self.shown = text
         patch_dataclass(self.field, {"value": text})
         return ft.Event(control=self.field, name="change", data=text)
 
     def handle(self, event: ft.Event) -> None:
-        self.known = self.field.tell(event)
+        self.known = self.field.read_change(event)
 
     def draw(self) -> None:
         """Draw the field with the text that the screen knows, and send the difference."""

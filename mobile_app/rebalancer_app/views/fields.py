@@ -9,25 +9,25 @@ from flet.utils.object_model import patch_dataclass
 
 
 class TypedField(ft.TextField):
-    """A text field that does not take back what is typed.
+    """A text field that a new drawing of the screen does not reset.
 
-    The text of a field reaches the server before the event that tells the screen of it. A screen
-    that is drawn between the two still has the older text, and would replace what the person
-    typed since. The field therefore keeps its text unless the screen has changed its own.
+    The browser sends the new text first and the change event after it. A screen that is drawn
+    between the two still has the older text, and would overwrite the new one. The field therefore
+    keeps the text of the browser unless the screen has set another.
     """
 
     def init(self) -> None:
-        """Remember the text with which the screen draws the field."""
+        """Remember the text that the screen has."""
         super().init()  # type: ignore[no-untyped-call]  # it has no annotations
-        self._told = self.value or ""
+        self._screen_text = self.value or ""
 
-    def tell(self, event: ft.Event[Any]) -> str:
-        """Return the text of a change, which the screen now knows."""
-        self._told = str(event.data or "")
-        return self._told
+    def read_change(self, event: ft.Event[Any]) -> str:
+        """Return the new text, and remember that the screen has it."""
+        self._screen_text = str(event.data or "")
+        return self._screen_text
 
     def _migrate_state(self, other: ft.BaseControl) -> None:
         super()._migrate_state(other)
-        if isinstance(other, TypedField) and self._told == other._told:
+        if isinstance(other, TypedField) and self._screen_text == other._screen_text:
             # As a change that came from the browser: nothing is sent back.
             patch_dataclass(self, {"value": other.value})

@@ -227,7 +227,7 @@ def text_field(
     return TypedField(
         label=label,
         value=value,
-        on_change=lambda event: set_value(event.control.tell(event)),
+        on_change=lambda event: set_value(event.control.read_change(event)),
         text_size=theme.SIZES["lead"],
         color=app.colors.text,
         label_style=ft.TextStyle(color=app.colors.quiet, font_family=theme.FONT),

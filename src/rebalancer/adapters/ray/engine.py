@@ -62,8 +62,8 @@ class RayCluster:
             return
         ray = self._ray
         # Tasks without a free core wait for one, so that nodes may join later.
-        # Those that die are started again here: Ray's own retries print to standard output, and end
-        # this process if they meet the cancellation below.
+        # `_watch` replaces helpers that die. Ray's own retries can crash this process when they are
+        # cancelled at the end, and print to standard output.
         remote = ray.remote(num_cpus=1, max_retries=0, scheduling_strategy="SPREAD")(_help)
 
         def start() -> Any:
@@ -122,7 +122,7 @@ class RayCluster:
 
     def _watch(self, running: list[Any], start: Callable[[], Any], ended: threading.Event) -> None:
         """Log failures of helpers, and replace those that died, until the block has ended."""
-        told = set()
+        logged = set()
         while running and not ended.is_set():
             ready, running[:] = self._ray.wait(list(running), timeout=self._poll_interval)
             for one in ready:
@@ -132,8 +132,8 @@ class RayCluster:
                     if not isinstance(error, self._ray.exceptions.RayTaskError):
                         running.append(start())
                     reason = _first_line(getattr(error, "cause", None) or error)
-                    if reason not in told:  # the helpers of a node have one reason
-                        told.add(reason)
+                    if reason not in logged:  # the helpers of a node have one reason
+                        logged.add(reason)
                         log.warning("a helper stopped: %s", reason)
 
     def _result(self, ready: Any) -> Any:
@@ -198,7 +198,7 @@ def _connect(address: str) -> Any:
     # option against it.
     ray._private.worker.print_to_stdstream = lambda *_, **__: None
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)  # Ray's would end a command as if it had decided to
+        signal.signal(signal.SIGTERM, handler)  # Ray's ends the process by `SystemExit`
     return ray
 
 
